@@ -1,0 +1,41 @@
+// The module's entry: settings, and nothing else at load time. Needs no shared_preload_libraries.
+#include "pg/boundary.hpp"
+#include "pg/compat.hpp"
+
+#include "settings.hpp"
+#include "wire/protocol.hpp"
+
+extern "C" {
+#include <utils/guc.h>
+}
+
+namespace once::settings {
+int max_event_bytes = 900 * 1024;
+bool strict_topics = false;
+} // namespace once::settings
+
+extern "C" {
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void _PG_init(void) {
+    using namespace once::settings;
+    DefineCustomIntVariable("once.max_event_bytes",
+                            "Largest event that publish accepts (key, payload and headers).",
+                            "Keep it below the broker's message.max.bytes.", &max_event_bytes,
+                            900 * 1024, 1024, 512 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr,
+                            nullptr, nullptr);
+    DefineCustomBoolVariable("once.strict_topics",
+                             "Refuse to publish to a topic that topic_set has not declared.", nullptr,
+                             &strict_topics, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    pg::reserve_setting_prefix("once");
+}
+
+PG_FUNCTION_INFO_V1(once_protocol);
+PGDLLEXPORT Datum once_protocol(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { PG_RETURN_INT32(once::wire::kProtocol); });
+}
+
+} // extern "C"

@@ -1,0 +1,64 @@
+// SPI for what is not on a hot path, and saved plans for what is.
+#pragma once
+
+#include "pg/boundary.hpp"
+
+#include <initializer_list>
+#include <span>
+
+namespace pg {
+
+// Connects SPI for a scope. On an ERROR the transaction's end cleans SPI up itself, so the destructor
+// finishes only what is still connected.
+class Spi {
+  public:
+    Spi() {
+        call([] {
+            if (SPI_connect() != SPI_OK_CONNECT)
+                elog(ERROR, "SPI_connect failed");
+        });
+    }
+    ~Spi() { SPI_finish(); }
+    Spi(const Spi &) = delete;
+    Spi &operator=(const Spi &) = delete;
+};
+
+// A plan that is prepared at first use and kept for the session. Its statement is a literal with qualified
+// names; argument types are given by oid. The server replans by itself when objects change.
+class Plan {
+  public:
+    Plan(const char *statement, std::initializer_list<Oid> types) noexcept
+        : statement_(statement), count_(static_cast<int>(types.size())) {
+        int i = 0;
+        for (Oid type : types)
+            types_[i++] = type;
+    }
+
+    // Runs the plan within an open Spi scope; `nulls` is as for SPI_execute_plan (nullptr: none is null).
+    // Returns the SPI result code; rows are in SPI_tuptable. limit 0: all.
+    int execute(std::span<const Datum> values, const char *nulls = nullptr, bool read_only = false,
+                long limit = 0) {
+        return call([&] {
+            if (!plan_) {
+                SPIPlanPtr plan = SPI_prepare(statement_, count_, types_);
+                if (!plan)
+                    elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+                SPI_keepplan(plan);
+                plan_ = plan;
+            }
+            int code = SPI_execute_plan(plan_, const_cast<Datum *>(values.data()), nulls, read_only, limit);
+            if (code < 0)
+                elog(ERROR, "could not execute: %s", SPI_result_code_string(code));
+            return code;
+        });
+    }
+
+  private:
+    static constexpr int kMaxArguments = 16;
+    const char *statement_;
+    int count_;
+    Oid types_[kMaxArguments]{};
+    SPIPlanPtr plan_ = nullptr;
+};
+
+} // namespace pg

@@ -1,0 +1,9 @@
+// The extension's settings (GUCs), each with its unit. Defined in module.cpp.
+#pragma once
+
+namespace once::settings {
+
+extern int max_event_bytes; // once.max_event_bytes: key + payload + headers of one event
+extern bool strict_topics;  // once.strict_topics: refuse topics that topic_set has not declared
+
+} // namespace once::settings

@@ -1,0 +1,34 @@
+# Tests run against a private copy of the server with our extension in it: the system installation is not touched.
+STAGE = build/stage
+STAGED_BIN = $(STAGE)$(bindir)
+PYTHON ?= /usr/bin/python3
+
+.PHONY: stage
+stage: all
+	@test/support/stage.sh $(PG_CONFIG) $(STAGE)
+	@$(MAKE) -s install DESTDIR=$(CURDIR)/$(STAGE) >/dev/null
+
+UNIT_SOURCES = $(wildcard test/unit/*_test.cpp)
+UNIT_OBJECTS = $(UNIT_SOURCES:%.cpp=build/relay-objects/%.o)
+UNIT_TEST = build/unit_test
+$(UNIT_TEST): $(UNIT_OBJECTS) $(filter-out build/relay-objects/relay/main.o,$(RELAY_OBJECTS))
+	$(CXX) $(RELAY_EXTRA) -o $@ $^ $(RELAY_LIBS) -lgmock -lgtest_main -lgtest
+-include $(UNIT_OBJECTS:.o=.d)
+
+.PHONY: demo check check-unit check-sql check-isolation check-e2e
+check-unit: $(UNIT_TEST)
+	@test/run unit
+check-sql: stage
+	@test/run sql
+check-isolation: stage
+	@test/run isolation
+check-e2e: stage
+	@test/run e2e
+check:
+	@test/support/install.sh
+	@$(MAKE) -s -j2 stage $(UNIT_TEST)
+	@test/run all
+demo:
+	@test/support/install.sh
+	@$(MAKE) -s -j2 stage
+	@$(PYTHON) test/demo.py
