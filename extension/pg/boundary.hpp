@@ -26,7 +26,7 @@ class Error : public std::exception {
     [[nodiscard]] ErrorData *data() const noexcept { return data_; }
 
   private:
-    ErrorData *data_; // lives in the memory context of the call that failed
+    ErrorData *data_; // lives until the transaction ends
 };
 
 // An error of our own: thrown anywhere in C++, reported by entry() as an ERROR with this SQLSTATE.
@@ -54,8 +54,10 @@ template <typename F> auto call(F &&fn) -> decltype(fn()) {
     }
     PG_exception_stack = restore.stack;
     error_context_stack = restore.context;
-    MemoryContextSwitchTo(caller);
+    // The frames that unwind may delete the caller's context (SPI_finish does) before the error is reported.
+    MemoryContextSwitchTo(TopTransactionContext ? TopTransactionContext : TopMemoryContext);
     ErrorData *data = CopyErrorData();
+    MemoryContextSwitchTo(caller);
     FlushErrorState();
     throw Error(data);
 }
