@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Installs what is missing to build and test pg_once on Debian 12: packages through apt, the Kafka broker's
+# jars through Maven into a cache outside the tree, the Java test tools into build/java.
+# Prints nothing and takes well below a second when everything is there. `install.sh bench` adds what only
+# the benchmark needs. Exit 1 names the command that failed and what to do.
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+kafka_version=4.1.0
+kafka_home=${XDG_CACHE_HOME:-$HOME/.cache}/pg_once/kafka-$kafka_version
+
+packages=(
+    build-essential pkg-config clang-format postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap
+    libpq-dev libpqxx-dev librdkafka-dev libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev
+    libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev prometheus-cpp-dev
+    libcpp-httplib-dev zlib1g-dev libssl-dev maven default-jdk-headless python3 python3-pytest
+    python3-psycopg2 kcat procps util-linux)
+[ "${1:-}" = bench ] && packages+=(redis-server python3-pip)
+
+fail() {
+    printf 'install: %s\n  command: %s\n  what to do: %s\n' "$1" "$2" "$3" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+missing_packages() {
+    local installed
+    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
+        sed -n 's/^installed //p') || true
+    printf '%s\n' "${packages[@]}" | grep -vxF -f <(printf '%s\n' "$installed") || true
+}
+
+# Debian's postgresql-15 makes and starts a cluster of its own on port 5432. Nobody asked for one here, so
+# it is told not to, for the time of this installation alone; existing clusters are not touched.
+without_main_cluster() {
+    local setting=/etc/postgresql-common/createcluster.d/pg_once.conf status=0
+    as_root mkdir -p "${setting%/*}"
+    printf 'create_main_cluster = false\n' | as_root tee "$setting" >/dev/null
+    "$@" || status=$?
+    as_root rm -f "$setting"
+    as_root rmdir --ignore-fail-on-non-empty "${setting%/*}" 2>/dev/null || true
+    return "$status"
+}
+
+install_packages() {
+    local missing=("$@") apt=(apt-get -y -q --no-install-recommends)
+    command -v apt-get >/dev/null || fail "no apt-get: this is not Debian" "apt-get" \
+        "install the equivalents of: ${missing[*]}"
+    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+        fail "packages are missing and there is no root" "sudo -n true" \
+            "run as root: apt-get install ${missing[*]}"
+    fi
+    echo "install: Debian packages: ${missing[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update </dev/null >/dev/null ||
+        fail "could not read the package lists" "apt-get update" \
+            "check the network and /etc/apt/sources.list, then run this again"
+    without_main_cluster as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" install "${missing[@]}" \
+        </dev/null >/dev/null ||
+        fail "could not install packages" "apt-get install ${missing[*]}" \
+            "run it by hand and read what apt says"
+}
+
+# Downloads beside the target and renames, so that an interrupted run leaves nothing half done.
+install_broker() {
+    local work=$kafka_home.$$
+    echo "install: Apache Kafka $kafka_version into $kafka_home"
+    mkdir -p "$work"
+    cat >"$work/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>pg_once</groupId><artifactId>broker</artifactId><version>1</version>
+  <dependencies><dependency>
+    <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$kafka_version</version>
+  </dependency><dependency>
+    <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version>
+  </dependency></dependencies>
+</project>
+POM
+    local plugin=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
+    local command=(mvn -q -B -f "$work/pom.xml" "$plugin:copy-dependencies" "-DoutputDirectory=$work/libs")
+    if ! "${command[@]}" </dev/null; then
+        rm -rf "$work"
+        fail "could not fetch the Kafka broker" "${command[*]}" \
+            "check the network (Maven Central); behind a mirror set it in ~/.m2/settings.xml"
+    fi
+    if ! mv -T "$work" "$kafka_home" 2>/dev/null; then
+        rm -rf "$work" # somebody else was faster
+    fi
+}
+
+compile_java_tools() {
+    local out=$top/build/java sources=("$top"/test/support/java/*.java)
+    local stamp=$out/.compiled
+    if [ -f "$stamp" ] && [ -z "$(find "${sources[@]}" -newer "$stamp" -print -quit)" ]; then return; fi
+    mkdir -p "$out"
+    local command=(javac -d "$out" -cp "$kafka_home/libs/*" "${sources[@]}")
+    "${command[@]}" || fail "could not compile the Java test tools" "${command[*]}" \
+        "check that default-jdk-headless (17 or newer) is what javac is"
+    touch "$stamp"
+}
+
+mapfile -t missing < <(missing_packages)
+[ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+[ -d "$kafka_home/libs" ] || install_broker
+compile_java_tools

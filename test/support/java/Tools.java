@@ -1,0 +1,238 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedOutputStream;
+import java.io.BufferedReader;
+import java.io.FileOutputStream;
+import java.io.InputStreamReader;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Properties;
+import java.util.concurrent.TimeUnit;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.NewPartitions;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * Kafka's own admin tools, kept running: a JVM start for each command would cost a second. One JSON command per line
+ * on stdin ({"do":"create_topic",…}), one JSON answer per line on stdout: {"ok":…} or {"error":"…"}. Ends with stdin.
+ */
+public final class Tools {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final int TIMEOUT_SECONDS = 30;
+    private final Map<String, Admin> admins = new HashMap<>();
+    private final Map<String, KafkaProducer<byte[], byte[]>> producers = new HashMap<>();
+
+    public static void main(String[] args) throws Exception {
+        PrintStream out = new PrintStream(new FileOutputStream(java.io.FileDescriptor.out), true, "UTF-8");
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        Tools tools = new Tools();
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            ObjectNode answer = JSON.createObjectNode();
+            try {
+                answer.set("ok", tools.run(JSON.readTree(line)));
+            } catch (Exception e) {
+                Throwable cause = e instanceof java.util.concurrent.ExecutionException ? e.getCause() : e;
+                answer.removeAll();
+                answer.put("error", cause.getClass().getSimpleName() + ": " + cause.getMessage());
+            }
+            out.println(JSON.writeValueAsString(answer));
+        }
+        System.exit(0);
+    }
+
+    private JsonNode run(JsonNode command) throws Exception {
+        switch (command.get("do").asText()) {
+            case "create_topic": return createTopic(command);
+            case "delete_topic": return deleteTopic(command);
+            case "add_partitions": return addPartitions(command);
+            case "alter_topic": return alterTopic(command);
+            case "describe_topic": return describeTopic(command);
+            case "list_topics": return JSON.valueToTree(admin(command).listTopics().names().get(30, TimeUnit.SECONDS));
+            case "end_offsets": return endOffsets(command);
+            case "delete_records": return deleteRecords(command);
+            case "transactions": return transactions(command);
+            case "produce": return produce(command);
+            case "transaction": return transaction(command);
+            case "read": return read(command);
+            case "coordinator": return coordinator(command);
+            case "nodes": return nodes(command);
+            default: throw new IllegalArgumentException("no such command");
+        }
+    }
+
+    private Admin admin(JsonNode command) {
+        return admins.computeIfAbsent(command.get("brokers").asText(), brokers -> {
+            Properties settings = new Properties();
+            settings.put("bootstrap.servers", brokers);
+            settings.put("default.api.timeout.ms", "30000");
+            settings.put("reconnect.backoff.max.ms", "200");
+            return Admin.create(settings);
+        });
+    }
+
+    private JsonNode createTopic(JsonNode command) throws Exception {
+        NewTopic topic = new NewTopic(command.get("topic").asText(), Optional.of(command.get("partitions").asInt()),
+                command.has("replication") ? Optional.of((short) command.get("replication").asInt())
+                                           : Optional.empty());
+        topic.configs(settings(command));
+        admin(command).createTopics(List.of(topic)).all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    private JsonNode deleteTopic(JsonNode command) throws Exception {
+        admin(command).deleteTopics(List.of(command.get("topic").asText())).all().get(TIMEOUT_SECONDS,
+                TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    private JsonNode addPartitions(JsonNode command) throws Exception {
+        admin(command).createPartitions(Map.of(command.get("topic").asText(),
+                NewPartitions.increaseTo(command.get("partitions").asInt()))).all().get(TIMEOUT_SECONDS,
+                TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    private JsonNode alterTopic(JsonNode command) throws Exception {
+        List<AlterConfigOp> changes = new ArrayList<>();
+        settings(command).forEach((name, value) ->
+                changes.add(new AlterConfigOp(new ConfigEntry(name, value), AlterConfigOp.OpType.SET)));
+        ConfigResource topic = new ConfigResource(ConfigResource.Type.TOPIC, command.get("topic").asText());
+        Map<ConfigResource, Collection<AlterConfigOp>> all = Map.of(topic, changes);
+        admin(command).incrementalAlterConfigs(all).all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    private JsonNode describeTopic(JsonNode command) throws Exception {
+        String name = command.get("topic").asText();
+        var description = admin(command).describeTopics(List.of(name)).allTopicNames()
+                .get(TIMEOUT_SECONDS, TimeUnit.SECONDS).get(name);
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, name);
+        ObjectNode answer = JSON.createObjectNode();
+        ArrayNode partitions = answer.putArray("partitions");
+        description.partitions().forEach(p -> partitions.addObject().put("partition", p.partition())
+                .put("leader", p.leader() == null ? -1 : p.leader().id())
+                .put("isr", p.isr().size()).put("replicas", p.replicas().size()));
+        ObjectNode settings = answer.putObject("settings");
+        admin(command).describeConfigs(List.of(resource)).all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS).get(resource)
+                .entries().forEach(entry -> settings.put(entry.name(), entry.value()));
+        return answer;
+    }
+
+    private JsonNode endOffsets(JsonNode command) throws Exception {
+        ObjectNode answer = JSON.createObjectNode();
+        String name = command.get("topic").asText();
+        int count = describeTopic(command).get("partitions").size();
+        for (int partition = 0; partition < count; ++partition) {
+            TopicPartition where = new TopicPartition(name, partition);
+            answer.put(Integer.toString(partition), admin(command).listOffsets(Map.of(where, OffsetSpec.latest()))
+                    .partitionResult(where).get(TIMEOUT_SECONDS, TimeUnit.SECONDS).offset());
+        }
+        return answer;
+    }
+
+    private JsonNode deleteRecords(JsonNode command) throws Exception {
+        TopicPartition where = new TopicPartition(command.get("topic").asText(), command.get("partition").asInt());
+        admin(command).deleteRecords(Map.of(where, RecordsToDelete.beforeOffset(command.get("before").asLong())))
+                .all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    private JsonNode transactions(JsonNode command) throws Exception {
+        ArrayNode answer = JSON.createArrayNode();
+        for (var listing : admin(command).listTransactions().all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS)) {
+            answer.addObject().put("id", listing.transactionalId()).put("producer", listing.producerId())
+                    .put("state", listing.state().toString());
+        }
+        return answer;
+    }
+
+    private JsonNode coordinator(JsonNode command) throws Exception {
+        String id = command.get("transactional_id").asText();
+        return JSON.valueToTree(admin(command).describeTransactions(List.of(id)).description(id)
+                .get(TIMEOUT_SECONDS, TimeUnit.SECONDS).coordinatorId());
+    }
+
+    private JsonNode nodes(JsonNode command) throws Exception {
+        return JSON.valueToTree(admin(command).describeCluster().nodes().get(TIMEOUT_SECONDS, TimeUnit.SECONDS)
+                .stream().map(node -> node.id()).toList());
+    }
+
+    private JsonNode produce(JsonNode command) throws Exception {
+        var producer = producers.computeIfAbsent(command.get("brokers").asText(), b -> producer(command, null));
+        producer.send(record(command)).get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    /** A whole transaction under a transactional id: fences whoever had it. With "open": true it is left open. */
+    private JsonNode transaction(JsonNode command) throws Exception {
+        var producer = producer(command, command.get("transactional_id").asText());
+        producer.initTransactions();
+        if (command.has("topic")) {
+            producer.beginTransaction();
+            producer.send(record(command)).get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+            if (command.path("open").asBoolean()) {
+                return JSON.nullNode();
+            }
+            producer.commitTransaction();
+        }
+        producer.close();
+        return JSON.nullNode();
+    }
+
+    private static KafkaProducer<byte[], byte[]> producer(JsonNode command, String transactionalId) {
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", command.get("brokers").asText());
+        settings.put("max.block.ms", "30000");
+        if (transactionalId != null) {
+            settings.put("transactional.id", transactionalId);
+            settings.put("transaction.timeout.ms", "15000");
+        }
+        return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
+    }
+
+    private static ProducerRecord<byte[], byte[]> record(JsonNode command) {
+        Integer partition = command.hasNonNull("partition") ? command.get("partition").asInt() : null;
+        return new ProducerRecord<>(command.get("topic").asText(), partition, decode(command.get("key")),
+                decode(command.get("value")));
+    }
+
+    private static JsonNode read(JsonNode command) throws Exception {
+        List<String> topics = new ArrayList<>();
+        command.get("topics").forEach(topic -> topics.add(topic.asText()));
+        try (OutputStream out = new BufferedOutputStream(new FileOutputStream(command.get("file").asText()), 1 << 20)) {
+            return JSON.valueToTree(Reader.read(command.get("brokers").asText(), command.get("isolation").asText(),
+                    topics, out, command.get("timeout_ms").asLong()));
+        }
+    }
+
+    private static Map<String, String> settings(JsonNode command) {
+        Map<String, String> settings = new HashMap<>();
+        if (command.has("settings")) {
+            command.get("settings").properties().forEach(e -> settings.put(e.getKey(), e.getValue().asText()));
+        }
+        return settings;
+    }
+
+    private static byte[] decode(JsonNode base64) {
+        return base64 == null || base64.isNull() ? null : Base64.getDecoder().decode(base64.asText());
+    }
+}
