@@ -1,7 +1,6 @@
-// once-relay: ships what committed to Kafka, exactly once.
-#include <cstdio>
+// once-relay: ships what committed to Kafka, and what Kafka brings into the database, exactly once.
+#include "relay/application.hpp"
 
-int main() {
-    std::puts("once-relay " ONCE_VERSION);
-    return 0;
+int main(int argc, char **argv) {
+    return once::run_application(argc, argv);
 }

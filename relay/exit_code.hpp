@@ -1,0 +1,35 @@
+// Why the program ends: the numbers scripts and supervisors rely on, and the exception that carries
+// one to main.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace once {
+
+enum class ExitCode : int {
+    stopped = 0,       // asked to stop, drained, or nothing to complain about
+    usage = 1,         // unknown command or option: the command line is wrong
+    configuration = 2, // a value in file, environment or flags cannot be used
+    mismatch = 3,      // extension missing or of another protocol than this program
+    database = 4,      // PostgreSQL: not reachable, not allowed, wrong kind of server
+    kafka = 5,         // Kafka: not reachable, not allowed, topic settings that break the guarantee
+    refused = 6,       // history changed or position lost: an operator has to decide
+    bug = 70,          // ours
+};
+
+// One clear line for a person: message = what and why, detail = facts, hint = what to do. Messages
+// are lower case without a period; detail and hint are sentences.
+struct Refusal : std::runtime_error {
+    Refusal(ExitCode why, const std::string &message, std::string detail_text = {},
+            std::string hint_text = {})
+        : std::runtime_error(message), code(why), detail(std::move(detail_text)),
+          hint(std::move(hint_text)) {}
+
+    ExitCode code;
+    std::string detail;
+    std::string hint;
+};
+
+} // namespace once

@@ -1,0 +1,161 @@
+#include "relay/log.hpp"
+
+#include "relay/options.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+namespace once::log {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Bounded: at the limit the oldest half of the memory is of no more use than a few repeated lines.
+constexpr std::size_t kRememberedLines = 1024;
+
+// So many of a kind in one period are written before the rest is only counted: a state that flaps
+// stays visible.
+constexpr unsigned kWrittenPerPeriod = 3;
+
+struct Seen {
+    Clock::time_point began; // of the period
+    unsigned written = 0;
+    unsigned held = 0;
+};
+
+std::mutex seen_guard;
+std::map<std::string, Seen> seen;
+std::atomic<int> repeat_s{60};
+
+spdlog::level::level_enum level_of(Level level) {
+    switch (level) {
+    case Level::trace:
+        return spdlog::level::trace;
+    case Level::debug:
+        return spdlog::level::debug;
+    case Level::info:
+        return spdlog::level::info;
+    case Level::warning:
+        return spdlog::level::warn;
+    case Level::error:
+        return spdlog::level::err;
+    }
+    return spdlog::level::err;
+}
+
+spdlog::logger &logger() {
+    static const std::shared_ptr<spdlog::logger> made = [] {
+        auto fresh = std::make_shared<spdlog::logger>(
+            "once-relay", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+        fresh->set_formatter(std::make_unique<spdlog::pattern_formatter>(
+            "%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc));
+        fresh->flush_on(spdlog::level::trace);
+        return fresh;
+    }();
+    return *made;
+}
+
+bool needs_quotes(std::string_view text) {
+    if (text.empty())
+        return true;
+    for (const unsigned char c : text)
+        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 0x7f)
+            return true;
+    return false;
+}
+
+void append_quoted(std::string &line, std::string_view text) {
+    line += '"';
+    for (const unsigned char c : text) {
+        if (c == '"' || c == '\\') {
+            line += '\\';
+            line += static_cast<char>(c);
+        } else if (c == '\n') {
+            line += "\\n";
+        } else if (c < ' ' || c == 0x7f) {
+            line += fmt::format("\\x{:02x}", c);
+        } else {
+            line += static_cast<char>(c);
+        }
+    }
+    line += '"';
+}
+
+// The event and its texts: numbers change with every repeat and say nothing about whether it is
+// one.
+std::string identity(std::string_view event, Fields fields) {
+    std::string name(event);
+    for (const Field &field : fields) {
+        const bool number = !field.value.empty() &&
+                            field.value.find_first_not_of("0123456789.-") == std::string::npos;
+        if (!number || field.key == "lane" || field.key == "partition" || field.key == "code")
+            name.append("\x1f").append(field.key).append("=").append(field.value);
+    }
+    return name;
+}
+
+// How often the line was held back since it was last written; -1: hold it back now too.
+int repeats_or_hold(const std::string &name) {
+    const std::lock_guard lock(seen_guard);
+    const Clock::time_point now = Clock::now();
+    if (seen.size() >= kRememberedLines)
+        seen.clear();
+    Seen &entry = seen.try_emplace(name, Seen{now}).first->second;
+    int held = 0;
+    if (now - entry.began >= std::chrono::seconds(repeat_s.load())) {
+        held = static_cast<int>(entry.held);
+        entry = Seen{now};
+    }
+    if (entry.written >= kWrittenPerPeriod) {
+        ++entry.held;
+        return -1;
+    }
+    ++entry.written;
+    return held;
+}
+
+} // namespace
+
+void start(const LogOptions &options) {
+    logger().set_level(options.level == "off" ? spdlog::level::off
+                                              : spdlog::level::from_str(options.level));
+    repeat_s = options.repeat_s;
+}
+
+bool enabled(Level level) {
+    return logger().should_log(level_of(level));
+}
+
+std::string format_line(std::string_view event, Fields fields) {
+    std::string line(event);
+    for (const Field &field : fields) {
+        line.append(" ").append(field.key).append("=");
+        if (needs_quotes(field.value))
+            append_quoted(line, field.value);
+        else
+            line += field.value;
+    }
+    return line;
+}
+
+void write(Level level, std::string_view event, Fields fields) {
+    if (!enabled(level))
+        return;
+    const int repeated = repeats_or_hold(identity(event, fields));
+    if (repeated < 0)
+        return;
+    std::string line = format_line(event, fields);
+    if (repeated > 0)
+        line += " repeated=" + std::to_string(repeated);
+    logger().log(level_of(level), "{}", line);
+}
+
+} // namespace once::log

@@ -1,0 +1,129 @@
+// What the relay counts, as plain atomics: outbox/ and inbox/ write here, http.cpp and the progress
+// bar read. No prometheus type is seen by those who count. Times are milliseconds of the steady
+// clock (now_ms()), 0 = never.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <list>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace once {
+
+inline std::int64_t now_ms() {
+    using namespace std::chrono;
+    return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+// What a worker is doing. `blocked`: the lane cannot go on until somebody repairs something (topic
+// missing, not authorised); it goes on trying. `retrying`: a server is away.
+enum class WorkState {
+    starting,
+    standby,
+    recovering,
+    running,
+    retrying,
+    blocked,
+    stopping,
+    stopped
+};
+enum class TransactionOutcome { committed, aborted, unknown };
+inline constexpr std::size_t kTransactionOutcomes = 3;
+
+std::string_view to_string(WorkState state);
+std::string_view to_string(TransactionOutcome outcome);
+
+using Counter = std::atomic<std::uint64_t>;
+
+// Common to an outbox lane and an inbox member: is it alive, is it getting on?
+struct Progress {
+    std::atomic<WorkState> state{WorkState::starting};
+    std::atomic<std::int64_t> heartbeat_ms{0}; // the thread came by here
+    std::atomic<std::int64_t> looked_ms{0};    // the source last answered (with or without work)
+    std::atomic<std::int64_t> pending_since_ms{0}; // there is work since; 0 = none known
+    std::atomic<std::int64_t> committed_ms{0};     // last acknowledged commit
+    std::array<Counter, kTransactionOutcomes> transactions{};
+
+    // Every loop of every thread, at least every 5 s.
+    void beat() noexcept { heartbeat_ms = now_ms(); }
+    // After every answer of the source: the only proof that "no work" is true.
+    void looked(bool work) noexcept;
+    // After an acknowledged commit only; `more` = work is left.
+    void committed(bool more) noexcept;
+    void ended(TransactionOutcome outcome) noexcept {
+        transactions[static_cast<std::size_t>(outcome)].fetch_add(1, std::memory_order_relaxed);
+    }
+    void enter(WorkState next) noexcept {
+        state = next;
+        beat();
+    }
+};
+
+struct LaneMetrics : Progress {
+    explicit LaneMetrics(int number) : lane(number) {}
+
+    const int lane;
+    Counter events{0};            // in committed transactions, main path and redrive
+    Counter bytes{0};             // key + payload + headers of those
+    Counter producer_recycles{0}; // new producer instances after an irregular end
+    Counter parked{0};            // entries put into once.dead_letter
+    Counter redriven{0};
+    Counter trimmed{0};                          // child tables truncated
+    std::atomic<std::int64_t> position{0};       // counter of the last committed position
+    std::atomic<std::int64_t> backlog_events{0}; // committed in the database, not shipped; estimate
+    std::atomic<std::int64_t> lag_us{
+        0}; // publish → acknowledged commit of the oldest event of the last batch
+    std::atomic<std::int64_t> keys_held{0};
+};
+
+struct InboxMetrics : Progress {
+    InboxMetrics(std::string name, std::string topics)
+        : consumer(std::move(name)), topic(std::move(topics)) {}
+
+    const std::string consumer;
+    const std::string topic;
+    Counter messages{0}; // new and applied
+    Counter bytes{0};
+    Counter duplicates{0};
+    Counter too_old{0};
+    Counter parked{0};
+    Counter fenced{0};
+    Counter rebalances{0};
+    std::atomic<std::int64_t> lag_messages{0};
+    std::atomic<std::int64_t> partitions{0}; // assigned now
+};
+
+// Is it alive, is it ready, and the reason in words when it is not.
+struct Health {
+    bool good = true;
+    std::string reason;
+};
+
+class Metrics {
+  public:
+    // Made once per worker at its start; the reference stays valid as long as Metrics lives.
+    LaneMetrics &lane(int number);
+    InboxMetrics &inbox(const std::string &consumer, const std::string &topic);
+
+    std::vector<const LaneMetrics *> lanes() const;
+    std::vector<const InboxMetrics *> inboxes() const;
+
+    // Every worker came by within `stale_ms`.
+    Health alive(std::int64_t stale_ms) const;
+    // Every worker: source answered within `stale_ms`, and no work has been waiting for longer than
+    // that without a commit. A standby is ready: it does all it can, and its place in a pool is
+    // wanted.
+    Health progressing(std::int64_t stale_ms) const;
+
+  private:
+    mutable std::mutex guard;
+    std::list<LaneMetrics> lane_list;
+    std::list<InboxMetrics> inbox_list;
+};
+
+} // namespace once

@@ -1,0 +1,98 @@
+// What an operator can say, as plain values. Names, defaults, bounds and texts of each option stand
+// in one table (option_table.cpp) that drives the TOML file, the environment, the flags, --help and
+// print-config.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace once {
+
+enum class PoisonPolicy { hold_key, skip, stop };
+enum class InboxStart { earliest, latest, refuse };
+enum class RangePolicy { stop, skip };
+
+std::string_view to_string(PoisonPolicy policy);
+std::string_view to_string(InboxStart start);
+std::string_view to_string(RangePolicy policy);
+
+struct DatabaseOptions {
+    std::string conninfo;       // keyword/value string or URI, as libpq takes it
+    int connect_timeout_s = 10; // one attempt
+    int session_timeout_ms =
+        15000; // idle_session_timeout, idle_in_transaction_session_timeout, tcp_user_timeout
+    int lock_timeout_ms =
+        100; // for trimming: how long publishers may queue behind a waiting truncate
+};
+
+struct KafkaOptions {
+    std::string brokers; // host:port,host:port
+    std::map<std::string, std::string>
+        passthrough; // handed to librdkafka as they are, checked by forbidden()
+    std::string position_topic = "once.positions";
+    int position_replication = -1; // when the relay creates the topic; -1 = the broker's default
+    int transaction_timeout_ms = 15000; // at most 15 s: so long a dead relay can block readers
+    int request_timeout_ms = 10000;     // metadata, admin and offset requests
+};
+
+struct OutboxOptions {
+    std::vector<int> lanes; // empty: every lane the database has
+    PoisonPolicy on_poison = PoisonPolicy::hold_key;
+    int producers = 1;                           // ring of producers that take turns
+    int max_rows = 20000;                        // per Kafka transaction
+    std::int64_t max_bytes = 16LL * 1024 * 1024; // per Kafka transaction
+    int max_ms = 2000;      // a transaction that has been filled for so long is committed
+    int slice_rows = 20000; // read at once out of a big difference
+    int wait_ms = 1000;     // one bounded wait for new work
+    int report_ms =
+        2000; // how often the position is reported to the database and tables are trimmed
+    int backoff_min_ms = 20;
+    int backoff_max_ms = 5000;
+    int stop_ms = 10000; // SIGTERM: finish or drop what is open within this
+    bool until_empty = false;
+};
+
+// One [[inbox]] table: Kafka → database, exactly once.
+struct InboxOptions {
+    std::string topic; // name, or a regular expression that begins with ^ (as librdkafka takes it)
+    std::string group; // Kafka consumer group
+    std::string consumer;     // consumer name in the database (dedup memory); default: the group
+    std::string handler;      // schema.function(messages once.message[]); empty with store
+    bool store = false;       // into once.inbox instead of a handler
+    bool per_message = false; // the handler takes one once.message
+    PoisonPolicy on_poison = PoisonPolicy::hold_key;
+    InboxStart start = InboxStart::earliest;         // where a new group begins
+    RangePolicy on_out_of_range = RangePolicy::stop; // retention has eaten unread messages
+    std::string id_header = "once-id";               // header that carries the id
+    std::string id_path; // or a JSON path in the payload (/a/b, RFC 6901); empty: not used
+    int max_rows = 1000; // per database transaction
+    std::int64_t max_bytes = 8LL * 1024 * 1024;
+    int max_attempts = 5; // of one message alone, then on_poison decides
+    int members = 1;      // consumers of the group inside this process
+};
+
+struct HttpOptions {
+    std::string listen;        // address:port; empty: no HTTP
+    bool allow_remote = false; // metrics name topics and lanes: only loopback unless said so
+    int stale_ms = 10000; // so long without a heartbeat or a commit is not alive, not progressing
+};
+
+struct LogOptions {
+    std::string level = "info"; // trace, debug, info, warning, error, off
+    int repeat_s = 60; // the same event again within so many seconds is counted, not written
+};
+
+struct Options {
+    DatabaseOptions database;
+    KafkaOptions kafka;
+    OutboxOptions outbox;
+    std::vector<InboxOptions> inbox;
+    HttpOptions http;
+    LogOptions log;
+    bool json = false; // status and check: for machines
+};
+
+} // namespace once
