@@ -32,3 +32,24 @@ demo:
 	@test/support/install.sh
 	@$(MAKE) -s -j2 stage
 	@$(PYTHON) test/demo.py
+
+BENCH_PROGRAMS = $(patsubst test/bench/%.cpp,build/bench/%,$(wildcard test/bench/*.cpp))
+build/bench/%: test/bench/%.cpp $(wildcard test/bench/*.hpp)
+	@mkdir -p $(@D)
+	$(CCACHE) $(CXX) $(RELAY_CFLAGS) -o $@ $< -lrdkafka -lpq -lpthread
+
+# Ratios are taken in one run; BENCH=drain,latency,... chooses, BENCH_JSON=file keeps the figures for machines.
+.PHONY: bench lint checkver format dist
+bench:
+	@test/support/install.sh bench
+	@$(MAKE) -s -j2 stage $(BENCH_PROGRAMS)
+	@$(PYTHON) test/bench/run.py
+
+lint:
+	@test/lint.sh
+checkver: all
+	@test/checkver.sh
+format:
+	clang-format -i $$(git ls-files '*.cpp' '*.hpp')
+dist: checkver
+	git archive --format zip --prefix=pg_once-$(ONCE_VERSION)/ -o pg_once-$(ONCE_VERSION).zip HEAD
