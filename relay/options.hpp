@@ -51,8 +51,8 @@ struct OutboxOptions {
         2000; // how often the position is reported to the database and tables are trimmed
     int backoff_min_ms = 20;
     int backoff_max_ms = 5000;
-    int stop_ms = 10000; // SIGTERM: finish or drop what is open within this
-    bool until_empty = false;
+    int trim_lock_ms = 100; // so long publishers may queue behind a waiting truncate
+    int stop_ms = 10000;    // SIGTERM: finish or drop what is open within this
 };
 
 // One [[inbox]] table: Kafka → database, exactly once.
@@ -92,7 +92,8 @@ struct Options {
     std::vector<InboxOptions> inbox;
     HttpOptions http;
     LogOptions log;
-    bool json = false; // status and check: for machines
+    bool until_empty = false; // outbox, inbox: drain what is there and end with 0
+    bool json = false;        // status and check: for machines
 };
 
 } // namespace once
