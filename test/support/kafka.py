@@ -1,0 +1,211 @@
+"""Real Apache Kafka brokers (KRaft) from the cached jars, and Kafka's own tools and reader for them."""
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import uuid
+from collections import namedtuple
+from pathlib import Path
+
+from .process import TOP, Process, free_port, temporary_folder, wait_until
+
+KAFKA_HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pg_once/kafka-4.1.0"
+CLASSES = TOP / "build/java"
+CLASSPATH = f"{CLASSES}:{KAFKA_HOME}/libs/*"
+LOG4J = f"-Dlog4j2.configurationFile={Path(__file__).parent / 'java/log4j2.properties'}"
+JAVA = ["java", "-XX:+UseSerialGC", "-XX:-UsePerfData", LOG4J]
+
+Message = namedtuple("Message", "topic partition offset timestamp key value headers")
+
+
+class Node:
+    """One broker and controller in one process. It has two listeners: PLAINTEXT, whose address clients are told as
+    it is, and PROXIED, whose advertised port is `proxy_port`, where a Proxy may listen."""
+
+    def __init__(self, cluster, number):
+        self.cluster = cluster
+        self.number = number
+        self.port, self.proxied_port, self.proxy_port, self.controller_port = (free_port() for _ in range(4))
+        self.folder = cluster.folder / f"node{number}"
+        self.process = None
+
+    def write_configuration(self):
+        self.folder.mkdir()
+        nodes = self.cluster.nodes
+        copies = min(3, len(nodes))
+        settings = {
+            "process.roles": "broker,controller", "node.id": self.number,
+            "controller.quorum.voters": ",".join(f"{n.number}@127.0.0.1:{n.controller_port}" for n in nodes),
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},PROXIED://127.0.0.1:{self.proxied_port},"
+                         f"CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port},PROXIED://127.0.0.1:{self.proxy_port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER", "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": self.folder / "data", "auto.create.topics.enable": "false", "num.partitions": 4,
+            "default.replication.factor": copies, "min.insync.replicas": max(1, copies - 1),
+            "offsets.topic.replication.factor": copies, "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.min.isr": max(1, copies - 1), "transaction.state.log.num.partitions": 4,
+            "share.coordinator.state.topic.replication.factor": copies,
+            "share.coordinator.state.topic.min.isr": max(1, copies - 1),
+            "group.initial.rebalance.delay.ms": 0, "controlled.shutdown.enable": len(nodes) > 1,
+            "broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500,
+            "replica.lag.time.max.ms": 3000, **self.cluster.settings,
+        }
+        text = "".join(f"{name}={str(value).lower() if isinstance(value, bool) else value}\n"
+                       for name, value in settings.items())
+        (self.folder / "server.properties").write_text(text)
+
+    def format(self):
+        return subprocess.Popen([*JAVA, "-cp", CLASSPATH, "kafka.tools.StorageTool", "format", "-t",
+                                 self.cluster.identity, "-c", str(self.folder / "server.properties")],
+                                stdin=subprocess.DEVNULL, stdout=open(self.folder / "format.log", "wb"),
+                                stderr=subprocess.STDOUT)
+
+    def start(self, wait=True):
+        self.process = Process([*JAVA, f"-Xmx{self.cluster.heap}", "-cp", CLASSPATH, "kafka.Kafka",
+                                self.folder / "server.properties"], log=self.folder / "server.log",
+                               keep=self.cluster.keep)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout=60):
+        wait_until(f"broker {self.number} listens", self._listens, timeout, 0.05)
+
+    def _listens(self):
+        if not self.process.alive():
+            raise RuntimeError(f"the broker did not start:\n{self.process.log()[-3000:]}")
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self):
+        self.process.stop(signal.SIGTERM, 30)
+
+    def kill(self):
+        self.process.kill()
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+
+class Kafka:
+    """A cluster of one or three nodes. `brokers` is for clients, `proxied` leads through the proxy ports."""
+
+    def __init__(self, nodes=1, *, settings=None, heap="512m", keep=False):
+        self.keep = keep
+        self.heap = heap
+        self.settings = settings or {}
+        self.folder = temporary_folder("kafka")
+        self.identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self.nodes = [Node(self, number) for number in range(1, nodes + 1)]
+        self.brokers = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        self.proxied = ",".join(f"127.0.0.1:{node.proxy_port}" for node in self.nodes)
+        self.tools = None
+
+    def start(self):
+        for node in self.nodes:
+            node.write_configuration()
+        for node, formatting in [(node, node.format()) for node in self.nodes]:
+            if formatting.wait(60):
+                raise RuntimeError((node.folder / "format.log").read_text())
+        for node in self.nodes:
+            node.start(wait=False)
+        self.tools = Tools(self)
+        for node in self.nodes:
+            node.wait_ready()
+        wait_until("all brokers registered", lambda: len(self.tools.run("nodes")) == len(self.nodes), 60, 0.2)
+        return self
+
+    def stop(self):
+        if self.tools:
+            self.tools.process.kill()
+        for node in self.nodes:
+            if node.process and not self.keep:
+                node.process.kill()
+
+    def create_topic(self, topic, partitions=4, **settings):
+        self.tools.run("create_topic", topic=topic, partitions=partitions,
+                       settings={name.replace("_", "."): str(value) for name, value in settings.items()})
+
+    def read(self, *topics, isolation="read_committed", timeout=120):
+        """Everything that stands in the topics, in log order per partition, through Kafka's own client."""
+        file = self.folder / f"read-{uuid.uuid4().hex}.jsonl"
+        self.tools.run("read", topics=list(topics), isolation=isolation, file=str(file), timeout_ms=timeout * 1000)
+        try:
+            return list(parse(file))
+        finally:
+            file.unlink()
+
+    def follow(self, *topics, isolation="read_committed"):
+        return Follower(self, topics, isolation)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *unused):
+        self.stop()
+
+
+class Tools:
+    """Kafka's admin client in a JVM that stays: one command, one answer. Safe to use from several threads."""
+
+    def __init__(self, kafka):
+        self.kafka = kafka
+        self.lock = threading.Lock()
+        self.process = Process([*JAVA, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", CLASSPATH, "Tools"],
+                               log=kafka.folder / "tools.log", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def run(self, command, **arguments):
+        request = json.dumps({"do": command, "brokers": self.kafka.brokers, **arguments})
+        with self.lock:
+            self.process.popen.stdin.write(request.encode() + b"\n")
+            self.process.popen.stdin.flush()
+            line = self.process.popen.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the Kafka tools ended:\n{self.process.log()[-3000:]}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"{command} {arguments}: {answer['error']}")
+        return answer["ok"]
+
+
+class Follower:
+    """A live reader: what a consumer saw while it happened, in the order in which it saw it."""
+
+    def __init__(self, kafka, topics, isolation):
+        self.file = kafka.folder / f"follow-{uuid.uuid4().hex}.jsonl"
+        with open(self.file, "wb") as output:
+            self.process = Process([*JAVA, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", CLASSPATH, "Reader",
+                                    kafka.brokers, isolation, "follow", *topics],
+                                   log=kafka.folder / "follow.log", stdout=output)
+
+    def messages(self):
+        return list(parse(self.file))
+
+    def count(self):
+        with open(self.file, "rb") as lines:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: lines.read(1 << 20), b""))
+
+    def stop(self):
+        self.process.stop()
+        return self.messages()
+
+
+def parse(file):
+    """Messages of one reader's output; a last line that is not complete (it was killed) is left out."""
+    decode = base64.b64decode
+    with open(file, "rb") as lines:
+        for line in lines:
+            if not line.endswith(b"\n"):
+                return
+            row = json.loads(line)
+            yield Message(row["topic"], row["partition"], row["offset"], row["timestamp"],
+                          None if row["key"] is None else decode(row["key"]),
+                          None if row["value"] is None else decode(row["value"]),
+                          [(decode(name).decode(), None if value is None else decode(value))
+                           for name, value in row["headers"]])
