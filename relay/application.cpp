@@ -1,14 +1,110 @@
 #include "relay/application.hpp"
 
+#include "relay/check.hpp"
+#include "relay/config/command_line.hpp"
+#include "relay/exit_code.hpp"
+#include "relay/http.hpp"
+#include "relay/inbox/run.hpp"
+#include "relay/log.hpp"
+#include "relay/metrics.hpp"
+#include "relay/outbox/run.hpp"
+#include "relay/progress_bar.hpp"
+#include "relay/status.hpp"
+#include "relay/stop_signal.hpp"
+
 #include <cstdio>
-#include <string_view>
+#include <exception>
+#include <new>
+
+extern char **environ; // NOLINT: POSIX names it so
 
 namespace once {
 
+namespace {
+
+std::vector<std::string> environment() {
+    std::vector<std::string> all;
+    for (char **variable = environ; variable != nullptr && *variable != nullptr; ++variable)
+        all.emplace_back(*variable);
+    return all;
+}
+
+// One worker command with all that accompanies it: signals, health, progress.
+template <typename Run> int run_worker(const Options &options, const char *command, Run run) {
+    StopSignal stop;
+    stop.listen_to_signals();
+    Metrics metrics;
+    const HttpServer http(options.http, metrics);
+    log::info("started", {{"command", command}, {"version", ONCE_VERSION}});
+    const ProgressBar bar(options, metrics);
+    const int code = run(options, metrics, stop);
+    log::info("ended", {{"command", command}, {"exit_code", code}});
+    return code;
+}
+
+int run_command(const config::CommandLine &line, const config::Settings &settings) {
+    const Options &options = settings.options;
+    log::start(options.log);
+    switch (*line.command) {
+    case config::Command::outbox:
+        return run_worker(options, "outbox", outbox::run);
+    case config::Command::inbox:
+        return run_worker(options, "inbox", inbox::run);
+    case config::Command::status:
+        return status(options);
+    case config::Command::check:
+        return check(options, {.outbox = line.check_outbox, .inbox = line.check_inbox});
+    case config::Command::print_config:
+        std::fputs(config::print(settings).c_str(), stdout);
+        return static_cast<int>(ExitCode::stopped);
+    }
+    return static_cast<int>(ExitCode::bug);
+}
+
+int run_line(const config::CommandLine &line) {
+    if (line.help || line.version || line.crash_points) {
+        if (line.help)
+            std::fputs(config::help_text().c_str(), stdout);
+        else if (line.version)
+            std::puts("once-relay " ONCE_VERSION);
+        return static_cast<int>(ExitCode::stopped);
+    }
+    return run_command(line, config::load(line, environment()));
+}
+
+// A value may hold anything; on the terminal it stays one line.
+std::string one_line(std::string text) {
+    for (char &c : text)
+        if (static_cast<unsigned char>(c) < ' ' || c == 0x7f)
+            c = ' ';
+    while (text.ends_with(' '))
+        text.pop_back();
+    return text;
+}
+
+int report(const Refusal &refusal) {
+    std::fprintf(stderr, "once-relay: %s\n", one_line(refusal.what()).c_str());
+    if (!refusal.detail.empty())
+        std::fprintf(stderr, "detail: %s\n", one_line(refusal.detail).c_str());
+    if (!refusal.hint.empty())
+        std::fprintf(stderr, "hint: %s\n", one_line(refusal.hint).c_str());
+    return static_cast<int>(refusal.code);
+}
+
+} // namespace
+
 int run_application(int argc, const char *const *argv) {
-    if (argc == 2 && std::string_view(argv[1]) == "--version")
-        std::puts("once-relay " ONCE_VERSION);
-    return 0;
+    try {
+        return run_line(config::parse_command_line(argc, argv));
+    } catch (const Refusal &refusal) {
+        return report(refusal);
+    } catch (const std::bad_alloc &) {
+        std::fputs("once-relay: out of memory\n", stderr);
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "once-relay: internal error: %s\n", one_line(error.what()).c_str());
+        std::fputs("hint: This is a bug; please report it with the last log lines.\n", stderr);
+    }
+    return static_cast<int>(ExitCode::bug);
 }
 
 } // namespace once

@@ -66,7 +66,10 @@ LaneMetrics &Metrics::lane(int number) {
 
 InboxMetrics &Metrics::inbox(const std::string &consumer, const std::string &topic) {
     const std::lock_guard lock(guard);
-    InboxMetrics &added = inbox_list.emplace_back(consumer, topic);
+    int member = 0;
+    for (const InboxMetrics &known : inbox_list)
+        member += known.consumer == consumer && known.topic == topic ? 1 : 0;
+    InboxMetrics &added = inbox_list.emplace_back(consumer, topic, member);
     added.beat();
     return added;
 }

@@ -82,11 +82,12 @@ struct LaneMetrics : Progress {
 };
 
 struct InboxMetrics : Progress {
-    InboxMetrics(std::string name, std::string topics)
-        : consumer(std::move(name)), topic(std::move(topics)) {}
+    InboxMetrics(std::string name, std::string topics, int number)
+        : consumer(std::move(name)), topic(std::move(topics)), member(number) {}
 
     const std::string consumer;
     const std::string topic;
+    const int member;    // of those with the same consumer and topic, from 0
     Counter messages{0}; // new and applied
     Counter bytes{0};
     Counter duplicates{0};
@@ -108,6 +109,7 @@ class Metrics {
   public:
     // Made once per worker at its start; the reference stays valid as long as Metrics lives.
     LaneMetrics &lane(int number);
+    // A new one at each call: every member of the group has its own.
     InboxMetrics &inbox(const std::string &consumer, const std::string &topic);
 
     std::vector<const LaneMetrics *> lanes() const;

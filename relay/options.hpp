@@ -22,16 +22,16 @@ std::string_view to_string(RangePolicy policy);
 struct DatabaseOptions {
     std::string conninfo;       // keyword/value string or URI, as libpq takes it
     int connect_timeout_s = 10; // one attempt
-    int session_timeout_ms =
-        15000; // idle_session_timeout, idle_in_transaction_session_timeout, tcp_user_timeout
-    int lock_timeout_ms =
-        100; // for trimming: how long publishers may queue behind a waiting truncate
+    // No option, standbys count on it: idle_session_timeout, idle_in_transaction_session_timeout
+    // and tcp_user_timeout.
+    int session_timeout_ms = 15000;
 };
 
 struct KafkaOptions {
     std::string brokers; // host:port,host:port
-    std::map<std::string, std::string>
-        passthrough; // handed to librdkafka as they are, checked by forbidden()
+    // Handed to librdkafka as they are; config/kafka_settings.hpp refuses what would break
+    // exactness.
+    std::map<std::string, std::string> passthrough;
     std::string position_topic = "once.positions";
     int position_replication = -1; // when the relay creates the topic; -1 = the broker's default
     int transaction_timeout_ms = 15000; // at most 15 s: so long a dead relay can block readers
@@ -47,8 +47,7 @@ struct OutboxOptions {
     int max_ms = 2000;      // a transaction that has been filled for so long is committed
     int slice_rows = 20000; // read at once out of a big difference
     int wait_ms = 1000;     // one bounded wait for new work
-    int report_ms =
-        2000; // how often the position is reported to the database and tables are trimmed
+    int report_ms = 2000;   // how often the position is reported and tables are trimmed
     int backoff_min_ms = 20;
     int backoff_max_ms = 5000;
     int trim_lock_ms = 100; // so long publishers may queue behind a waiting truncate

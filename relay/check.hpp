@@ -1,0 +1,16 @@
+// `once-relay check`: proves before going live what would otherwise be found out at night.
+#pragma once
+
+namespace once {
+
+struct Options;
+
+struct CheckScope {
+    bool outbox = true;
+    bool inbox = true; // only what is configured in [[inbox]]
+};
+
+// Prints one line per finding (or JSON); 0 when none is an error, else the fitting ExitCode.
+int check(const Options &options, CheckScope scope);
+
+} // namespace once

@@ -1,0 +1,187 @@
+#include "relay/config/command_line.hpp"
+
+#include "relay/config/nearest.hpp"
+#include "relay/config/table.hpp"
+#include "relay/exit_code.hpp"
+
+#include <algorithm>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+namespace once::config {
+
+namespace {
+
+struct CommandName {
+    std::string_view name;
+    Command command;
+};
+constexpr CommandName kCommands[] = {{"outbox", Command::outbox},
+                                     {"inbox", Command::inbox},
+                                     {"status", Command::status},
+                                     {"check", Command::check},
+                                     {"print-config", Command::print_config}};
+
+constexpr std::string_view kSeeHelp = "See once-relay --help.";
+
+// CLI11 owns the splitting of words; meaning and texts are ours.
+struct Words {
+    CLI::App app{"once-relay"};
+    std::vector<CLI::App *> commands;
+    std::vector<std::string> set;
+    std::vector<std::string> check_what;
+    std::vector<std::pair<const Entry<Options> *, std::vector<std::string>>> flags;
+
+    explicit Words(CommandLine &into) {
+        app.set_help_flag();
+        app.add_flag("--help,-h", into.help);
+        app.add_flag("--version,-V", into.version);
+        app.add_flag("--crash-points", into.crash_points);
+        app.add_flag("--json", into.json);
+        app.add_flag("--until-empty", into.until_empty);
+        app.add_option("--config,-c", into.file);
+        app.add_option("--set", set)
+            ->take_all()
+            ->expected(1)
+            ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+        for (const Entry<Options> &entry : option_table())
+            if (!entry.flag.empty())
+                flags.emplace_back(&entry, std::vector<std::string>());
+        for (auto &[entry, values] : flags)
+            app.add_option(std::string(entry->flag), values)
+                ->expected(1)
+                ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+        app.allow_extras();
+        for (const CommandName &known : kCommands) {
+            CLI::App *sub = app.add_subcommand(std::string(known.name));
+            sub->set_help_flag();
+            sub->fallthrough()->allow_extras();
+            if (known.command == Command::check)
+                sub->add_option("what", check_what)->expected(0, 1);
+            commands.push_back(sub);
+        }
+        app.require_subcommand(0, 1);
+    }
+};
+
+std::vector<std::string> flag_names() {
+    std::vector<std::string> names{"--help", "--version", "--config",
+                                   "--set",  "--json",    "--until-empty"};
+    for (const Entry<Options> &entry : option_table())
+        if (!entry.flag.empty())
+            names.emplace_back(entry.flag);
+    return names;
+}
+
+[[noreturn]] void refuse_extra(const std::string &word, bool has_command) {
+    if (word.starts_with('-'))
+        throw Refusal(ExitCode::usage, "unknown option \"" + word.substr(0, word.find('=')) + "\"",
+                      {}, did_you_mean(word.substr(0, word.find('=')), flag_names(), kSeeHelp));
+    if (has_command)
+        throw Refusal(ExitCode::usage, "unexpected argument \"" + word + "\"", {},
+                      std::string(kSeeHelp));
+    std::vector<std::string> names;
+    for (const CommandName &known : kCommands)
+        names.emplace_back(known.name);
+    throw Refusal(ExitCode::usage, "unknown command \"" + word + "\"", {},
+                  did_you_mean(word, names, kSeeHelp));
+}
+
+void collect_flags(const Words &words, CommandLine &into) {
+    for (const auto &[entry, values] : words.flags) {
+        if (values.empty())
+            continue;
+        std::string value = values.back();
+        // Only a list is said several times: --lane 0 --lane 1.
+        if (entry->key == "outbox.lanes") {
+            value.clear();
+            for (const std::string &one : values)
+                value += (value.empty() ? "" : ",") + one;
+        }
+        into.assignments.push_back(
+            {std::string(entry->key), value, "flag " + std::string(entry->flag)});
+    }
+    for (const std::string &word : words.set) {
+        const std::size_t equals = word.find('=');
+        if (equals == 0 || equals == std::string::npos)
+            throw Refusal(ExitCode::usage, "cannot read \"--set\" without KEY=VALUE", {},
+                          "For example: --set kafka.compression.type=lz4.");
+        into.assignments.push_back({word.substr(0, equals), word.substr(equals + 1), "flag --set"});
+    }
+}
+
+void choose_check(const std::vector<std::string> &what, CommandLine &into) {
+    if (what.empty())
+        return;
+    if (what[0] != "outbox" && what[0] != "inbox")
+        throw Refusal(ExitCode::usage, "cannot check \"" + what[0] + "\"", {},
+                      "Say check, check outbox or check inbox.");
+    into.check_outbox = what[0] == "outbox";
+    into.check_inbox = what[0] == "inbox";
+}
+
+void refuse_misplaced(const CommandLine &line) {
+    const auto is = [&](Command command) { return line.command == command; };
+    if (line.json && !is(Command::status) && !is(Command::check))
+        throw Refusal(ExitCode::usage, "option \"--json\" belongs to commands status and check");
+    if (line.until_empty && !is(Command::outbox) && !is(Command::inbox))
+        throw Refusal(ExitCode::usage,
+                      "option \"--until-empty\" belongs to commands outbox and inbox");
+}
+
+} // namespace
+
+CommandLine parse_command_line(int argc, const char *const *argv) {
+    CommandLine line;
+    Words words(line);
+    try {
+        words.app.parse(argc, argv);
+    } catch (const CLI::ArgumentMismatch &error) {
+        const std::string what = error.what();
+        throw Refusal(ExitCode::usage,
+                      "option \"" + what.substr(0, what.find(':')) + "\" needs a value", {},
+                      std::string(kSeeHelp));
+    } catch (const CLI::ParseError &error) {
+        std::string what = error.what();
+        if (!what.empty() && what.front() >= 'A' && what.front() <= 'Z')
+            what.front() = static_cast<char>(what.front() - 'A' + 'a');
+        throw Refusal(ExitCode::usage, what, {}, std::string(kSeeHelp));
+    }
+    for (std::size_t i = 0; i < words.commands.size(); ++i)
+        if (words.commands[i]->parsed())
+            line.command = kCommands[i].command;
+    if (line.help || line.version || line.crash_points)
+        return line;
+    if (const auto extra = words.app.remaining(true); !extra.empty())
+        refuse_extra(extra.front(), line.command.has_value());
+    if (!line.command)
+        throw Refusal(ExitCode::usage, "no command given", {}, std::string(kSeeHelp));
+    refuse_misplaced(line);
+    choose_check(words.check_what, line);
+    collect_flags(words, line);
+    return line;
+}
+
+Settings load(const CommandLine &line, const std::vector<std::string> &environment) {
+    Settings settings;
+    std::string file = line.file;
+    for (const std::string &variable : environment)
+        if (file.empty() && variable.starts_with("ONCE_CONFIG="))
+            file = variable.substr(variable.find('=') + 1);
+    if (!file.empty())
+        read_file(settings, file);
+    read_environment(settings, environment);
+    for (const Assignment &assignment : line.assignments)
+        assign(settings, assignment);
+    settings.options.until_empty = line.until_empty;
+    settings.options.json = line.json;
+    for (InboxOptions &inbox : settings.options.inbox)
+        if (inbox.consumer.empty())
+            inbox.consumer = inbox.group;
+    validate(settings, *line.command);
+    return settings;
+}
+
+} // namespace once::config

@@ -1,0 +1,86 @@
+// ONCE_… variables. One that begins like an option and is none is an error: a misspelt limit must
+// not be silent.
+#include "relay/config/kafka_settings.hpp"
+#include "relay/config/nearest.hpp"
+#include "relay/config/settings.hpp"
+#include "relay/config/table.hpp"
+#include "relay/exit_code.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+
+namespace once::config {
+
+namespace {
+
+constexpr std::string_view kSections[] = {"ONCE_DATABASE", "ONCE_BROKERS", "ONCE_OUTBOX_",
+                                          "ONCE_INBOX_",   "ONCE_HTTP_",   "ONCE_LOG_",
+                                          "ONCE_KAFKA_"};
+constexpr std::string_view kKafkaSection = "ONCE_KAFKA_";
+constexpr std::string_view kInboxSection = "ONCE_INBOX_";
+
+// ONCE_KAFKA_SASL_PASSWORD → kafka.sasl.password: the property whose name is spelt so.
+std::optional<std::string> kafka_key(std::string_view name) {
+    for (const std::string &property : kafka_property_names())
+        if (environment_name("kafka." + property) == name)
+            return "kafka." + property;
+    return std::nullopt;
+}
+
+// ONCE_INBOX_1_ID_HEADER → inbox.1.id_header
+std::optional<std::string> inbox_key(std::string_view name) {
+    const std::string_view rest = name.substr(kInboxSection.size());
+    const std::size_t digits = std::min(rest.find_first_not_of("0123456789"), rest.size());
+    const std::string number(rest.substr(0, digits));
+    for (const auto &entry : inbox_table())
+        if (const std::string key = "inbox." + number + "." + std::string(entry.key);
+            environment_name(key) == name)
+            return key;
+    return std::nullopt;
+}
+
+std::optional<std::string> key_of(std::string_view name) {
+    for (const auto &entry : option_table())
+        if (environment_name(entry.key) == name)
+            return std::string(entry.key);
+    if (name.starts_with(kInboxSection))
+        return inbox_key(name);
+    return name.starts_with(kKafkaSection) ? kafka_key(name) : std::nullopt;
+}
+
+[[noreturn]] void refuse_variable(const std::string &name) {
+    std::vector<std::string> names;
+    for (const std::string &key : known_keys())
+        names.push_back(environment_name(key));
+    if (name.starts_with(kKafkaSection))
+        for (const std::string &property : kafka_property_names())
+            names.push_back(environment_name("kafka." + property));
+    throw Refusal(ExitCode::configuration, "unknown option (environment " + name + ")", {},
+                  did_you_mean(name, names, "See once-relay --help for the names."));
+}
+
+} // namespace
+
+void read_environment(Settings &settings, const std::vector<std::string> &environment) {
+    std::vector<Assignment> found;
+    for (const std::string &variable : environment) {
+        const std::size_t equals = variable.find('=');
+        const std::string name = variable.substr(0, equals);
+        if (equals == std::string::npos ||
+            std::none_of(std::begin(kSections), std::end(kSections),
+                         [&](std::string_view section) { return name.starts_with(section); }))
+            continue;
+        const std::optional<std::string> key = key_of(name);
+        if (!key)
+            refuse_variable(name);
+        found.push_back({*key, variable.substr(equals + 1), "environment " + name});
+    }
+    // In order of their names, so that inbox.1 is there before inbox.2.
+    std::sort(found.begin(), found.end(),
+              [](const Assignment &a, const Assignment &b) { return a.key < b.key; });
+    for (const Assignment &assignment : found)
+        assign(settings, assignment);
+}
+
+} // namespace once::config

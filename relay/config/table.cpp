@@ -1,0 +1,312 @@
+#include "relay/config/table.hpp"
+
+#include <charconv>
+
+namespace once::config {
+
+namespace {
+
+constexpr std::int64_t kKilobyte = 1024;
+constexpr std::int64_t kMegabyte = 1024 * kKilobyte;
+constexpr std::int64_t kMinute = 60'000; // ms
+
+#define AT(member) [](Options &o) -> Slot { return &o.member; }
+const Entry<Options> kOptions[] = {
+    {.key = "database",
+     .takes = "CONNINFO",
+     .help = "connection string or URI of the database, as libpq takes it",
+     .slot = AT(database.conninfo),
+     .flag = "--database",
+     .secret = true},
+    {.key = "brokers",
+     .takes = "LIST",
+     .help = "Kafka bootstrap brokers, host:port with commas between",
+     .slot = AT(kafka.brokers),
+     .flag = "--brokers"},
+    {"outbox.lanes", "N,…", "lanes to ship; empty: every lane of the database", AT(outbox.lanes), 0,
+     1023, "--lane"},
+    {.key = "outbox.on_poison",
+     .takes = "hold_key|skip|stop",
+     .help = "what becomes of an event that Kafka refuses for good",
+     .slot = AT(outbox.on_poison)},
+    {"outbox.producers", "N", "Kafka producers that take turns", AT(outbox.producers), 1, 2},
+    {"outbox.max_rows", "N", "events in one Kafka transaction", AT(outbox.max_rows), 1, 100'000},
+    {"outbox.max_bytes", "BYTES", "bytes in one Kafka transaction", AT(outbox.max_bytes),
+     64 * kKilobyte, 32 * kMegabyte},
+    {"outbox.max_ms", "MS", "so long a Kafka transaction may be filled", AT(outbox.max_ms), 1,
+     5000},
+    {"outbox.slice_rows", "N", "rows read at once out of a big difference", AT(outbox.slice_rows),
+     1, 100'000},
+    {"outbox.wait_ms", "MS", "one wait for new work", AT(outbox.wait_ms), 10, 5000},
+    {"outbox.report_ms", "MS", "how often progress is reported to the database and tables trimmed",
+     AT(outbox.report_ms), 100, 10 * kMinute},
+    {"outbox.backoff_min_ms", "MS", "first pause after a failure", AT(outbox.backoff_min_ms), 1,
+     5000},
+    {"outbox.backoff_max_ms", "MS", "longest pause after failures", AT(outbox.backoff_max_ms), 10,
+     kMinute},
+    {"outbox.trim_lock_ms", "MS", "so long publishers may wait behind a truncate",
+     AT(outbox.trim_lock_ms), 1, 5000},
+    {"outbox.stop_ms", "MS", "SIGTERM: finish or drop the open transaction within",
+     AT(outbox.stop_ms), 100, kMinute},
+    {.key = "outbox.position_topic",
+     .takes = "TOPIC",
+     .help = "topic of the positions; changing it loses the place",
+     .slot = AT(kafka.position_topic)},
+    {"outbox.position_replication", "N",
+     "replicas of that topic when the relay creates it; -1: the broker's default",
+     AT(kafka.position_replication), -1, 32},
+    {"outbox.transaction_timeout_ms", "MS", "so long a dead relay can hold back readers",
+     AT(kafka.transaction_timeout_ms), 1000, 15'000},
+    {"outbox.request_timeout_ms", "MS", "one metadata, offset or admin request",
+     AT(kafka.request_timeout_ms), 1000, kMinute},
+    {.key = "http.listen",
+     .takes = "ADDR:PORT",
+     .help = "serve /metrics, /healthz and /readyz there; empty: do not",
+     .slot = AT(http.listen),
+     .flag = "--http"},
+    {.key = "http.allow_remote",
+     .takes = "true|false",
+     .help = "allow an address that is not loopback",
+     .slot = AT(http.allow_remote)},
+    {"http.stale_ms", "MS", "so long without heartbeat or commit is not alive, not ready",
+     AT(http.stale_ms), 1000, 10 * kMinute},
+    {.key = "log.level",
+     .takes = "trace|debug|info|warning|error|off",
+     .help = "least level that is written to stderr",
+     .slot = AT(log.level),
+     .flag = "--log-level"},
+    {"log.repeat_s", "S", "repeats within this time are counted, not written", AT(log.repeat_s), 0,
+     3600},
+};
+#undef AT
+
+#define AT(member) [](InboxOptions &i) -> Slot { return &i.member; }
+const Entry<InboxOptions> kInboxOptions[] = {
+    {.key = "topic",
+     .takes = "TOPIC",
+     .help = "topic to read, or a regular expression that begins with ^",
+     .slot = AT(topic)},
+    {.key = "group", .takes = "GROUP", .help = "Kafka consumer group", .slot = AT(group)},
+    {.key = "consumer",
+     .takes = "NAME",
+     .help = "consumer in the database, whose memory of ids is used; default: the group",
+     .slot = AT(consumer)},
+    {.key = "handler",
+     .takes = "SCHEMA.FUNCTION",
+     .help = "SQL function called with once.message[] in the transaction of the dedup",
+     .slot = AT(handler)},
+    {.key = "store",
+     .takes = "true|false",
+     .help = "put the messages into once.inbox instead of calling a handler",
+     .slot = AT(store)},
+    {.key = "per_message",
+     .takes = "true|false",
+     .help = "the handler takes one once.message",
+     .slot = AT(per_message)},
+    {.key = "on_poison",
+     .takes = "hold_key|skip|stop",
+     .help = "what becomes of a message whose handler keeps failing",
+     .slot = AT(on_poison)},
+    {.key = "start",
+     .takes = "earliest|latest|refuse",
+     .help = "where a group begins that the database does not know",
+     .slot = AT(start)},
+    {.key = "on_out_of_range",
+     .takes = "stop|skip",
+     .help = "when Kafka's retention has removed unread messages",
+     .slot = AT(on_out_of_range)},
+    {.key = "id_header",
+     .takes = "NAME",
+     .help = "header that carries the id of a message",
+     .slot = AT(id_header)},
+    {.key = "id_path",
+     .takes = "/A/B",
+     .help = "or a JSON pointer to the id in the payload",
+     .slot = AT(id_path)},
+    {"max_rows", "N", "messages in one database transaction", AT(max_rows), 1, 100'000},
+    {"max_bytes", "BYTES", "bytes in one database transaction", AT(max_bytes), 64 * kKilobyte,
+     32 * kMegabyte},
+    {"max_attempts", "N", "attempts at one message before on_poison decides", AT(max_attempts), 1,
+     1000},
+    {"members", "N", "consumers of the group in this process", AT(members), 1, 64},
+};
+#undef AT
+
+std::vector<std::string_view> split(std::string_view text, char separator) {
+    std::vector<std::string_view> parts;
+    for (std::size_t at = 0;;) {
+        const std::size_t end = text.find(separator, at);
+        parts.push_back(text.substr(at, end - at));
+        if (end == std::string_view::npos)
+            return parts;
+        at = end + 1;
+    }
+}
+
+template <typename Number>
+bool parse_integer(std::string_view text, std::int64_t least, std::int64_t most, Number &into) {
+    std::int64_t value = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (failure != std::errc() || end != text.data() + text.size() || value < least || value > most)
+        return false;
+    into = static_cast<Number>(value);
+    return true;
+}
+
+struct Bounds {
+    std::int64_t least, most;
+    std::string_view takes;
+};
+
+// One overload per type an option can have.
+struct Parser {
+    Bounds bounds;
+    std::string_view text;
+
+    bool operator()(std::string *into) const {
+        if (text.find('\0') != std::string_view::npos)
+            return false;
+        if (bounds.takes.find('|') != std::string_view::npos && choice() < 0)
+            return false;
+        *into = text;
+        return true;
+    }
+    bool operator()(int *into) const {
+        return parse_integer(text, bounds.least, bounds.most, *into);
+    }
+    bool operator()(std::int64_t *into) const {
+        return parse_integer(text, bounds.least, bounds.most, *into);
+    }
+    bool operator()(bool *into) const {
+        if (text != "true" && text != "false")
+            return false;
+        *into = text == "true";
+        return true;
+    }
+    bool operator()(std::vector<int> *into) const {
+        std::vector<int> values;
+        for (std::string_view part :
+             text.empty() ? std::vector<std::string_view>() : split(text, ','))
+            if (!parse_integer(part, bounds.least, bounds.most, values.emplace_back()))
+                return false;
+        *into = std::move(values);
+        return true;
+    }
+    template <typename Enum> bool operator()(Enum *into) const {
+        const int index = choice();
+        if (index >= 0)
+            *into = static_cast<Enum>(index);
+        return index >= 0;
+    }
+
+    int choice() const {
+        int index = 0;
+        for (std::string_view name : split(bounds.takes, '|')) {
+            if (name == text)
+                return index;
+            ++index;
+        }
+        return -1;
+    }
+};
+
+struct Printer {
+    std::string operator()(const std::string *value) const { return quote_toml(*value); }
+    std::string operator()(const int *value) const { return std::to_string(*value); }
+    std::string operator()(const std::int64_t *value) const { return std::to_string(*value); }
+    std::string operator()(const bool *value) const { return *value ? "true" : "false"; }
+    std::string operator()(const std::vector<int> *values) const {
+        std::string list;
+        for (int value : *values)
+            list += (list.empty() ? "" : ", ") + std::to_string(value);
+        return "[" + list + "]";
+    }
+    template <typename Enum> std::string operator()(const Enum *value) const {
+        return quote_toml(to_string(*value));
+    }
+};
+
+std::string range(const Bounds &bounds) {
+    return "from " + std::to_string(bounds.least) + " to " + std::to_string(bounds.most);
+}
+
+struct TypeName {
+    Bounds bounds;
+
+    std::string operator()(const std::string *) const {
+        return bounds.takes.find('|') == std::string_view::npos ? "a string" : one_of();
+    }
+    std::string operator()(const int *) const { return "an integer " + range(bounds); }
+    std::string operator()(const std::int64_t *) const { return "an integer " + range(bounds); }
+    std::string operator()(const bool *) const { return "true or false"; }
+    std::string operator()(const std::vector<int> *) const {
+        return "a list of integers " + range(bounds);
+    }
+    template <typename Enum> std::string operator()(const Enum *) const { return one_of(); }
+
+    std::string one_of() const {
+        std::string text = "one of ";
+        for (std::string_view name : split(bounds.takes, '|'))
+            text.append(text.size() > 7 ? ", " : "").append(quote_toml(name));
+        return text;
+    }
+};
+
+} // namespace
+
+std::span<const Entry<Options>> option_table() {
+    return kOptions;
+}
+std::span<const Entry<InboxOptions>> inbox_table() {
+    return kInboxOptions;
+}
+
+std::string environment_name(std::string_view key) {
+    std::string name = "ONCE_";
+    for (const char c : key)
+        name += c == '.' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+    return name;
+}
+
+template <typename Owner>
+std::optional<std::string> store(const Entry<Owner> &entry, Owner &owner, std::string_view text) {
+    const Parser parser{{entry.least, entry.most, entry.takes}, text};
+    if (std::visit(parser, entry.slot(owner)))
+        return std::nullopt;
+    return "It takes " + type_of(entry) + ".";
+}
+
+template <typename Owner> std::string toml_value(const Entry<Owner> &entry, const Owner &owner) {
+    // The slot only hands out a pointer; nothing is written through it here.
+    return std::visit(Printer{}, entry.slot(const_cast<Owner &>(owner)));
+}
+
+template <typename Owner> std::string type_of(const Entry<Owner> &entry) {
+    Owner scratch;
+    return std::visit(TypeName{{entry.least, entry.most, entry.takes}}, entry.slot(scratch));
+}
+
+template std::optional<std::string> store(const Entry<Options> &, Options &, std::string_view);
+template std::optional<std::string> store(const Entry<InboxOptions> &, InboxOptions &,
+                                          std::string_view);
+template std::string toml_value(const Entry<Options> &, const Options &);
+template std::string toml_value(const Entry<InboxOptions> &, const InboxOptions &);
+template std::string type_of(const Entry<Options> &);
+template std::string type_of(const Entry<InboxOptions> &);
+
+std::string quote_toml(std::string_view text) {
+    std::string quoted = "\"";
+    for (const unsigned char c : text) {
+        if (c == '"' || c == '\\')
+            quoted += '\\';
+        if (c >= ' ' && c != 0x7f) {
+            quoted += static_cast<char>(c);
+        } else {
+            constexpr char digits[] = "0123456789abcdef";
+            quoted.append("\\u00").append(1, digits[c >> 4]).append(1, digits[c & 15]);
+        }
+    }
+    return quoted + '"';
+}
+
+} // namespace once::config

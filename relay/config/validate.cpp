@@ -1,0 +1,87 @@
+#include "relay/config/settings.hpp"
+#include "relay/exit_code.hpp"
+#include "relay/http.hpp"
+
+#include <charconv>
+
+namespace once::config {
+
+namespace {
+
+[[noreturn]] void refuse(const Settings &settings, const std::string &key, const std::string &what,
+                         std::string detail = {}, std::string hint = {}) {
+    throw Refusal(ExitCode::configuration, what + " (" + settings.origin_of(key) + ")",
+                  std::move(detail), std::move(hint));
+}
+
+bool valid_port(std::string_view text) {
+    int port = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), port);
+    return failure == std::errc() && end == text.data() + text.size() && port >= 1 && port <= 65535;
+}
+
+void validate_brokers(const Settings &settings) {
+    std::string_view rest = settings.options.kafka.brokers;
+    for (bool more = true; more;) {
+        const std::size_t comma = rest.find(',');
+        std::string_view broker = rest.substr(0, comma);
+        more = comma != std::string_view::npos;
+        rest.remove_prefix(more ? comma + 1 : 0);
+        while (broker.starts_with(' '))
+            broker.remove_prefix(1);
+        const std::size_t colon = broker.rfind(':');
+        if (colon == 0 || colon == std::string_view::npos || !valid_port(broker.substr(colon + 1)))
+            refuse(settings, "brokers", "cannot use broker \"" + std::string(broker) + "\"",
+                   "A broker is host:port, with commas between several.");
+    }
+}
+
+void require(const Settings &settings, const char *key, bool present, const std::string &flag) {
+    if (!present)
+        throw Refusal(ExitCode::configuration, "option \"" + std::string(key) + "\" is not set", {},
+                      "Give it by " + flag + ", the configuration file or the environment.");
+    (void)settings;
+}
+
+void validate_inbox(const Settings &settings, std::size_t index) {
+    const InboxOptions &inbox = settings.options.inbox[index];
+    const std::string prefix = "inbox." + std::to_string(index + 1) + ".";
+    if (inbox.topic.empty())
+        refuse(settings, prefix + "topic", "option \"" + prefix + "topic\" is not set");
+    if (inbox.group.empty())
+        refuse(settings, prefix + "group", "option \"" + prefix + "group\" is not set");
+    if (inbox.store == !inbox.handler.empty())
+        refuse(settings, prefix + "handler",
+               inbox.store ? "cannot use both \"" + prefix + "handler\" and \"" + prefix + "store\""
+                           : "neither \"" + prefix + "handler\" nor \"" + prefix + "store\" is set",
+               "An inbox calls a handler or stores the messages.");
+    if (!inbox.id_path.empty() && !inbox.id_path.starts_with('/'))
+        refuse(settings, prefix + "id_path", "cannot use option \"" + prefix + "id_path\"",
+               "A JSON pointer begins with a slash.");
+}
+
+} // namespace
+
+void validate(const Settings &settings, Command command) {
+    const Options &options = settings.options;
+    if (command != Command::print_config) {
+        require(settings, "database", settings.origin.contains("database"), "--database");
+        if (command != Command::status)
+            require(settings, "brokers", !options.kafka.brokers.empty(), "--brokers");
+    }
+    masked_conninfo(options.database.conninfo);
+    if (!options.kafka.brokers.empty())
+        validate_brokers(settings);
+    if (options.outbox.backoff_min_ms > options.outbox.backoff_max_ms)
+        refuse(settings, "outbox.backoff_min_ms",
+               "option \"outbox.backoff_min_ms\" is above \"outbox.backoff_max_ms\"");
+    if (!options.http.listen.empty())
+        check_listen(options.http, settings.origin_of("http.listen"));
+    if (command == Command::inbox && options.inbox.empty())
+        throw Refusal(ExitCode::configuration, "no [[inbox]] is configured", {},
+                      "Add an [[inbox]] with topic, group and handler or store to the file.");
+    for (std::size_t index = 0; index < options.inbox.size(); ++index)
+        validate_inbox(settings, index);
+}
+
+} // namespace once::config

@@ -1,0 +1,55 @@
+// Log lines: one line whatever the value holds; repeats are counted.
+#include "relay/log.hpp"
+
+#include "relay/options.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace once::log {
+namespace {
+
+TEST(log, values_are_quoted_when_they_need_it) {
+    EXPECT_EQ(format_line("lane_acquired", {{"lane", 0}, {"waited_ms", 12}}),
+              "lane_acquired lane=0 waited_ms=12");
+    EXPECT_EQ(format_line("failed", {{"error", "no \"such\" topic"}}),
+              "failed error=\"no \\\"such\\\" topic\"");
+    EXPECT_EQ(format_line("failed", {{"error", ""}}), "failed error=\"\"");
+}
+
+TEST(log, a_value_cannot_forge_a_second_line) {
+    const std::string line = format_line("failed", {{"error", "a\nb\r\x01=c"}});
+    EXPECT_EQ(line.find_first_of("\n\r"), std::string::npos);
+    EXPECT_EQ(line, "failed error=\"a\\nb\\x0d\\x01=c\"");
+}
+
+TEST(log, repeats_are_held_back_and_counted) {
+    LogOptions options;
+    options.repeat_s = 1;
+    start(options);
+    ::testing::internal::CaptureStderr();
+    for (int i = 0; i < 100; ++i)
+        warning("broker_away", {{"broker", "a:1"}, {"attempt", i}});
+    warning("broker_away", {{"broker", "b:1"}});
+    timespec pause{1, 100'000'000};
+    nanosleep(&pause, nullptr);
+    warning("broker_away", {{"broker", "a:1"}, {"attempt", 100}});
+    const std::string text = ::testing::internal::GetCapturedStderr();
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 5) << text;
+    EXPECT_THAT(text, ::testing::HasSubstr("attempt=100 repeated=97"));
+    EXPECT_THAT(text, ::testing::HasSubstr(" warning broker_away broker=b:1"));
+}
+
+TEST(log, level_holds_back_what_is_below) {
+    LogOptions options;
+    options.level = "warning";
+    start(options);
+    EXPECT_FALSE(enabled(Level::info));
+    EXPECT_TRUE(enabled(Level::warning));
+    options.level = "info";
+    start(options);
+    EXPECT_TRUE(enabled(Level::info));
+}
+
+} // namespace
+} // namespace once::log

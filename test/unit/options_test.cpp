@@ -1,0 +1,342 @@
+// Options: the table is the same in file, environment, flags and print-config; every mistake is one
+// clear refusal.
+#include "relay/config/command_line.hpp"
+#include "relay/config/kafka_settings.hpp"
+#include "relay/config/nearest.hpp"
+#include "relay/config/settings.hpp"
+#include "relay/config/table.hpp"
+#include "relay/exit_code.hpp"
+
+#include <fstream>
+#include <initializer_list>
+#include <unistd.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace once::config {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// What was refused: code and all texts in one.
+struct Refused {
+    int code = 0;
+    std::string text;
+};
+
+template <typename Run> Refused refusal_of(Run run) {
+    try {
+        run();
+    } catch (const Refusal &refusal) {
+        return {static_cast<int>(refusal.code),
+                std::string(refusal.what()) + "|" + refusal.detail + "|" + refusal.hint};
+    }
+    return {};
+}
+
+class File {
+  public:
+    explicit File(const std::string &text) {
+        char name[] = "/tmp/once_options_XXXXXX";
+        const int fd = mkstemp(name);
+        path = name;
+        std::ofstream(path) << text;
+        close(fd);
+    }
+    ~File() { unlink(path.c_str()); }
+    std::string path;
+};
+
+CommandLine parse(std::initializer_list<const char *> words) {
+    std::vector<const char *> argv{"once-relay"};
+    argv.insert(argv.end(), words);
+    return parse_command_line(static_cast<int>(argv.size()), argv.data());
+}
+
+Settings load_file(const std::string &text, const std::vector<std::string> &environment = {}) {
+    const File file(text);
+    return load(parse({"print-config", "--config", file.path.c_str()}), environment);
+}
+
+Refused file_refusal(const std::string &text) {
+    return refusal_of([&] { load_file(text); });
+}
+
+TEST(options, later_wins_default_file_environment_flag) {
+    const File file("brokers = 'file:1'\n[outbox]\nmax_rows = 1\nmax_ms = 2\nwait_ms = 33\n");
+    const Settings settings =
+        load(parse({"print-config", "--config", file.path.c_str(), "--set", "outbox.max_rows=3"}),
+             {"ONCE_OUTBOX_MAX_ROWS=2", "ONCE_OUTBOX_MAX_MS=4"});
+    EXPECT_EQ(settings.options.kafka.brokers, "file:1");
+    EXPECT_EQ(settings.options.outbox.wait_ms, 33);
+    EXPECT_EQ(settings.options.outbox.max_ms, 4);
+    EXPECT_EQ(settings.options.outbox.max_rows, 3);
+    EXPECT_EQ(settings.origin_of("outbox.max_rows"), "flag --set");
+    EXPECT_EQ(settings.origin_of("outbox.max_ms"), "environment ONCE_OUTBOX_MAX_MS");
+    EXPECT_EQ(settings.origin_of("outbox.wait_ms"), "file " + file.path + ":5");
+    EXPECT_EQ(settings.origin_of("outbox.report_ms"), "default");
+}
+
+TEST(options, environment_names_are_unique_and_reach_each_option) {
+    std::vector<std::string> names;
+    for (const std::string &key : known_keys())
+        names.push_back(environment_name(key));
+    EXPECT_THAT(names, ::testing::Contains("ONCE_DATABASE"));
+    EXPECT_THAT(names, ::testing::Contains("ONCE_OUTBOX_ON_POISON"));
+    std::vector<std::string> sorted = names;
+    std::sort(sorted.begin(), sorted.end());
+    EXPECT_EQ(std::unique(sorted.begin(), sorted.end()), sorted.end());
+    // The default written back through the environment is taken by every option.
+    for (const auto &entry : option_table()) {
+        const Options defaults;
+        std::string value = toml_value(entry, defaults);
+        std::erase_if(value, [](char c) { return c == '"' || c == '[' || c == ']'; });
+        Settings settings;
+        read_environment(settings, {environment_name(entry.key) + "=" + value});
+        EXPECT_EQ(settings.origin.count(std::string(entry.key)), 1U) << entry.key;
+    }
+}
+
+TEST(options, inbox_tables_by_file_and_environment) {
+    const Settings settings = load_file(
+        "[[inbox]]\ntopic='orders'\ngroup='billing'\nhandler='app.apply'\n"
+        "[[inbox]]\ntopic='^pay.*'\ngroup='ledger'\nconsumer='books'\nstore=true\nmax_rows=7\n",
+        {"ONCE_INBOX_1_ID_HEADER=x-id", "ONCE_INBOX_2_START=latest"});
+    ASSERT_EQ(settings.options.inbox.size(), 2U);
+    EXPECT_EQ(settings.options.inbox[0].consumer, "billing");
+    EXPECT_EQ(settings.options.inbox[0].id_header, "x-id");
+    EXPECT_EQ(settings.options.inbox[1].consumer, "books");
+    EXPECT_EQ(settings.options.inbox[1].max_rows, 7);
+    EXPECT_EQ(settings.options.inbox[1].start, InboxStart::latest);
+    EXPECT_TRUE(settings.options.inbox[1].store);
+}
+
+TEST(options, enumerations_stand_in_the_order_of_their_names) {
+    Settings settings;
+    for (const PoisonPolicy policy :
+         {PoisonPolicy::hold_key, PoisonPolicy::skip, PoisonPolicy::stop}) {
+        assign(settings, {"outbox.on_poison", std::string(to_string(policy)), "test"});
+        EXPECT_EQ(settings.options.outbox.on_poison, policy);
+    }
+    assign(settings, {"inbox.1.topic", "t", "test"});
+    for (const InboxStart start : {InboxStart::earliest, InboxStart::latest, InboxStart::refuse}) {
+        assign(settings, {"inbox.1.start", std::string(to_string(start)), "test"});
+        EXPECT_EQ(settings.options.inbox[0].start, start);
+    }
+    for (const RangePolicy policy : {RangePolicy::stop, RangePolicy::skip}) {
+        assign(settings, {"inbox.1.on_out_of_range", std::string(to_string(policy)), "test"});
+        EXPECT_EQ(settings.options.inbox[0].on_out_of_range, policy);
+    }
+}
+
+struct BadFile {
+    const char *text, *expected;
+};
+
+TEST(options, each_mistake_in_a_file_names_line_and_remedy) {
+    const BadFile cases[] = {
+        {"databse = ''", "unknown option \"databse\" (file "},
+        {"databse = ''", "Did you mean \"database\"?"},
+        {"\n[outbox]\nmax_row = 1", ":3)"},
+        {"\n[outbox]\nmax_row = 1", "Did you mean \"outbox.max_rows\"?"},
+        {"[outbx]\n", "unknown section \"outbx\""},
+        {"[outbx]\n", "Did you mean \"outbox\"?"},
+        {"[outbox]\nmax_rows = '5'", "cannot use a string for option \"outbox.max_rows\""},
+        {"[outbox]\nmax_rows = 1.5", "cannot use a floating point number"},
+        {"[outbox]\nmax_rows = 0", "It takes an integer from 1 to 100000."},
+        {"[outbox]\nmax_rows = 9223372036854775807", "from 1 to 100000"},
+        {"[outbox]\nlanes = [1, 'a']", "It takes a list of integers from 0 to 1023."},
+        {"[outbox]\non_poison = 'ignore'", "one of \"hold_key\", \"skip\", \"stop\""},
+        {"[log]\nlevel = 'loud'", "one of \"trace\""},
+        {"[http]\nallow_remote = 1", "It takes true or false."},
+        {"outbox = 3", "Begin the section with [outbox]."},
+        {"inbox = 3", "Begin it with [[inbox]]."},
+        {"[inbox]\ntopic='x'", "Begin it with [[inbox]]."},
+        {"[[inbox]]\ntopics='x'", "Did you mean \"inbox.1.topic\"?"},
+        {"[[inbox]]\ntopic='x'\nstore=true", "\"inbox.1.group\" is not set"},
+        {"[[inbox]]\ntopic='x'\ngroup='g'", "neither \"inbox.1.handler\" nor"},
+        {"[[inbox]]\ntopic='x'\ngroup='g'\nhandler='a.b'\nstore=true", "cannot use both"},
+        {"[kafka]\nacks = 1", "An event acknowledged by fewer replicas can be lost."},
+        {"[kafka]\nenable.idempotence = false", "Without it a retry doubles"},
+        {"[kafka]\nsecurty.protocol = 'ssl'", "Did you mean \"security.protocol\"?"},
+        {"brokers = 'a'", "A broker is host:port"},
+        {"brokers = 'a:1,'", "A broker is host:port"},
+        {"brokers = 'a:0'", "A broker is host:port"},
+        {"database = \n", "cannot read configuration (file "},
+        {"database = 'hots=x'", "invalid connection option \"hots\""},
+        {"[http]\nlisten = '0.0.0.0:1'", "is not loopback"},
+        {"[http]\nlisten = '127.0.0.1'", "It takes ADDR:PORT"},
+        {"[http]\nlisten = '127.0.0.1:70000'", "It takes ADDR:PORT"},
+        {"[outbox]\nbackoff_min_ms = 5000\nbackoff_max_ms = 10", "is above"},
+    };
+    for (const BadFile &bad : cases) {
+        const Refused refused = file_refusal(bad.text);
+        EXPECT_EQ(refused.code, 2) << bad.text;
+        EXPECT_THAT(refused.text, HasSubstr(bad.expected)) << bad.text;
+    }
+}
+
+TEST(options, unreadable_file_is_refused_with_the_reason) {
+    const auto load_path = [](const char *path) {
+        return refusal_of([&] { load(parse({"print-config", "--config", path}), {}); });
+    };
+    EXPECT_EQ(load_path("/nonexistent/once.toml").code, 2);
+    EXPECT_THAT(load_path("/nonexistent/once.toml").text, HasSubstr("No such file"));
+    EXPECT_THAT(load_path("/tmp").text, HasSubstr("Is a directory"));
+}
+
+struct BadLine {
+    std::vector<const char *> words;
+    const char *expected;
+    int code = 1;
+};
+
+TEST(options, each_mistake_on_the_command_line_is_usage) {
+    const BadLine cases[] = {
+        {{}, "no command given"},
+        {{"outbx"}, "Did you mean \"outbox\"?"},
+        {{"outbox", "--brokrs", "x"}, "Did you mean \"--brokers\"?"},
+        {{"outbox", "--brokrs=secret"}, "unknown option \"--brokrs\""},
+        {{"outbox", "--brokers"}, "option \"--brokers\" needs a value"},
+        {{"outbox", "more"}, "unexpected argument \"more\""},
+        {{"outbox", "inbox"}, ""},
+        {{"outbox", "--set", "nonsense"}, "without KEY=VALUE"},
+        {{"status", "--until-empty"}, "belongs to commands outbox and inbox"},
+        {{"outbox", "--json"}, "belongs to commands status and check"},
+        {{"check", "everything"}, "cannot check \"everything\""},
+    };
+    for (const BadLine &bad : cases) {
+        std::vector<const char *> argv{"once-relay"};
+        argv.insert(argv.end(), bad.words.begin(), bad.words.end());
+        const Refused refused =
+            refusal_of([&] { parse_command_line(static_cast<int>(argv.size()), argv.data()); });
+        EXPECT_EQ(refused.code, bad.code) << bad.expected;
+        EXPECT_THAT(refused.text, HasSubstr(bad.expected));
+    }
+}
+
+TEST(options, required_ones_are_named) {
+    const auto load_words = [](std::initializer_list<const char *> words) {
+        return refusal_of([&] { load(parse(words), {}); });
+    };
+    EXPECT_THAT(load_words({"outbox"}).text, HasSubstr("option \"database\" is not set"));
+    EXPECT_THAT(load_words({"outbox", "--database", ""}).text, HasSubstr("option \"brokers\""));
+    EXPECT_EQ(load_words({"status", "--database", ""}).code, 0);
+    EXPECT_THAT(load_words({"inbox", "--database", "", "--brokers", "a:1"}).text,
+                HasSubstr("no [[inbox]] is configured"));
+    EXPECT_EQ(load_words({"print-config"}).code, 0);
+}
+
+TEST(options, misspelt_environment_is_refused_and_others_are_ignored) {
+    Settings settings;
+    read_environment(settings, {"ONCE_CRASH_AT=x", "ONCE_CONFIG=y", "PATH=/bin", "nonsense"});
+    EXPECT_TRUE(settings.origin.empty());
+    for (const char *variable : {"ONCE_OUTBOX_ONPOISON=skip", "ONCE_KAFKA_SASL_PASWORD=x",
+                                 "ONCE_INBOX_TOPIC=x", "ONCE_DATABASES=x"}) {
+        const Refused refused = refusal_of([&] { read_environment(settings, {variable}); });
+        EXPECT_EQ(refused.code, 2) << variable;
+        EXPECT_THAT(refused.text, HasSubstr("Did you mean")) << variable;
+    }
+    read_environment(settings, {"ONCE_KAFKA_SASL_PASSWORD=a b=c"});
+    EXPECT_EQ(settings.options.kafka.passthrough.at("sasl.password"), "a b=c");
+}
+
+TEST(options, settings_that_break_exactness_are_refused) {
+    const std::pair<const char *, const char *> refused[] = {
+        {"enable.idempotence", "false"},
+        {"acks", "1"},
+        {"request.required.acks", "0"},
+        {"transactional.id", "mine"},
+        {"transaction.timeout.ms", "1"},
+        {"isolation.level", "read_uncommitted"},
+        {"enable.auto.commit", "true"},
+        {"enable.auto.offset.store", "true"},
+        {"group.id", "g"},
+        {"bootstrap.servers", "a:1"},
+        {"queuing.strategy", "lifo"},
+        {"max.in.flight", "6"},
+        {"partitioner", "random"},
+        {"delivery.report.only.error", "true"},
+        {"test.mock.num.brokers", "3"},
+        {"retries", "0"},
+        {"message.timeout.ms", "1"},
+        {"enable.partition.eof", "false"},
+    };
+    for (const auto &[name, value] : refused)
+        EXPECT_EQ(refusal_of([&] { check_kafka_setting(name, value, "test"); }).code, 2) << name;
+    const std::pair<const char *, const char *> taken[] = {
+        {"acks", "all"},
+        {"acks", "-1"},
+        {"enable.idempotence", "TRUE"},
+        {"compression.type", "lz4"},
+        {"linger.ms", "5"},
+        {"isolation.level", "read_committed"},
+        {"debug", "eos"},
+        {"client.id", "relay"},
+        {"partitioner", "murmur2_random"},
+    };
+    for (const auto &[name, value] : taken)
+        EXPECT_EQ(refusal_of([&] { check_kafka_setting(name, value, "test"); }).text, "") << name;
+}
+
+TEST(options, passwords_are_never_printed) {
+    const Settings settings = load_file(
+        "database = 'postgresql://relay:hunter2@db1/shop?sslpassword=hunter3'\nbrokers='a:1'\n"
+        "[kafka]\nsasl.username='relay'\nsasl.password='hunter4'\nssl.key.password='hunter5'\n"
+        "sasl.oauthbearer.config='hunter6'\n");
+    const std::string text = print(settings);
+    EXPECT_THAT(text, Not(HasSubstr("hunter")));
+    EXPECT_THAT(text, HasSubstr("user=relay password=*** host=db1"));
+    EXPECT_THAT(text, HasSubstr("\"sasl.password\" = \"***\""));
+    EXPECT_THAT(text, HasSubstr("\"sasl.username\" = \"relay\""));
+}
+
+TEST(options, passwords_are_not_in_refusals_either) {
+    const char *bad[] = {"database = 'host=a password=x hunter2'",
+                         "database = 'host=a password=\"hunter2'",
+                         "database = 'postgresql://relay:hunter2@[::1/shop'",
+                         "database = \"host='hunter2\"", "[kafka]\nssl.key.pem = 'hunter2'"};
+    for (const char *text : bad)
+        EXPECT_THAT(file_refusal(text).text, Not(HasSubstr("hunter2"))) << text;
+    EXPECT_EQ(file_refusal(bad[0]).code, 2);
+}
+
+TEST(options, what_is_printed_can_be_read_again) {
+    const Settings settings = load_file(
+        "database='host=a'\nbrokers=['a:1','b:2']\n[outbox]\nlanes=[0,2]\non_poison='stop'\n"
+        "[kafka]\ncompression.type='lz4'\n[[inbox]]\ntopic='a\"b'\ngroup='g'\nstore=true\n");
+    EXPECT_EQ(settings.options.kafka.brokers, "a:1,b:2");
+    const Settings again = load_file(print(settings));
+    EXPECT_EQ(again.options.outbox.lanes, (std::vector<int>{0, 2}));
+    EXPECT_EQ(again.options.outbox.on_poison, PoisonPolicy::stop);
+    EXPECT_EQ(again.options.inbox.at(0).topic, "a\"b");
+    EXPECT_EQ(again.options.kafka.passthrough, settings.options.kafka.passthrough);
+}
+
+TEST(options, lanes_may_be_said_several_times) {
+    const Settings settings = load(parse({"print-config", "--lane", "1", "--lane", "4"}), {});
+    EXPECT_EQ(settings.options.outbox.lanes, (std::vector<int>{1, 4}));
+    EXPECT_EQ(refusal_of([] { load(parse({"print-config", "--lane", "x"}), {}); }).code, 2);
+}
+
+TEST(options, help_names_every_option_its_variable_and_every_exit_code) {
+    const std::string text = help_text();
+    for (const std::string &key : known_keys()) {
+        EXPECT_THAT(text, HasSubstr(key));
+        EXPECT_THAT(text, HasSubstr(environment_name(key)));
+    }
+    for (const char *code :
+         {"0 asked", "1 usage", "2 conf", "3 ext", "4 data", "5 Kafka", "6 ref", "70 bug"})
+        EXPECT_THAT(text, HasSubstr(code));
+}
+
+TEST(options, nearest_name_only_when_it_is_near) {
+    const std::vector<std::string> names{"brokers", "database"};
+    EXPECT_EQ(nearest("borkers", names), "brokers");
+    EXPECT_EQ(nearest("xyz", names), "");
+}
+
+} // namespace
+} // namespace once::config
