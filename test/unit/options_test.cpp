@@ -288,7 +288,7 @@ TEST(options, passwords_are_never_printed) {
         "sasl.oauthbearer.config='hunter6'\n");
     const std::string text = print(settings);
     EXPECT_THAT(text, Not(HasSubstr("hunter")));
-    EXPECT_THAT(text, HasSubstr("user=relay password=*** host=db1"));
+    EXPECT_THAT(text, HasSubstr("user=relay password=*** dbname=shop host=db1 sslpassword=***"));
     EXPECT_THAT(text, HasSubstr("\"sasl.password\" = \"***\""));
     EXPECT_THAT(text, HasSubstr("\"sasl.username\" = \"relay\""));
 }
