@@ -97,13 +97,23 @@ class Cluster:
     def kill(self):
         """kill -9 of the postmaster and every backend: what an OOM killer or a power cut does to memory."""
         victims = children_of(self.process.pid)
+        self._signal_all(signal.SIGKILL)
         self.process.kill()
-        for pid in victims:
+        wait_until("every backend is gone", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in victims), 10)
+
+    def pause(self):
+        """SIGSTOP to every process: a standby that receives nothing, a primary that hangs."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self):
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number):
+        for pid in [self.process.pid, *children_of(self.process.pid)]:
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
             except ProcessLookupError:
                 pass
-        wait_until("every backend is gone", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in victims), 10)
 
     def promote(self):
         self.execute("SELECT pg_promote(true, 60)")

@@ -14,15 +14,16 @@ PRODUCE, FETCH, METADATA, INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN = 0, 1, 3, 2
 
 
 class Rule:
-    """What happens to the next `count` frames that match. Actions: hold (until release), delay, drop, cut (the
-    connection ends in the middle of the frame)."""
+    """What happens to the next `count` frames that match, after `skip` of them. Actions: hold (until release), delay,
+    drop, cut (the connection ends in the middle of the frame). `where` looks into the frame's bytes."""
 
-    def __init__(self, action, api, direction, count, seconds, skip):
+    def __init__(self, action, api, direction, count, seconds, skip, where):
         self.action = action
         self.api = api
         self.direction = direction
         self.left = count
         self.skip = skip
+        self.where = where
         self.seconds = seconds
         self.caught = threading.Event()
         self.released = threading.Event()
@@ -53,8 +54,8 @@ class Proxy:
         self.address = f"127.0.0.1:{node.proxy_port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def rule(self, action, api=None, direction="request", count=1, seconds=0.0, skip=0):
-        made = Rule(action, api, direction, count, seconds, skip)
+    def rule(self, action, api=None, direction="request", count=1, seconds=0.0, skip=0, where=None):
+        made = Rule(action, api, direction, count, seconds, skip, where)
         with self.lock:
             self.rules.append(made)
         return made
@@ -139,7 +140,7 @@ class Proxy:
             pass
 
     def _forward(self, api, direction, frame, target):
-        rule = self._match(api, direction)
+        rule = self._match(api, direction, frame)
         if rule:
             rule.frames += 1
             rule.caught.set()
@@ -155,10 +156,11 @@ class Proxy:
         target.sendall(frame)
         return True
 
-    def _match(self, api, direction):
+    def _match(self, api, direction, frame):
         with self.lock:
             for rule in self.rules:
-                if rule.direction == direction and rule.api in (None, api) and rule.left > 0:
+                if (rule.direction == direction and rule.api in (None, api) and rule.left > 0
+                        and (rule.where is None or rule.where(frame))):
                     if rule.skip > 0:
                         rule.skip -= 1
                         continue

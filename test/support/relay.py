@@ -67,11 +67,22 @@ class Relay:
         except OSError:
             return 0, ""
 
-    def metric(self, name):
-        """The sum over all label sets of one metric, or None when it is not there."""
+    def metric(self, name, **labels):
+        """The sum over all label sets of a metric that have `labels`, or None when there is none."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
         lines = [line for line in self.get("/metrics")[1].splitlines()
-                 if line.startswith(name) and line[len(name)] in " {"]
+                 if line.startswith((name + " ", name + "{")) and all(label in line for label in wanted)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines) if lines else None
+
+    def state(self):
+        """running, standby, blocked, …; None while nobody answers."""
+        for line in self.get("/metrics")[1].splitlines():
+            if line.startswith("once_outbox_state{") and line.endswith(" 1"):
+                return line.split('state="')[1].split('"')[0]
+        return None
+
+    def wait_state(self, state, timeout=30):
+        return wait_until(f"the relay is {state}", lambda: self.state() == state, timeout, 0.1)
 
     def wait_log(self, text, timeout=30):
         return wait_until(f"the relay's log says {text!r}\n{self.log()[-2000:]}", lambda: text in self.log(), timeout)
