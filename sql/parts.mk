@@ -7,6 +7,8 @@ SQL_PARTS = \
 # outbox
 
 # receiving
+SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql position.sql window.sql offset.sql) \
+	$(addprefix sql/api/, settled.sql check_name.sql accept.sql consumer.sql sweep.sql)
 
 # requests
 

@@ -4,6 +4,8 @@
 #include "pg/prelude.hpp"
 
 extern "C" {
+#include <access/genam.h>
+#include <access/tableam.h>
 #include <utils/guc.h>
 }
 
@@ -17,6 +19,28 @@ inline void reserve_setting_prefix(const char *prefix) {
     MarkGUCPrefixReserved(prefix);
 #else
     EmitWarningsOnPlaceholders(prefix);
+#endif
+}
+
+// 18 added a place for instrumentation.
+inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot snapshot, int keys) {
+#if PG_VERSION_NUM >= 180000
+    return index_beginscan(heap, index, snapshot, nullptr, keys, 0);
+#else
+    return index_beginscan(heap, index, snapshot, keys, 0);
+#endif
+}
+
+// 16 tells more about which indexes need the new version; true: they do. The row must be locked by us.
+inline bool update_row(Relation heap, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot) {
+#if PG_VERSION_NUM >= 160000
+    TU_UpdateIndexes indexes;
+    simple_table_tuple_update(heap, tid, slot, snapshot, &indexes);
+    return indexes == TU_All;
+#else
+    bool indexes;
+    simple_table_tuple_update(heap, tid, slot, snapshot, &indexes);
+    return indexes;
 #endif
 }
 

@@ -1,0 +1,282 @@
+// once.accept and once.accept_many: is this id new to this consumer?
+//
+// Per key: look into the read-only generations under the snapshot, then insert into the closing one (if a
+// hand-over is under way) and into the open one. `new` only if every insert succeeded. The state that says which
+// tables these are is read under the same snapshot as the look-ups: see sql/schema/generation.sql.
+#include "errors.hpp"
+#include "generation.hpp"
+#include "key_table.hpp"
+#include "pg/boundary.hpp"
+#include "pg/memory.hpp"
+#include "verdict.hpp"
+
+extern "C" {
+#include <utils/array.h>
+#include <utils/fmgroids.h>
+#include <utils/snapmgr.h>
+#include <utils/timestamp.h>
+#include <utils/tuplestore.h>
+}
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+namespace once {
+namespace {
+
+enum class Verdict { fresh, duplicate, too_old };
+constexpr const char *kVerdicts[] = {"new", "duplicate", "too_old"};
+
+Datum key_datum(const Memory &memory, const StoredKey &key) {
+    return memory.type == IdType::bigint ? Int64GetDatum(key.number) : UUIDPGetDatum(&key.bytes);
+}
+
+// Decides key after key with the tables held open. Server world, trivially destructible.
+struct Decider {
+    const Memory *memory;
+    Snapshot snapshot;
+    TimestampTz horizon;
+    int old_count = 0;
+    bool writing = false;
+    KeyTable old_tables[kSlots];
+    KeyTable closing;
+    KeyTable open;
+
+    RegProcedure equal() const { return memory->type == IdType::bigint ? F_INT8EQ : F_UUID_EQ; }
+
+    // Expired generations count as forgotten even while they are still there. Only a consumer that promises
+    // too_old looks into them: it must not call an id new that it may have seen.
+    void begin(const Memory &of, Snapshot under) {
+        memory = &of;
+        snapshot = under;
+        horizon = of.horizon;
+        const TimestampTz now = GetCurrentTimestamp();
+        for (int i = 0; i < of.read_only_count; i++) {
+            const ReadOnlyGeneration &generation = of.read_only[i];
+            const bool expired = generation.expires_at <= now;
+            if (expired)
+                horizon = std::max(horizon, generation.closed_at);
+            if (!expired || of.reject_older)
+                open_for_lookup(old_tables[old_count++], generation.table.heap, generation.table.index, equal(),
+                                snapshot);
+        }
+    }
+
+    void begin_writing() {
+        if (writing)
+            return;
+        if (OidIsValid(memory->closing.heap))
+            open_for_insert(closing, memory->closing.heap, memory->closing.index, equal());
+        open_for_insert(open, memory->open.heap, memory->open.index, equal());
+        writing = true;
+    }
+
+    Verdict decide(const StoredKey &key, TimestampTz made_at) {
+        const Datum datum = key_datum(*memory, key);
+        for (int i = 0; i < old_count; i++)
+            if (contains(old_tables[i], datum))
+                return Verdict::duplicate;
+        if (memory->reject_older && made_at != DT_NOBEGIN && made_at <= horizon)
+            return known_although_old(datum) ? Verdict::duplicate : Verdict::too_old;
+        begin_writing();
+        if (closing.heap && insert(closing, datum, snapshot) == Insertion::present)
+            return Verdict::duplicate;
+        return insert(open, datum, snapshot) == Insertion::present ? Verdict::duplicate : Verdict::fresh;
+    }
+
+    // An old id that came late the first time stands in a generation that still takes keys.
+    bool known_although_old(Datum key) const {
+        for (const KeyTableOids &oids : {memory->closing, memory->open}) {
+            if (!OidIsValid(oids.heap))
+                continue;
+            KeyTable table;
+            open_for_lookup(table, oids.heap, oids.index, equal(), snapshot);
+            const bool known = contains(table, key);
+            close(table);
+            if (known)
+                return true;
+        }
+        return false;
+    }
+
+    void end() {
+        for (int i = 0; i < old_count; i++)
+            close(old_tables[i]);
+        if (writing && closing.heap)
+            close(closing);
+        if (writing)
+            close(open);
+    }
+};
+
+// When the id was made: told by the caller, or by the id itself.
+TimestampTz made_at(const StoredKey &key, TimestampTz told) { return told != DT_NOBEGIN ? told : key.time; }
+
+Datum accept_one(FunctionCallInfo fcinfo, IdType argument) {
+    refuse_null(fcinfo, 0, "consumer");
+    refuse_null(fcinfo, 1, "id");
+    check_writable("once.accept()");
+    const View view(pg::bytes_of(PG_GETARG_DATUM(0)), argument);
+    const Memory &memory = view.memory();
+    const StoredKey key = stored_key(memory.type, argument, PG_GETARG_DATUM(1));
+    const TimestampTz made = made_at(key, PG_ARGISNULL(2) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(2));
+    const Oid type = pg::call([&] { return get_func_rettype(fcinfo->flinfo->fn_oid); });
+    return pg::call([&] {
+        Decider decider{};
+        decider.begin(memory, view.snapshot());
+        const Verdict verdict = decider.decide(key, made);
+        decider.end();
+        return enum_value(type, kVerdicts[static_cast<int>(verdict)]);
+    });
+}
+
+struct Asked {
+    StoredKey key;
+    TimestampTz made;
+    int ordinal; // from 0
+};
+
+struct Elements {
+    Datum *values;
+    bool *nulls;
+    int count;
+};
+
+Elements elements_of(Datum array, Oid type) {
+    return pg::call([&] {
+        Elements elements;
+        int16 length;
+        bool by_value;
+        char alignment;
+        get_typlenbyvalalign(type, &length, &by_value, &alignment);
+        deconstruct_array(DatumGetArrayTypeP(array), type, length, by_value, alignment, &elements.values,
+                          &elements.nulls, &elements.count);
+        return elements;
+    });
+}
+
+std::vector<Asked> asked_of(FunctionCallInfo fcinfo, const Memory &memory, IdType argument, const Elements &ids) {
+    Elements times{nullptr, nullptr, 0};
+    if (!PG_ARGISNULL(2)) {
+        times = elements_of(PG_GETARG_DATUM(2), TIMESTAMPTZOID);
+        if (times.count != ids.count)
+            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "sent_at must have as many elements as ids"};
+    }
+    std::vector<Asked> asked(ids.count);
+    for (int i = 0; i < ids.count; i++) {
+        if (ids.nulls[i])
+            throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "id must not be null"};
+        const StoredKey key = stored_key(memory.type, argument, ids.values[i]);
+        const bool told = i < times.count && !times.nulls[i];
+        asked[i] = {key, made_at(key, told ? DatumGetTimestampTz(times.values[i]) : DT_NOBEGIN), i};
+    }
+    return asked;
+}
+
+// In the order of the keys, which is the same in every session: overlapping batches wait for each other in one
+// direction only. Of equal keys the first in the input decides.
+std::vector<Verdict> decide_all(const View &view, std::vector<Asked> &asked) {
+    std::sort(asked.begin(), asked.end(), [](const Asked &a, const Asked &b) {
+        const auto order = a.key <=> b.key;
+        return order != 0 ? order < 0 : a.ordinal < b.ordinal;
+    });
+    std::vector<Verdict> verdicts(asked.size());
+    const std::span<const Asked> sorted = asked;
+    const std::span<Verdict> out = verdicts;
+    pg::call([&] {
+        Decider decider{};
+        decider.begin(view.memory(), view.snapshot());
+        const Asked *previous = nullptr;
+        for (const Asked &one : sorted) {
+            if (previous && previous->key == one.key) {
+                const Verdict first = out[previous->ordinal];
+                out[one.ordinal] = first == Verdict::fresh ? Verdict::duplicate : first;
+                continue;
+            }
+            out[one.ordinal] = decider.decide(one.key, one.made);
+            previous = &one;
+        }
+        decider.end();
+    });
+    return verdicts;
+}
+
+// (ordinal, verdict) in input order.
+void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
+    pg::call([&] {
+        auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+        const Oid type = TupleDescAttr(result->setDesc, 1)->atttypid;
+        Datum labels[3];
+        for (int i = 0; i < 3; i++)
+            labels[i] = enum_value(type, kVerdicts[i]);
+        bool nulls[2] = {false, false};
+        for (size_t i = 0; i < verdicts.size(); i++) {
+            Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)), labels[static_cast<int>(verdicts[i])]};
+            tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+        }
+    });
+}
+
+Datum accept_many(FunctionCallInfo fcinfo, IdType argument, Oid element) {
+    refuse_null(fcinfo, 0, "consumer");
+    refuse_null(fcinfo, 1, "ids");
+    check_writable("once.accept_many()");
+    pg::call([&] { InitMaterializedSRF(fcinfo, 0); });
+    const Elements ids = elements_of(PG_GETARG_DATUM(1), element);
+    const std::string_view consumer = pg::bytes_of(PG_GETARG_DATUM(0));
+    check_name("consumer", consumer);
+    if (ids.count > 0) {
+        const View view(consumer, argument);
+        std::vector<Asked> asked = asked_of(fcinfo, view.memory(), argument, ids);
+        return_rows(fcinfo, decide_all(view, asked));
+    }
+    return static_cast<Datum>(0);
+}
+
+} // namespace
+} // namespace once
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(once_accept_bigint);
+PGDLLEXPORT Datum once_accept_bigint(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::accept_one(fcinfo, once::IdType::bigint); });
+}
+
+PG_FUNCTION_INFO_V1(once_accept_uuid);
+PGDLLEXPORT Datum once_accept_uuid(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::accept_one(fcinfo, once::IdType::uuid); });
+}
+
+PG_FUNCTION_INFO_V1(once_accept_text);
+PGDLLEXPORT Datum once_accept_text(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::accept_one(fcinfo, once::IdType::text); });
+}
+
+PG_FUNCTION_INFO_V1(once_accept_bytea);
+PGDLLEXPORT Datum once_accept_bytea(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::accept_one(fcinfo, once::IdType::bytea); });
+}
+
+PG_FUNCTION_INFO_V1(once_accept_many_bigint);
+PGDLLEXPORT Datum once_accept_many_bigint(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::accept_many(fcinfo, once::IdType::bigint, INT8OID); });
+}
+
+PG_FUNCTION_INFO_V1(once_accept_many_uuid);
+PGDLLEXPORT Datum once_accept_many_uuid(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::accept_many(fcinfo, once::IdType::uuid, UUIDOID); });
+}
+
+PG_FUNCTION_INFO_V1(once_accept_many_text);
+PGDLLEXPORT Datum once_accept_many_text(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::accept_many(fcinfo, once::IdType::text, TEXTOID); });
+}
+
+PG_FUNCTION_INFO_V1(once_accept_many_bytea);
+PGDLLEXPORT Datum once_accept_many_bytea(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::accept_many(fcinfo, once::IdType::bytea, BYTEAOID); });
+}
+
+} // extern "C"

@@ -1,0 +1,239 @@
+#include "generation.hpp"
+
+#include "errors.hpp"
+#include "pg/boundary.hpp"
+#include "pg/memory.hpp"
+
+extern "C" {
+#include <access/genam.h>
+#include <access/htup_details.h>
+#include <access/table.h>
+#include <catalog/namespace.h>
+#include <catalog/pg_collation.h>
+#include <utils/fmgroids.h>
+#include <utils/lsyscache.h>
+#include <utils/rel.h>
+#include <utils/snapmgr.h>
+#include <utils/timestamp.h>
+}
+
+#include <map>
+#include <string>
+
+namespace once {
+namespace {
+
+// Columns by number, as sql/schema/{consumer,generation}.sql declare them.
+namespace consumer_column {
+enum { name = 1, number, version, id_type, reject_older, horizon, keep, keep_count };
+}
+namespace generation_column {
+enum { consumer = 1, slot, state, closed_at, keys };
+}
+
+Oid relation_of_ours(const char *name) {
+    const Oid oid = get_relname_relid(name, get_namespace_oid("once", false));
+    if (!OidIsValid(oid))
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"once.%s\" does not exist", name)));
+    return oid;
+}
+
+Oid primary_key_of(Relation relation) {
+    list_free(RelationGetIndexList(relation)); // fills rd_pkindex
+    return relation->rd_pkindex;
+}
+
+struct Row {
+    HeapTuple tuple;
+    TupleDesc columns;
+
+    bool null(int column) const { return heap_attisnull(tuple, column, columns); }
+    Datum operator[](int column) const {
+        bool isnull;
+        return heap_getattr(tuple, column, columns, &isnull);
+    }
+};
+
+// Rows by primary key under a snapshot. Server world.
+template <typename F> void each_row(Oid table, ScanKeyData *key, Snapshot snapshot, F &&take) {
+    const Relation heap = table_open(table, AccessShareLock);
+    const SysScanDesc scan = systable_beginscan(heap, primary_key_of(heap), true, snapshot, 1, key);
+    while (HeapTuple tuple = systable_getnext(scan))
+        take(Row{tuple, RelationGetDescr(heap)});
+    systable_endscan(scan);
+    table_close(heap, AccessShareLock);
+}
+
+struct Settings {
+    bool found = false;
+    bool declared = false; // has an id type
+    Memory memory;
+    int64 keep = 0;       // microseconds; 0: no limit by time
+    int64 keep_count = 0; // 0: no limit by count
+};
+
+int64 microseconds(const Interval &span) {
+    return ((span.month * int64{DAYS_PER_MONTH} + span.day) * SECS_PER_DAY) * USECS_PER_SEC + span.time;
+}
+
+IdType type_of(Datum name) {
+    const text *value = DatumGetTextPP(name);
+    return *id_type_of({VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))});
+}
+
+// The consumer's row. Of a consumer whose version is cached only number and version are needed.
+Settings read_consumer(Datum name, Snapshot snapshot) {
+    using namespace consumer_column;
+    Settings result;
+    ScanKeyData key;
+    ScanKeyInit(&key, consumer_column::name, BTEqualStrategyNumber, F_TEXTEQ, name);
+    key.sk_collation = C_COLLATION_OID;
+    each_row(relation_of_ours("consumer"), &key, snapshot, [&](const Row &row) {
+        Memory &memory = result.memory;
+        result.found = true;
+        memory.consumer = DatumGetInt32(row[number]);
+        memory.version = *DatumGetUUIDP(row[version]);
+        if (row.null(id_type))
+            return;
+        result.declared = true;
+        memory.type = type_of(row[id_type]);
+        memory.reject_older = DatumGetBool(row[reject_older]);
+        memory.horizon = row.null(horizon) ? DT_NOBEGIN : DatumGetTimestampTz(row[horizon]);
+        result.keep = row.null(keep) ? 0 : microseconds(*DatumGetIntervalP(row[keep]));
+        result.keep_count = row.null(keep_count) ? 0 : DatumGetInt64(row[keep_count]);
+    });
+    return result;
+}
+
+KeyTableOids table_of(int consumer, int slot) {
+    char name[NAMEDATALEN];
+    snprintf(name, sizeof name, "key_%d_%d", consumer, slot);
+    KeyTableOids oids;
+    oids.heap = relation_of_ours(name);
+    const Relation heap = table_open(oids.heap, AccessShareLock);
+    oids.index = primary_key_of(heap);
+    table_close(heap, AccessShareLock);
+    return oids;
+}
+
+struct Found {
+    ReadOnlyGeneration generation;
+    int64 keys;
+};
+
+void add_newest_first(Found (&found)[kSlots], int &count, const Found &one) {
+    int at = count++;
+    for (; at > 0 && found[at - 1].generation.closed_at < one.generation.closed_at; at--)
+        found[at] = found[at - 1];
+    found[at] = one;
+}
+
+// Completes `settings.memory` by the generations' rows of the same snapshot. Server world.
+void read_generations(Settings &settings, Snapshot snapshot) {
+    using namespace generation_column;
+    Memory &memory = settings.memory;
+    Found found[kSlots];
+    int count = 0;
+    ScanKeyData key;
+    ScanKeyInit(&key, consumer, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(memory.consumer));
+    each_row(relation_of_ours("generation"), &key, snapshot, [&](const Row &row) {
+        const text *text_state = DatumGetTextPP(row[state]);
+        const std::string_view is{VARDATA_ANY(text_state), static_cast<size_t>(VARSIZE_ANY_EXHDR(text_state))};
+        if (is == "free" || is == "retired")
+            return;
+        const KeyTableOids table = table_of(memory.consumer, DatumGetInt16(row[slot]));
+        if (is == "open")
+            memory.open = table;
+        else if (is == "closing")
+            memory.closing = table;
+        else if (count < kSlots)
+            add_newest_first(found, count, {{table, DatumGetTimestampTz(row[closed_at])}, DatumGetInt64(row[keys])});
+    });
+    if (!OidIsValid(memory.open.heap))
+        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                        errmsg("consumer number %d has no open generation", memory.consumer)));
+
+    int64 newer = 0;
+    for (int i = 0; i < count; i++) {
+        ReadOnlyGeneration &generation = found[i].generation;
+        if (settings.keep)
+            generation.expires_at = generation.closed_at + settings.keep;
+        if (settings.keep_count && newer >= settings.keep_count)
+            generation.expires_at = DT_NOBEGIN;
+        newer += found[i].keys;
+        memory.read_only[memory.read_only_count++] = generation;
+    }
+}
+
+// A version is a random uuid that every change of the consumer's row or generations replaces, so what was once
+// read for it never changes. Only the version has to be read under the snapshot each time.
+const Memory *cached(const Settings &settings, Snapshot snapshot) {
+    static std::map<int, Memory> memories;
+    auto known = memories.find(settings.memory.consumer);
+    if (known == memories.end() ||
+        std::memcmp(known->second.version.data, settings.memory.version.data, UUID_LEN) != 0) {
+        Settings complete = settings;
+        pg::call([&] { read_generations(complete, snapshot); });
+        known = memories.insert_or_assign(settings.memory.consumer, complete.memory).first;
+    }
+    return &known->second;
+}
+
+// In SQL, with the rights of the extension's owner: it creates tables.
+void declare(Datum consumer, IdType type) {
+    pg::call([&] {
+        Oid owner;
+        int context;
+        GetUserIdAndSecContext(&owner, &context);
+        const Relation consumers = table_open(relation_of_ours("consumer"), AccessShareLock);
+        SetUserIdAndSecContext(consumers->rd_rel->relowner, context | SECURITY_LOCAL_USERID_CHANGE);
+        table_close(consumers, AccessShareLock);
+        Oid types[] = {TEXTOID, TEXTOID};
+        Datum values[] = {consumer, CStringGetTextDatum(name_of(type))};
+        SPI_connect();
+        if (SPI_execute_with_args("SELECT once.consumer_declare($1, $2)", 2, types, values, nullptr, false, 0) !=
+            SPI_OK_SELECT)
+            elog(ERROR, "could not declare a consumer");
+        SPI_finish();
+        SetUserIdAndSecContext(owner, context); // an ERROR above restores it with the transaction's end
+    });
+}
+
+} // namespace
+
+View::View(std::string_view consumer, IdType argument) {
+    check_name("consumer", consumer);
+    const Datum name = pg::varlena_of(consumer);
+    auto read = [&] { return pg::call([&] { return read_consumer(name, GetActiveSnapshot()); }); };
+    auto refresh = [&] {
+        pg::call([&] {
+            if (pushed_)
+                PopActiveSnapshot();
+            PushActiveSnapshot(GetTransactionSnapshot());
+        });
+        pushed_ = true;
+    };
+    Settings settings = read();
+    if (!settings.declared) { // our own statement may have declared it just now
+        refresh();
+        settings = read();
+    }
+    if (!settings.declared) {
+        declare(name, argument);
+        refresh();
+        settings = read();
+    }
+    if (!settings.declared) // declared by somebody else after our transaction's only snapshot
+        throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE,
+                          "could not serialize access due to concurrent declaration of a consumer"};
+    memory_ = cached(settings, snapshot());
+}
+
+View::~View() {
+    if (pushed_)
+        PopActiveSnapshot();
+}
+
+Snapshot View::snapshot() const { return GetActiveSnapshot(); }
+
+} // namespace once
