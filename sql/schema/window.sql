@@ -4,9 +4,10 @@ CREATE TABLE once.position_window (
     consumer text COLLATE "C" NOT NULL,
     source   text COLLATE "C" NOT NULL,
     highest  bigint NOT NULL,
-    seen     bytea STORAGE PLAIN NOT NULL,
+    seen     bytea NOT NULL,
     PRIMARY KEY (consumer, source)
 ) WITH (fillfactor = 50);
+ALTER TABLE once.position_window ALTER COLUMN seen SET STORAGE PLAIN;
 COMMENT ON TABLE once.position_window IS 'sliding window of accepted positions per consumer and source (RFC 6479)';
 COMMENT ON COLUMN once.position_window.seen IS '1,024 bytes; position p stands at bit p mod 8192, lowest bit first';
 
