@@ -11,6 +11,7 @@ SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql po
 	$(addprefix sql/api/, settled.sql check_name.sql accept.sql consumer.sql sweep.sql)
 
 # requests
+SQL_PARTS += sql/api/fingerprint.sql
 
 # machines, guards, keys
 
