@@ -6,6 +6,7 @@
 extern "C" {
 #include <access/genam.h>
 #include <access/tableam.h>
+#include <storage/lock.h>
 #include <utils/guc.h>
 }
 
@@ -41,6 +42,15 @@ inline bool update_row(Relation heap, ItemPointer tid, TupleTableSlot *slot, Sna
     bool indexes;
     simple_table_tuple_update(heap, tid, slot, snapshot, &indexes);
     return indexes;
+#endif
+}
+
+// 17 added a parameter.
+inline bool lock_held_by_me(const LOCKTAG *tag, LOCKMODE mode) {
+#if PG_VERSION_NUM >= 170000
+    return LockHeldByMe(tag, mode, false);
+#else
+    return LockHeldByMe(tag, mode);
 #endif
 }
 

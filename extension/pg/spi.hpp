@@ -3,6 +3,10 @@
 
 #include "pg/boundary.hpp"
 
+extern "C" {
+#include <utils/snapmgr.h>
+}
+
 #include <initializer_list>
 #include <span>
 
@@ -23,6 +27,19 @@ class Spi {
     Spi &operator=(const Spi &) = delete;
 };
 
+// What is committed at this moment (and what the transaction itself did), whatever its isolation level.
+class NewestSnapshot {
+  public:
+    NewestSnapshot() : snapshot_(call([] { return RegisterSnapshot(GetLatestSnapshot()); })) {}
+    ~NewestSnapshot() { UnregisterSnapshot(snapshot_); }
+    NewestSnapshot(const NewestSnapshot &) = delete;
+    NewestSnapshot &operator=(const NewestSnapshot &) = delete;
+    [[nodiscard]] Snapshot get() const noexcept { return snapshot_; }
+
+  private:
+    Snapshot snapshot_;
+};
+
 // A plan that is prepared at first use and kept for the session. Its statement is a literal with qualified
 // names; argument types are given by oid. The server replans by itself when objects change.
 class Plan {
@@ -39,21 +56,36 @@ class Plan {
     int execute(std::span<const Datum> values, const char *nulls = nullptr, bool read_only = false,
                 long limit = 0) {
         return call([&] {
-            if (!plan_) {
-                SPIPlanPtr plan = SPI_prepare(statement_, count_, types_);
-                if (!plan)
-                    elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
-                SPI_keepplan(plan);
-                plan_ = plan;
-            }
-            int code = SPI_execute_plan(plan_, const_cast<Datum *>(values.data()), nulls, read_only, limit);
-            if (code < 0)
-                elog(ERROR, "could not execute: %s", SPI_result_code_string(code));
-            return code;
+            prepare();
+            return checked(SPI_execute_plan(plan_, const_cast<Datum *>(values.data()), nulls, read_only, limit));
+        });
+    }
+
+    // The same for a statement that only reads, with a snapshot of the caller's.
+    int execute(std::span<const Datum> values, const NewestSnapshot &snapshot) {
+        return call([&] {
+            prepare();
+            return checked(SPI_execute_snapshot(plan_, const_cast<Datum *>(values.data()), nullptr, snapshot.get(),
+                                                InvalidSnapshot, true, false, 0));
         });
     }
 
   private:
+    void prepare() { // inside call()
+        if (plan_)
+            return;
+        SPIPlanPtr plan = SPI_prepare(statement_, count_, types_);
+        if (!plan)
+            elog(ERROR, "could not prepare: %s", SPI_result_code_string(SPI_result));
+        SPI_keepplan(plan);
+        plan_ = plan;
+    }
+    static int checked(int code) { // inside call()
+        if (code < 0)
+            elog(ERROR, "could not execute: %s", SPI_result_code_string(code));
+        return code;
+    }
+
     static constexpr int kMaxArguments = 16;
     const char *statement_;
     int count_;
