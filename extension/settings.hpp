@@ -4,6 +4,7 @@
 namespace once::settings {
 
 extern int max_event_bytes; // once.max_event_bytes: key + payload + headers of one event
+extern int max_backlog;     // once.max_backlog: events that may wait in a lane; 0: no limit
 extern bool strict_topics;  // once.strict_topics: refuse topics that topic_set has not declared
 
 } // namespace once::settings

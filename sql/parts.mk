@@ -5,6 +5,38 @@ SQL_PARTS = \
 	sql/api/protocol.sql
 
 # outbox
+SQL_PARTS += \
+	sql/schema/role.sql \
+	sql/schema/lane.sql \
+	sql/schema/topic.sql \
+	sql/schema/dead_letter.sql \
+	sql/schema/outbox_right.sql \
+	sql/api/config_changed.sql \
+	sql/api/member_add.sql \
+	sql/api/lane_grant.sql \
+	sql/api/lane_create.sql \
+	sql/api/lane_drop.sql \
+	sql/api/set_lanes.sql \
+	sql/schema/first_lane.sql \
+	sql/api/headers.sql \
+	sql/api/publish.sql \
+	sql/api/publish_many.sql \
+	sql/api/topic.sql \
+	sql/api/lane_lock.sql \
+	sql/api/identity.sql \
+	sql/api/history_check.sql \
+	sql/api/cut.sql \
+	sql/api/wait.sql \
+	sql/api/missing_ids.sql \
+	sql/api/report.sql \
+	sql/api/trim.sql \
+	sql/api/rotate.sql \
+	sql/api/rearm.sql \
+	sql/api/park.sql \
+	sql/api/redrive.sql \
+	sql/api/redrive_relay.sql \
+	sql/api/status.sql \
+	sql/api/grant.sql
 
 # receiving
 SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql position.sql window.sql offset.sql) \

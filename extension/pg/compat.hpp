@@ -7,6 +7,9 @@ extern "C" {
 #include <access/genam.h>
 #include <access/tableam.h>
 #include <storage/lock.h>
+#include <access/xlog.h>
+#include <replication/walsender.h>
+#include <replication/walsender_private.h>
 #include <utils/guc.h>
 }
 
@@ -32,7 +35,8 @@ inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot sn
 #endif
 }
 
-// 16 tells more about which indexes need the new version; true: they do. The row must be locked by us.
+// 16 tells more about which indexes need the new version; true: they do. The row must be locked by
+// us.
 inline bool update_row(Relation heap, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot) {
 #if PG_VERSION_NUM >= 160000
     TU_UpdateIndexes indexes;
@@ -51,6 +55,26 @@ inline bool lock_held_by_me(const LOCKTAG *tag, LOCKMODE mode) {
     return LockHeldByMe(tag, mode, false);
 #else
     return LockHeldByMe(tag, mode);
+#endif
+}
+
+// The time line that WAL is written on. Not during recovery.
+inline TimeLineID write_timeline() {
+#if PG_VERSION_NUM >= 150000
+    return GetWALInsertionTimeLine();
+#else
+    (void)RecoveryInProgress(); // sets it up in this session
+    return ThisTimeLineID;
+#endif
+}
+
+// Whether commits wait for synchronous standbys, as the walsenders see it. A minor release renamed
+// the field.
+inline bool synchronous_standbys() {
+#ifdef SYNC_STANDBY_DEFINED
+    return (WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0;
+#else
+    return WalSndCtl->sync_standbys_defined;
 #endif
 }
 

@@ -1,0 +1,27 @@
+// Writes events into the child tables, past executor and SPI: one row, two index entries, nothing
+// else. The transaction's id is assigned before the first number is drawn: the rule that batches
+// rest on (a number drawn in a transaction that a snapshot does not see is higher than any drawn
+// before that snapshot's xmax).
+#pragma once
+
+#include "event.hpp"
+
+#include <span>
+
+namespace once {
+
+struct Written {
+    int64_t seq;
+    unsigned char id[16];
+};
+
+// 25006 in a read-only transaction, on a standby or in a parallel worker's place. To be called
+// before anything else.
+void assert_writable(const char *function);
+
+[[nodiscard]] Written append(const Event &event);
+
+// In the order of the events: their numbers rise.
+void append_many(std::span<const Event> events);
+
+} // namespace once

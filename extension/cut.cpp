@@ -1,0 +1,100 @@
+// once.cut: the end of a batch, a snapshot all of which is durable.
+#include "errors.hpp"
+#include "lanes.hpp"
+#include "pg/compat.hpp"
+#include "pg/row.hpp"
+
+extern "C" {
+#include <access/xlog.h>
+#include <access/xlog_internal.h>
+#include <replication/walsender.h>
+#include <replication/syncrep.h>
+#include <replication/walsender_private.h>
+#include <storage/lwlock.h>
+#include <utils/fmgroids.h>
+#include <utils/pg_lsn.h>
+#include <utils/snapmgr.h>
+}
+
+namespace once {
+namespace {
+
+// pg_snapshot of this moment, whatever the isolation level. Within pg::call.
+Datum fresh_snapshot() {
+    PushActiveSnapshot(GetLatestSnapshot());
+    const Datum snapshot = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
+    PopActiveSnapshot();
+    return snapshot;
+}
+
+// The end of the last record in WAL. When a record ends exactly on a page boundary the insert
+// position already stands behind the header of the next page, which nobody has written: flushing up
+// to there fails on a quiet server.
+XLogRecPtr end_of_wal() {
+    const XLogRecPtr end = GetXLogInsertRecPtr();
+    if (XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD)
+        return end - SizeOfXLogLongPHD;
+    if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+        return end - SizeOfXLogShortPHD;
+    return end;
+}
+
+bool standbys_have(XLogRecPtr lsn) {
+    LWLockAcquire(SyncRepLock, LW_SHARED);
+    const bool have = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH] >= lsn;
+    LWLockRelease(SyncRepLock);
+    return have;
+}
+
+// The server ends a cancelled wait with a warning and goes on, as the commit is done by then.
+// Nothing is done here: what the standbys do not have must not be shipped.
+void wait_for_standbys(XLogRecPtr lsn) {
+    if (synchronous_commit != SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
+        elog(ERROR, "once.cut needs synchronous_commit = on");
+    HOLD_INTERRUPTS();
+    SyncRepWaitForLSN(lsn, true);
+    RESUME_INTERRUPTS();
+    CHECK_FOR_INTERRUPTS();
+    if (pg::synchronous_standbys() && !standbys_have(lsn))
+        ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
+                        errmsg("canceling the wait for synchronous standbys"),
+                        errdetail("What they do not have yet is not shipped.")));
+}
+
+struct Cut {
+    int64_t seq;
+    Datum snapshot;
+    XLogRecPtr lsn;
+};
+
+Cut cut(Oid sequence) {
+    Cut made{};
+    made.seq = last_drawn(
+        sequence); // before the snapshot: whoever draws later may still be seen, never the reverse
+    made.snapshot = fresh_snapshot();
+    made.lsn = end_of_wal();
+    XLogFlush(made.lsn);
+    wait_for_standbys(made.lsn);
+    return made;
+}
+
+} // namespace
+} // namespace once
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(once_cut);
+PGDLLEXPORT Datum once_cut(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum {
+        pg::call([] { PreventCommandDuringRecovery("once.cut()"); });
+        const once::Lane &lane = once::lane_at(once::lanes(), PG_ARGISNULL(0), PG_GETARG_INT32(0));
+        const Oid sequence = lane.sequence;
+        const once::Cut made = pg::call([&] { return once::cut(sequence); });
+        const Datum values[] = {made.snapshot, LSNGetDatum(made.lsn),
+                                Int32GetDatum(static_cast<int>(pg::write_timeline())),
+                                Int64GetDatum(made.seq)};
+        return pg::row(fcinfo, values, nullptr);
+    });
+}
+
+} // extern "C"

@@ -1,0 +1,27 @@
+// What may be called what. Topic names are Kafka's rule: a name the broker would refuse must not be
+// stored, because only publish can still tell the application.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace once::wire {
+
+inline constexpr size_t kMaxTopicBytes = 249;
+// Kafka takes any key; ours must fit an index entry of dead_letter together with the topic (2,704
+// bytes).
+inline constexpr size_t kMaxKeyBytes = 2000;
+
+[[nodiscard]] inline bool valid_topic(std::string_view name) {
+    if (name.empty() || name.size() > kMaxTopicBytes || name == "." || name == "..")
+        return false;
+    for (char c : name) {
+        const bool legal = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+        if (!legal)
+            return false;
+    }
+    return true;
+}
+
+} // namespace once::wire

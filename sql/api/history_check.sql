@@ -1,0 +1,47 @@
+-- The time lines of this server: null when nothing that was flushed at `lsn` on `timeline` was lost here, else why.
+CREATE OR REPLACE FUNCTION once.timeline_fault(timeline int, lsn pg_lsn, OUT reason text, OUT detail text)
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'once_timeline_fault';
+COMMENT ON FUNCTION once.timeline_fault(int, pg_lsn) IS 'internal: why a position on this time line cannot be of this history (timeline, lsn), or null; reads the time line history of the server';
+
+CREATE OR REPLACE FUNCTION once.history_check(lane int, incarnation uuid, database_oid oid, system_identifier bigint,
+        timeline int, lsn pg_lsn, s_now pg_snapshot, last_seq bigint, last_id uuid,
+        OUT ok boolean, OUT reason text, OUT detail text)
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    here record;
+    found_id uuid;
+BEGIN
+    SELECT * INTO here FROM once.identity(lane);
+    ok := false;
+    IF here.in_recovery THEN
+        reason := 'standby';
+        detail := 'The server is in recovery.';
+    ELSIF here.incarnation IS DISTINCT FROM history_check.incarnation THEN
+        reason := 'incarnation';
+        detail := format('The lane is %s, the position is of %s.', here.incarnation, history_check.incarnation);
+    ELSIF here.database_oid IS DISTINCT FROM history_check.database_oid THEN
+        reason := 'database';
+        detail := format('The database has oid %s, the position is of %s: this is a copy.', here.database_oid, history_check.database_oid);
+    ELSIF here.system_identifier IS DISTINCT FROM history_check.system_identifier THEN
+        reason := 'system';
+        detail := format('The server is %s, the position is of %s.', here.system_identifier, history_check.system_identifier);
+    ELSIF s_now IS NOT NULL AND here.next_xid < pg_snapshot_xmax(s_now) THEN
+        reason := 'xid';
+        detail := format('The next transaction is %s, the position has seen up to %s.', here.next_xid, pg_snapshot_xmax(s_now));
+    END IF;
+    IF reason IS NOT NULL THEN
+        RETURN;
+    END IF;
+    SELECT t.reason, t.detail INTO reason, detail FROM once.timeline_fault(history_check.timeline, history_check.lsn) t;
+    IF reason IS NULL AND last_seq IS NOT NULL THEN
+        EXECUTE format('SELECT id FROM once.%I WHERE seq = $1', 'event_' || lane) INTO found_id USING last_seq;
+        IF found_id IS DISTINCT FROM last_id THEN
+            reason := 'event';
+            detail := format('The last event passed was number %s with id %s, here that number has %s.', last_seq, last_id,
+                             coalesce(found_id::text, 'no event'));
+        END IF;
+    END IF;
+    ok := reason IS NULL;
+END $$;
+COMMENT ON FUNCTION once.history_check(int, uuid, oid, bigint, int, pg_lsn, pg_snapshot, bigint, uuid) IS
+    'whether a position is of this lane''s own history, nothing of which was lost; reason: standby, incarnation, database, system, xid, timeline, lsn, event; last_seq null: nothing passed yet';

@@ -1,0 +1,11 @@
+-- What the install script creates belongs to the extension by itself; what is created later is added here.
+CREATE OR REPLACE FUNCTION once.member_add(kind text, name text) RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_depend
+                   WHERE classid = 'pg_class'::regclass AND objid = format('once.%I', name)::regclass
+                     AND refclassid = 'pg_extension'::regclass AND deptype = 'e') THEN
+        EXECUTE format('ALTER EXTENSION pg_once ADD %s once.%I', kind, name);
+    END IF;
+END $$;
+COMMENT ON FUNCTION once.member_add(text, text) IS 'internal: makes a table, sequence or view of the schema once part of the extension';
