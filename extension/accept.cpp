@@ -5,14 +5,13 @@
 // tables these are is read under the same snapshot as the look-ups: see sql/schema/generation.sql.
 #include "errors.hpp"
 #include "generation.hpp"
-#include "key_table.hpp"
+#include "keyed_table.hpp"
 #include "pg/boundary.hpp"
 #include "pg/memory.hpp"
 #include "verdict.hpp"
 
 extern "C" {
 #include <utils/array.h>
-#include <utils/fmgroids.h>
 #include <utils/snapmgr.h>
 #include <utils/timestamp.h>
 #include <utils/tuplestore.h>
@@ -39,11 +38,9 @@ struct Decider {
     TimestampTz horizon;
     int old_count = 0;
     bool writing = false;
-    KeyTable old_tables[kSlots];
-    KeyTable closing;
-    KeyTable open;
-
-    RegProcedure equal() const { return memory->type == IdType::bigint ? F_INT8EQ : F_UUID_EQ; }
+    KeyedTable old_tables[kSlots];
+    KeyedTable closing;
+    KeyedTable open;
 
     // Expired generations count as forgotten even while they are still there. Only a consumer that promises
     // too_old looks into them: it must not call an id new that it may have seen.
@@ -58,8 +55,7 @@ struct Decider {
             if (expired)
                 horizon = std::max(horizon, generation.closed_at);
             if (!expired || of.reject_older)
-                open_for_lookup(old_tables[old_count++], generation.table.heap, generation.table.index, equal(),
-                                snapshot);
+                open_for_lookup(old_tables[old_count++], generation.table, snapshot);
         }
     }
 
@@ -67,32 +63,32 @@ struct Decider {
         if (writing)
             return;
         if (OidIsValid(memory->closing.heap))
-            open_for_insert(closing, memory->closing.heap, memory->closing.index, equal());
-        open_for_insert(open, memory->open.heap, memory->open.index, equal());
+            open_for_insert(closing, memory->closing);
+        open_for_insert(open, memory->open);
         writing = true;
     }
 
     Verdict decide(const StoredKey &key, TimestampTz made_at) {
         const Datum datum = key_datum(*memory, key);
         for (int i = 0; i < old_count; i++)
-            if (contains(old_tables[i], datum))
+            if (find(old_tables[i], &datum))
                 return Verdict::duplicate;
         if (memory->reject_older && made_at != DT_NOBEGIN && made_at <= horizon)
             return known_although_old(datum) ? Verdict::duplicate : Verdict::too_old;
         begin_writing();
-        if (closing.heap && insert(closing, datum, snapshot) == Insertion::present)
+        if (closing.heap && insert(closing, &datum, snapshot) == Insertion::present)
             return Verdict::duplicate;
-        return insert(open, datum, snapshot) == Insertion::present ? Verdict::duplicate : Verdict::fresh;
+        return insert(open, &datum, snapshot) == Insertion::present ? Verdict::duplicate : Verdict::fresh;
     }
 
     // An old id that came late the first time stands in a generation that still takes keys.
     bool known_although_old(Datum key) const {
-        for (const KeyTableOids &oids : {memory->closing, memory->open}) {
+        for (const TableOids &oids : {memory->closing, memory->open}) {
             if (!OidIsValid(oids.heap))
                 continue;
-            KeyTable table;
-            open_for_lookup(table, oids.heap, oids.index, equal(), snapshot);
-            const bool known = contains(table, key);
+            KeyedTable table;
+            open_for_lookup(table, oids, snapshot);
+            const bool known = find(table, &key);
             close(table);
             if (known)
                 return true;

@@ -8,10 +8,8 @@ extern "C" {
 #include <access/genam.h>
 #include <access/htup_details.h>
 #include <access/table.h>
-#include <catalog/namespace.h>
 #include <catalog/pg_collation.h>
 #include <utils/fmgroids.h>
-#include <utils/lsyscache.h>
 #include <utils/rel.h>
 #include <utils/snapmgr.h>
 #include <utils/timestamp.h>
@@ -31,18 +29,6 @@ namespace generation_column {
 enum { consumer = 1, slot, state, closed_at, keys };
 }
 
-Oid relation_of_ours(const char *name) {
-    const Oid oid = get_relname_relid(name, get_namespace_oid("once", false));
-    if (!OidIsValid(oid))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"once.%s\" does not exist", name)));
-    return oid;
-}
-
-Oid primary_key_of(Relation relation) {
-    list_free(RelationGetIndexList(relation)); // fills rd_pkindex
-    return relation->rd_pkindex;
-}
-
 struct Row {
     HeapTuple tuple;
     TupleDesc columns;
@@ -55,9 +41,10 @@ struct Row {
 };
 
 // Rows by primary key under a snapshot. Server world.
-template <typename F> void each_row(Oid table, ScanKeyData *key, Snapshot snapshot, F &&take) {
-    const Relation heap = table_open(table, AccessShareLock);
-    const SysScanDesc scan = systable_beginscan(heap, primary_key_of(heap), true, snapshot, 1, key);
+template <typename F> void each_row(const char *table, ScanKeyData *key, Snapshot snapshot, F &&take) {
+    const TableOids oids = table_named(table);
+    const Relation heap = table_open(oids.heap, AccessShareLock);
+    const SysScanDesc scan = systable_beginscan(heap, oids.index, true, snapshot, 1, key);
     while (HeapTuple tuple = systable_getnext(scan))
         take(Row{tuple, RelationGetDescr(heap)});
     systable_endscan(scan);
@@ -88,7 +75,7 @@ Settings read_consumer(Datum name, Snapshot snapshot) {
     ScanKeyData key;
     ScanKeyInit(&key, consumer_column::name, BTEqualStrategyNumber, F_TEXTEQ, name);
     key.sk_collation = C_COLLATION_OID;
-    each_row(relation_of_ours("consumer"), &key, snapshot, [&](const Row &row) {
+    each_row("consumer", &key, snapshot, [&](const Row &row) {
         Memory &memory = result.memory;
         result.found = true;
         memory.consumer = DatumGetInt32(row[number]);
@@ -105,15 +92,10 @@ Settings read_consumer(Datum name, Snapshot snapshot) {
     return result;
 }
 
-KeyTableOids table_of(int consumer, int slot) {
+TableOids table_of(int consumer, int slot) {
     char name[NAMEDATALEN];
     snprintf(name, sizeof name, "key_%d_%d", consumer, slot);
-    KeyTableOids oids;
-    oids.heap = relation_of_ours(name);
-    const Relation heap = table_open(oids.heap, AccessShareLock);
-    oids.index = primary_key_of(heap);
-    table_close(heap, AccessShareLock);
-    return oids;
+    return table_named(name);
 }
 
 struct Found {
@@ -136,12 +118,12 @@ void read_generations(Settings &settings, Snapshot snapshot) {
     int count = 0;
     ScanKeyData key;
     ScanKeyInit(&key, consumer, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(memory.consumer));
-    each_row(relation_of_ours("generation"), &key, snapshot, [&](const Row &row) {
+    each_row("generation", &key, snapshot, [&](const Row &row) {
         const text *text_state = DatumGetTextPP(row[state]);
         const std::string_view is{VARDATA_ANY(text_state), static_cast<size_t>(VARSIZE_ANY_EXHDR(text_state))};
         if (is == "free" || is == "retired")
             return;
-        const KeyTableOids table = table_of(memory.consumer, DatumGetInt16(row[slot]));
+        const TableOids table = table_of(memory.consumer, DatumGetInt16(row[slot]));
         if (is == "open")
             memory.open = table;
         else if (is == "closing")
@@ -185,7 +167,7 @@ void declare(Datum consumer, IdType type) {
         Oid owner;
         int context;
         GetUserIdAndSecContext(&owner, &context);
-        const Relation consumers = table_open(relation_of_ours("consumer"), AccessShareLock);
+        const Relation consumers = table_open(table_named("consumer").heap, AccessShareLock);
         SetUserIdAndSecContext(consumers->rd_rel->relowner, context | SECURITY_LOCAL_USERID_CHANGE);
         table_close(consumers, AccessShareLock);
         Oid types[] = {TEXTOID, TEXTOID};

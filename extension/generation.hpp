@@ -1,6 +1,7 @@
 // The key memory of a consumer as one snapshot shows it: which generation takes keys, which are looked into.
 #pragma once
 
+#include "keyed_table.hpp"
 #include "message_id.hpp"
 
 #include "pg/prelude.hpp"
@@ -14,13 +15,8 @@ namespace once {
 // As sql/schema/generation.sql has it: at most this many tables a consumer.
 constexpr int kSlots = 4;
 
-struct KeyTableOids {
-    Oid heap = InvalidOid;
-    Oid index = InvalidOid;
-};
-
 struct ReadOnlyGeneration {
-    KeyTableOids table;
+    TableOids table;
     TimestampTz closed_at = 0;
     TimestampTz expires_at = DT_NOEND; // by time; what has been pushed out by count is not in here at all
 };
@@ -32,8 +28,8 @@ struct Memory {
     IdType type = IdType::text;
     bool reject_older = false;
     TimestampTz horizon = DT_NOBEGIN; // ids made up to here may have been forgotten
-    KeyTableOids open;
-    KeyTableOids closing; // heap is InvalidOid when no hand-over is under way
+    TableOids open;
+    TableOids closing; // heap is InvalidOid when no hand-over is under way
     int read_only_count = 0;
     ReadOnlyGeneration read_only[kSlots]; // newest first
 };

@@ -40,7 +40,7 @@ SQL_PARTS += \
 
 # receiving
 SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql position.sql window.sql offset.sql) \
-	$(addprefix sql/api/, settled.sql check_name.sql accept.sql consumer.sql sweep.sql)
+	$(addprefix sql/api/, settled.sql check_name.sql accept.sql consumer.sql sweep.sql position.sql offset.sql)
 
 # requests
 

@@ -1,0 +1,53 @@
+CREATE OR REPLACE FUNCTION once.accept_offset(grp text, topic text, "partition" int, first bigint, last bigint,
+        fence bigint DEFAULT NULL, OUT verdict once.offset_verdict, OUT next bigint)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_accept_offset';
+COMMENT ON FUNCTION once.accept_offset(text, text, int, bigint, bigint, bigint) IS 'stores that the offsets first to last are processed, in the transaction of their effects. new: process from next on; duplicate: all of them are known, next is the stored one; fenced: somebody claimed the partition later, claim again. last = first - 1 is an empty range: stores where a new group starts. With a fence a first above the stored next raises ON012. READ COMMITTED: waits for who changes the same partition. REPEATABLE READ and SERIALIZABLE: 40001 where somebody did after the snapshot. ON010 invalid name, 22023 invalid range, 22004 null, 25006 read only';
+
+CREATE OR REPLACE FUNCTION once.offset_writer(grp text, topic text, "partition" int) RETURNS int
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_offset_writer';
+COMMENT ON FUNCTION once.offset_writer(text, text, int) IS 'internal: process that has the partition''s row in an open transaction; 0 nobody, -1 a prepared transaction';
+
+-- A member that hangs in its transaction keeps the row. After 15 s without a new statement of its it is ended, as
+-- the holder of a lane is; its transaction rolls back, so nothing is lost or doubled. Fences start from the clock:
+-- after a restore from a dump, which carries none, new ones are still above all that are out there.
+CREATE OR REPLACE FUNCTION once.offset_claim(grp text, topic text, "partition" int, OUT fence bigint, OUT next bigint)
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
+#variable_conflict use_column
+DECLARE
+    patience CONSTANT interval := '15 s';
+    begun timestamptz := clock_timestamp();
+    writer int;
+BEGIN
+    PERFORM once.check_name('group', grp);
+    PERFORM once.check_name('topic', topic);
+    IF "partition" IS NULL OR "partition" < 0 THEN
+        RAISE EXCEPTION 'partition must not be null or negative'
+            USING ERRCODE = CASE WHEN "partition" IS NULL THEN '22004' ELSE '22023' END;
+    END IF;
+    LOOP
+        BEGIN
+            INSERT INTO once.consumer_offset AS o (grp, topic, "partition")
+                VALUES (offset_claim.grp, offset_claim.topic, offset_claim."partition")
+                ON CONFLICT (grp, topic, "partition") DO UPDATE SET next = o.next RETURNING o.next INTO next;
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            writer := once.offset_writer(grp, topic, "partition");
+            PERFORM pg_stat_clear_snapshot();
+            IF EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = writer AND a.usename = session_user
+                       AND a.state_change < clock_timestamp() - patience) THEN
+                PERFORM pg_terminate_backend(writer);
+            ELSIF clock_timestamp() - begun > patience AND writer <> 0
+                  AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = writer AND a.usename = session_user) THEN
+                RAISE EXCEPTION 'could not claim partition % of topic "%": process % keeps it', "partition", topic, writer
+                    USING ERRCODE = '55P03', HINT = 'A prepared transaction or a session of another role has changed its offset and not ended.';
+            END IF;
+        END;
+    END LOOP;
+    INSERT INTO once.offset_fence AS f (grp, topic, "partition", fence)
+        VALUES (offset_claim.grp, offset_claim.topic, offset_claim."partition",
+                (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+        ON CONFLICT (grp, topic, "partition") DO UPDATE SET fence = greatest(f.fence + 1, excluded.fence)
+        RETURNING f.fence INTO fence;
+END $$;
+COMMENT ON FUNCTION once.offset_claim(text, text, int) IS 'makes the caller the owner of a partition: a fence above all earlier ones, and the offset to go on from (null: a new group). Call it in a transaction of its own on assignment. Waits for a member that is just storing offsets; one of the same role that sent no statement for 15 s is terminated, any other keeps it waiting or raises 55P03 after 15 s. READ COMMITTED; above it 40001 is possible. 25006 when read only';
