@@ -43,6 +43,7 @@ SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql po
 	$(addprefix sql/api/, settled.sql check_name.sql accept.sql consumer.sql sweep.sql position.sql offset.sql)
 
 # requests
+SQL_PARTS += sql/api/fingerprint.sql
 
 # machines, guards, keys
 SQL_PARTS += \

@@ -96,7 +96,7 @@ compile_java_tools() {
     local stamp=$out/.compiled
     if [ -f "$stamp" ] && [ -z "$(find "${sources[@]}" -newer "$stamp" -print -quit)" ]; then return; fi
     mkdir -p "$out"
-    local command=(javac -d "$out" -cp "$kafka_home/libs/*" "${sources[@]}")
+    local command=(javac -encoding UTF-8 -d "$out" -cp "$kafka_home/libs/*" "${sources[@]}")
     "${command[@]}" || fail "could not compile the Java test tools" "${command[*]}" \
         "check that default-jdk-headless (17 or newer) is what javac is"
     touch "$stamp"

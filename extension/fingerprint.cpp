@@ -1,0 +1,264 @@
+#include "fingerprint.hpp"
+
+#include "pg/memory.hpp"
+
+#include <algorithm>
+#include <map>
+
+extern "C" {
+#include <utils/fmgrprotos.h>
+#include <utils/numeric.h>
+}
+
+namespace once {
+namespace {
+
+constexpr char kBytes = 'b', kString = 's', kNumber = '#', kTrue = 't', kFalse = 'f', kNull = 'n';
+constexpr char kArray = '[', kObject = '{', kMissing = '-';
+
+constexpr size_t kMaxFields = 64;
+constexpr size_t kMaxFieldBytes = 4096;
+constexpr size_t kShortDigest = 8;
+
+uint16_t be16(const unsigned char *at) { return static_cast<uint16_t>(at[0] << 8 | at[1]); }
+
+} // namespace
+
+// Runs inside pg::call: only trivially destructible locals.
+struct CanonicalWalk {
+    CanonicalHash &hash;
+
+    void head(char tag, uint64_t length) {
+        unsigned char item[9];
+        item[0] = static_cast<unsigned char>(tag);
+        for (int i = 0; i < 8; i++)
+            item[1 + i] = static_cast<unsigned char>(length >> (56 - 8 * i));
+        hash.append(item, sizeof item);
+    }
+
+    void text(char tag, const char *data, int size) {
+        head(tag, static_cast<uint64_t>(size));
+        hash.append(data, static_cast<size_t>(size));
+    }
+
+    // numeric's wire format is ndigits, weight, sign, display scale, digits in base 10000: the display scale
+    // is what tells 1 from 1.0, so it is left out. The wire format never writes out an exponent.
+    void number(Numeric value) {
+        bytea *wire = DatumGetByteaPP(DirectFunctionCall1(numeric_send, NumericGetDatum(value)));
+        const auto *data = reinterpret_cast<const unsigned char *>(VARDATA_ANY(wire));
+        const int stored = be16(data);
+        int first = 0, last = stored;
+        const unsigned char *digits = data + 8;
+        while (last > first && be16(digits + 2 * (last - 1)) == 0)
+            last--;
+        while (first < last && be16(digits + 2 * first) == 0)
+            first++;
+        const int weight = static_cast<int16_t>(be16(data + 2)) - first;
+        const bool zero = first == last;
+        head(kNumber, static_cast<uint64_t>(last - first));
+        const unsigned char shape[4] = {
+            static_cast<unsigned char>(zero ? 0 : data[4]), static_cast<unsigned char>(zero ? 0 : data[5]),
+            static_cast<unsigned char>(zero ? 0 : weight >> 8), static_cast<unsigned char>(zero ? 0 : weight)};
+        hash.append(shape, sizeof shape);
+        hash.append(digits + 2 * first, static_cast<size_t>(2 * (last - first)));
+        pfree(wire);
+    }
+
+    void scalar(const JsonbValue &value) {
+        switch (value.type) {
+        case jbvNull: head(kNull, 0); break;
+        case jbvBool: head(value.val.boolean ? kTrue : kFalse, 0); break;
+        case jbvString: text(kString, value.val.string.val, value.val.string.len); break;
+        case jbvNumeric: number(value.val.numeric); break;
+        default: elog(ERROR, "unexpected jsonb value of type %d", static_cast<int>(value.type));
+        }
+    }
+
+    // jsonb keeps object keys unique and in one order (length, then bytes): that order is the canonical one.
+    void container(JsonbContainer *json) {
+        JsonbIterator *iterator = JsonbIteratorInit(json);
+        JsonbValue value;
+        unsigned seen = 0;
+        for (;;) {
+            const JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, false);
+            if (++seen % 4096 == 0)
+                CHECK_FOR_INTERRUPTS();
+            switch (token) {
+            case WJB_DONE: return;
+            case WJB_BEGIN_ARRAY: // a bare scalar is stored as an array of one
+                if (!value.val.array.rawScalar)
+                    head(kArray, static_cast<uint64_t>(value.val.array.nElems));
+                break;
+            case WJB_BEGIN_OBJECT: head(kObject, static_cast<uint64_t>(value.val.object.nPairs)); break;
+            case WJB_KEY: text(kString, value.val.string.val, value.val.string.len); break;
+            case WJB_ELEM:
+            case WJB_VALUE: scalar(value); break;
+            case WJB_END_ARRAY:
+            case WJB_END_OBJECT: break;
+            }
+        }
+    }
+
+    void any(JsonbValue &value) {
+        if (value.type == jbvBinary)
+            container(value.val.binary.data);
+        else
+            scalar(value);
+    }
+};
+
+CanonicalHash::CanonicalHash() {
+    pg::call([&] {
+        context_ = pg_cryptohash_create(PG_SHA256);
+        if (!context_)
+            ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+        if (pg_cryptohash_init(context_) < 0)
+            elog(ERROR, "could not initialize SHA-256: %s", pg_cryptohash_error(context_));
+    });
+}
+
+void CanonicalHash::flush() {
+    if (used_ > 0 && pg_cryptohash_update(context_, buffer_, used_) < 0)
+        elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(context_));
+    used_ = 0;
+}
+
+void CanonicalHash::append(const void *data, size_t size) {
+    if (size > kBuffer - used_) {
+        flush();
+        if (size >= kBuffer) {
+            if (pg_cryptohash_update(context_, static_cast<const uint8 *>(data), size) < 0)
+                elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(context_));
+            return;
+        }
+    }
+    memcpy(buffer_ + used_, data, size);
+    used_ += size;
+}
+
+void CanonicalHash::bytes(std::string_view value) {
+    pg::call([&] {
+        CanonicalWalk walk{*this};
+        walk.head(kBytes, value.size());
+        append(value.data(), value.size());
+    });
+}
+
+void CanonicalHash::json(Jsonb *value) {
+    pg::call([&] { CanonicalWalk{*this}.container(&value->root); });
+}
+
+bool CanonicalHash::field(Jsonb *object, std::string_view name) {
+    return pg::call([&] {
+        CanonicalWalk walk{*this};
+        JsonbValue value;
+        walk.text(kString, name.data(), static_cast<int>(name.size()));
+        const bool found = JB_ROOT_IS_OBJECT(object) &&
+                           getKeyJsonValueFromContainer(&object->root, name.data(),
+                                                        static_cast<int>(name.size()), &value);
+        if (found)
+            walk.any(value);
+        else
+            walk.head(kMissing, 0);
+        return found;
+    });
+}
+
+Digest CanonicalHash::finish() {
+    Digest digest;
+    pg::call([&] {
+        flush();
+        if (pg_cryptohash_final(context_, digest.data(), digest.size()) < 0 || pg_cryptohash_init(context_) < 0)
+            elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(context_));
+    });
+    return digest;
+}
+
+static std::string versioned(const Digest &digest) {
+    std::string out(1, static_cast<char>(kFingerprintVersion));
+    return out.append(reinterpret_cast<const char *>(digest.data()), digest.size());
+}
+
+std::string fingerprint_of_json(Jsonb *request) {
+    CanonicalHash hash;
+    hash.json(request);
+    return versioned(hash.finish());
+}
+
+std::string fingerprint_of_bytes(std::string_view request) {
+    CanonicalHash hash;
+    hash.bytes(request);
+    return versioned(hash.finish());
+}
+
+std::string field_digests(Jsonb *request) {
+    std::string out;
+    if (!JB_ROOT_IS_OBJECT(request))
+        return out;
+    CanonicalHash hash;
+    JsonbIterator *iterator = pg::call([&] { return JsonbIteratorInit(&request->root); });
+    JsonbValue key, value;
+    size_t fields = 0;
+    pg::call([&] { JsonbIteratorNext(&iterator, &value, true); });
+    while (fields < kMaxFields && out.size() < kMaxFieldBytes &&
+           pg::call([&] { return JsonbIteratorNext(&iterator, &key, true); }) == WJB_KEY) {
+        pg::call([&] {
+            JsonbIteratorNext(&iterator, &value, true);
+            CanonicalWalk{hash}.any(value);
+        });
+        const Digest digest = hash.finish();
+        if (key.val.string.len > 255 || key.val.string.len == 0)
+            continue;
+        out.push_back(static_cast<char>(key.val.string.len));
+        out.append(key.val.string.val, static_cast<size_t>(key.val.string.len));
+        out.append(reinterpret_cast<const char *>(digest.data()), kShortDigest);
+        fields++;
+    }
+    return out;
+}
+
+static std::map<std::string_view, std::string_view> parse_digests(std::string_view list) {
+    std::map<std::string_view, std::string_view> out;
+    while (!list.empty()) {
+        const size_t length = static_cast<unsigned char>(list[0]);
+        if (list.size() < 1 + length + kShortDigest)
+            break; // damaged: name what can be named
+        out.emplace(list.substr(1, length), list.substr(1 + length, kShortDigest));
+        list.remove_prefix(1 + length + kShortDigest);
+    }
+    return out;
+}
+
+std::vector<std::string> differing_fields(std::string_view stored, std::string_view given) {
+    const auto before = parse_digests(stored), now = parse_digests(given);
+    std::vector<std::string> out;
+    for (const auto &[name, digest] : before) {
+        const auto other = now.find(name);
+        if (other == now.end() || other->second != digest)
+            out.emplace_back(name);
+    }
+    for (const auto &[name, digest] : now)
+        if (!before.contains(name))
+            out.emplace_back(name);
+    std::sort(out.begin(), out.end());
+    return out;
+}
+
+} // namespace once
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(once_fingerprint);
+PGDLLEXPORT Datum once_fingerprint(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum {
+        Jsonb *request = pg::call([&] { return PG_GETARG_JSONB_P(0); });
+        return pg::varlena_of(once::fingerprint_of_json(request));
+    });
+}
+
+PG_FUNCTION_INFO_V1(once_fingerprint_bytes);
+PGDLLEXPORT Datum once_fingerprint_bytes(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return pg::varlena_of(once::fingerprint_of_bytes(pg::bytes_of(PG_GETARG_DATUM(0)))); });
+}
+
+} // extern "C"
