@@ -39,8 +39,8 @@ SQL_PARTS += \
 	sql/api/grant.sql
 
 # receiving
-SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql position.sql window.sql offset.sql) \
-	$(addprefix sql/api/, settled.sql check_name.sql accept.sql consumer.sql sweep.sql position.sql offset.sql)
+SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql position.sql window.sql offset.sql inbox.sql receiving_right.sql) \
+	$(addprefix sql/api/, settled.sql check_name.sql accept.sql consumer.sql sweep.sql position.sql offset.sql inbox.sql)
 
 # requests
 SQL_PARTS += sql/api/fingerprint.sql
