@@ -25,6 +25,7 @@ struct DatabaseOptions {
     // No option, standbys count on it: idle_session_timeout, idle_in_transaction_session_timeout
     // and tcp_user_timeout.
     int session_timeout_ms = 15000;
+    int lock_timeout_ms = 100; // trimming: so long publishers may queue behind a waiting truncate
 };
 
 struct KafkaOptions {
@@ -50,7 +51,6 @@ struct OutboxOptions {
     int report_ms = 2000;   // how often the position is reported and tables are trimmed
     int backoff_min_ms = 20;
     int backoff_max_ms = 5000;
-    int trim_lock_ms = 100; // so long publishers may queue behind a waiting truncate
     int stop_ms = 10000;    // SIGTERM: finish or drop what is open within this
 };
 

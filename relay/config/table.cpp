@@ -45,7 +45,7 @@ const Entry<Options> kOptions[] = {
     {"outbox.backoff_max_ms", "MS", "longest pause after failures", AT(outbox.backoff_max_ms), 10,
      kMinute},
     {"outbox.trim_lock_ms", "MS", "so long publishers may wait behind a truncate",
-     AT(outbox.trim_lock_ms), 1, 5000},
+     AT(database.lock_timeout_ms), 1, 5000},
     {"outbox.stop_ms", "MS", "SIGTERM: finish or drop the open transaction within",
      AT(outbox.stop_ms), 100, kMinute},
     {.key = "outbox.position_topic",
