@@ -1,11 +1,92 @@
 #include "relay/outbox/run.hpp"
 
+#include "relay/database/session.hpp"
 #include "relay/exit_code.hpp"
+#include "relay/log.hpp"
+#include "relay/metrics.hpp"
+#include "relay/options.hpp"
+#include "relay/outbox/kafka_sink.hpp"
+#include "relay/outbox/pipeline.hpp"
+#include "relay/outbox/postgres_source.hpp"
+#include "relay/stop_signal.hpp"
+
+#include <exception>
+#include <mutex>
+#include <thread>
 
 namespace once::outbox {
+namespace {
 
-int run(const Options &, Metrics &, StopSignal &) {
-    throw Refusal(ExitCode::usage, "command \"outbox\" is not part of this build");
+class RealTiming : public Timing {
+  public:
+    RealTiming(const StopSignal &stop, const std::atomic<bool> &give_up)
+        : stop(stop), give_up(give_up) {}
+    Instant now() override { return std::chrono::steady_clock::now(); }
+    void pause(Span span) override {
+        if (!stop_requested())
+            stop.wait_for(span);
+    }
+    bool stop_requested() override { return stop.requested() || give_up; }
+
+  private:
+    const StopSignal &stop;
+    const std::atomic<bool> &give_up; // another lane ended the program
+};
+
+std::vector<int> lanes_of(const Options &options) {
+    if (!options.outbox.lanes.empty())
+        return options.outbox.lanes;
+    try {
+        const auto connection = database::connect(options.database);
+        return database::guarded([&] {
+            pqxx::nontransaction work(connection->pqxx());
+            std::vector<int> lanes;
+            for (const auto &row : work.exec("SELECT lane FROM once.lane ORDER BY lane"))
+                lanes.push_back(row[0].as<int>());
+            return lanes;
+        });
+    } catch (const database::SessionLost &e) {
+        throw Refusal(ExitCode::database, "could not use the database: " + std::string(e.what()));
+    }
+}
+
+void run_lane(const Options &options, int lane, Metrics &metrics, Timing &timing) {
+    LaneMetrics &its = metrics.lane(lane);
+    PostgresSource source(options, lane, its);
+    KafkaSink sink(options, lane);
+    Pipeline pipeline(options, options.until_empty, lane, source, sink, timing, its);
+    pipeline.run();
+}
+
+} // namespace
+
+// A thread per lane; the first that cannot go on ends all, and its reason is the program's.
+int run(const Options &options, Metrics &metrics, StopSignal &stop) {
+    const std::vector<int> lanes = lanes_of(options);
+    if (lanes.empty())
+        throw Refusal(ExitCode::configuration, "the database has no lanes", {},
+                      "SELECT once.set_lanes(1) makes one.");
+    std::atomic<bool> give_up{false};
+    std::mutex mutex;
+    std::exception_ptr reason;
+    std::vector<std::thread> threads;
+    for (const int lane : lanes)
+        threads.emplace_back([&, lane] {
+            RealTiming timing(stop, give_up);
+            try {
+                run_lane(options, lane, metrics, timing);
+            } catch (...) {
+                const std::lock_guard lock(mutex);
+                if (!reason)
+                    reason = std::current_exception();
+                give_up = true;
+            }
+        });
+    for (std::thread &thread : threads)
+        thread.join();
+    if (reason)
+        std::rethrow_exception(reason);
+    return static_cast<int>(ExitCode::stopped);
 }
 
 } // namespace once::outbox

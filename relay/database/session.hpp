@@ -1,0 +1,43 @@
+// The lane's session: the one connection that holds the lane lock, reads, and writes what the relay
+// has to write. Any error ends it: locks and settings die with the connection, so there is nothing
+// to repair.
+#pragma once
+
+#include "relay/database/compat.hpp"
+
+#include <stdexcept>
+#include <string>
+
+namespace once {
+struct DatabaseOptions;
+}
+
+namespace once::database {
+
+// The session is gone or of no use; a new one may work. Whoever held the lane lock does not any more.
+struct SessionLost : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// Connects with the session settings the lane depends on (session.cpp says why each), checks that
+// the extension speaks our protocol. Throws SessionLost or Refusal.
+std::unique_ptr<Connection> connect(const DatabaseOptions &options);
+
+// Runs fn, turns what libpqxx throws into SessionLost (may work next time) or Refusal (never will).
+[[noreturn]] void rethrow_as_ours();
+template <typename Function> auto guarded(Function &&fn) -> decltype(fn()) {
+    try {
+        return fn();
+    } catch (const pqxx::failure &) {
+        rethrow_as_ours();
+    } catch (const pqxx::usage_error &) {
+        rethrow_as_ours();
+    } catch (const pqxx::unexpected_rows &) {
+        rethrow_as_ours();
+    }
+}
+
+// SQL literals of text that comes from outside.
+std::string quoted(Connection &connection, const std::string &text);
+
+} // namespace once::database

@@ -1,0 +1,20 @@
+// The two admin requests the relay makes.
+#pragma once
+
+#include "relay/kafka/client.hpp"
+
+#include <map>
+#include <optional>
+#include <string>
+
+namespace once::kafka {
+
+// Empty when it was made, else the broker's reason.
+std::string create_topic(rd_kafka_t *client, const std::string &name, int partitions, int replicas,
+                         const Settings &config, int timeout_ms);
+
+// Every setting of a topic; nothing and a reason when it could not be asked.
+std::optional<std::map<std::string, std::string>>
+topic_settings(rd_kafka_t *client, const std::string &name, int timeout_ms, std::string &error);
+
+} // namespace once::kafka

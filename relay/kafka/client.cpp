@@ -1,0 +1,81 @@
+#include "relay/kafka/client.hpp"
+
+#include "relay/exit_code.hpp"
+#include "relay/log.hpp"
+#include "relay/options.hpp"
+
+#include <syslog.h>
+
+namespace once::kafka {
+namespace {
+
+// librdkafka retries by itself and talks about each attempt: what matters to an operator comes out of
+// outcomes and states, this is for the curious.
+void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text) noexcept {
+    try {
+        log::write(level <= LOG_ERR ? log::Level::warning : log::Level::debug, "kafka",
+                   {{"client", rd_kafka_name(client)}, {"facility", facility}, {"text", text}});
+    } catch (...) {
+    }
+}
+
+void on_error(rd_kafka_t *client, int code, const char *reason, void *) noexcept {
+    try {
+        log::debug("kafka_error", {{"client", rd_kafka_name(client)},
+                                   {"error", rd_kafka_err2name(
+                                                 static_cast<rd_kafka_resp_err_t>(code))},
+                                   {"text", reason}});
+    } catch (...) {
+    }
+}
+
+void set(rd_kafka_conf_t *conf, const std::string &name, const std::string &value) {
+    char reason[512];
+    if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), reason, sizeof reason) !=
+        RD_KAFKA_CONF_OK)
+        throw Refusal(ExitCode::configuration, "Kafka setting \"" + name + "\" is not accepted",
+                      std::string(reason) + ".",
+                      "See the configuration reference of librdkafka " +
+                          std::string(rd_kafka_version_str()) + ".");
+}
+
+} // namespace
+
+Conf make_conf(const KafkaOptions &options, const Settings &role, rd_kafka_type_t) {
+    Conf conf(rd_kafka_conf_new());
+    set(conf.get(), "bootstrap.servers", options.brokers);
+    set(conf.get(), "client.id", "once-relay");
+    // Back soon after a broker's restart: the default waits up to 10 s.
+    set(conf.get(), "reconnect.backoff.ms", "50");
+    set(conf.get(), "reconnect.backoff.max.ms", "1000");
+    set(conf.get(), "socket.keepalive.enable", "true");
+    set(conf.get(), "log.connection.close", "false");
+    // Below the transaction time-out: a request that hangs is sent again while that still helps.
+    set(conf.get(), "socket.timeout.ms", std::to_string(options.request_timeout_ms));
+    for (const auto &[name, value] : role)
+        set(conf.get(), name, value);
+    for (const auto &[name, value] : options.passthrough)
+        set(conf.get(), name, value);
+    rd_kafka_conf_set_log_cb(conf.get(), on_log);
+    rd_kafka_conf_set_error_cb(conf.get(), on_error);
+    return conf;
+}
+
+Client make_client(Conf conf, rd_kafka_type_t type) {
+    char reason[512];
+    Client client(rd_kafka_new(type, conf.get(), reason, sizeof reason));
+    if (!client)
+        throw Refusal(ExitCode::configuration, std::string("cannot make a Kafka client: ") + reason);
+    static_cast<void>(conf.release()); // belongs to the client now
+    return client;
+}
+
+std::string cluster_id(rd_kafka_t *client, int timeout_ms) {
+    char *id = rd_kafka_clusterid(client, timeout_ms);
+    const std::string text = id == nullptr ? "" : id;
+    if (id != nullptr)
+        rd_kafka_mem_free(client, id);
+    return text;
+}
+
+} // namespace once::kafka

@@ -1,0 +1,28 @@
+// Makes librdkafka clients: the settings every client of the relay shares, then those of its role,
+// then what the operator passes through.
+#pragma once
+
+#include "relay/kafka/handles.hpp"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace once {
+struct KafkaOptions;
+}
+
+namespace once::kafka {
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+// Throws Refusal(configuration) naming the setting librdkafka does not take. A passed-through setting
+// that only the other kind of client knows is left out.
+Conf make_conf(const KafkaOptions &options, const Settings &role, rd_kafka_type_t type);
+// Takes the configuration.
+Client make_client(Conf conf, rd_kafka_type_t type);
+
+// The cluster's id; empty when no broker answered in time.
+std::string cluster_id(rd_kafka_t *client, int timeout_ms);
+
+} // namespace once::kafka

@@ -1,0 +1,207 @@
+#include "relay/outbox/difference_reader.hpp"
+
+#include "relay/database/copy_stream.hpp"
+
+#include <algorithm>
+
+namespace once::outbox {
+namespace {
+
+using database::Connection;
+using database::CopyStream;
+
+constexpr std::int64_t kMsFrom1970To2000 = 946684800000;
+
+wire::Snapshot parsed(const std::string &text) {
+    auto snapshot = wire::parse_snapshot(text);
+    if (!snapshot)
+        throw database::SessionLost("not a snapshot: " + text);
+    return std::move(*snapshot);
+}
+
+std::optional<std::int64_t> one_number(Connection &connection, const std::string &query) {
+    return database::guarded([&]() -> std::optional<std::int64_t> {
+        pqxx::nontransaction work(connection.pqxx());
+        const auto row = database::exec_row(work, query);
+        if (row[0].is_null())
+            return std::nullopt;
+        return row[0].as<std::int64_t>();
+    });
+}
+
+} // namespace
+
+Cut take_cut(Connection &connection, int lane) {
+    return database::guarded([&] {
+        pqxx::nontransaction work(connection.pqxx());
+        const auto row = database::exec_row(
+            work, "SELECT snapshot, lsn, timeline, seq FROM once.cut(" + std::to_string(lane) + ")");
+        return Cut{row[0].as<std::string>(), row[1].as<std::string>(),
+                   static_cast<std::uint32_t>(row[2].as<std::int64_t>()),
+                   row[3].is_null() ? 0 : row[3].as<std::int64_t>()};
+    });
+}
+
+Event decode_event(std::string_view row) {
+    database::RowReader reader(row);
+    Event event;
+    event.seq = reader.int64();
+    const auto id = reader.field();
+    if (!id || id->size() != event.id.size())
+        throw database::SessionLost("an event has no id");
+    std::memcpy(event.id.data(), id->data(), event.id.size());
+    event.topic = reader.field().value_or("");
+    event.key = reader.field();
+    event.payload = reader.field();
+    event.headers = reader.field().value_or("");
+    event.partition = reader.int32_or(-1);
+    const std::int64_t us = reader.int64();
+    event.time_ms = (us >= 0 ? us / 1000 : (us - 999) / 1000) + kMsFrom1970To2000;
+    return event;
+}
+
+void DifferenceReader::resume(const Position &position) {
+    open.reset();
+    resumed_inside.reset();
+    last_rows = 0;
+    passed_seq = position.last_seq.value_or(0);
+    if (position.slice_seq) {
+        resumed_inside = position;
+        s_prev = *position.s_prev;
+    } else {
+        s_prev = position.s_now;
+    }
+    s_prev_parsed = parsed(s_prev);
+}
+
+Batch DifferenceReader::begin_batch(const Open &what) const {
+    Batch batch;
+    batch.arena = std::make_shared<Arena>();
+    batch.s_prev = what.difference.before_text;
+    batch.s_now = what.difference.now_text;
+    batch.lsn = what.cut.lsn;
+    batch.timeline = what.cut.timeline;
+    return batch;
+}
+
+bool DifferenceReader::read(Connection &connection, const std::string &query, Batch &batch) {
+    CopyStream stream(connection.raw(), query);
+    while (const auto row = stream.next_row()) {
+        // Always at least one: an event larger than the limit is a batch of its own.
+        if (!batch.events.empty() && batch.arena->size() + row->size() > limits.bytes) {
+            stream.stop();
+            return false;
+        }
+        batch.events.push_back(decode_event(batch.arena->put(row->data(), row->size())));
+        batch.bytes += batch.events.back().size();
+    }
+    return true;
+}
+
+void DifferenceReader::learn(const Batch &batch) {
+    last_rows = batch.events.size();
+    if (last_rows != 0)
+        row_bytes = (row_bytes + static_cast<double>(batch.arena->size()) / last_rows) / 2;
+}
+
+void DifferenceReader::finish(const Open &what) {
+    s_prev = what.difference.now_text;
+    s_prev_parsed = what.difference.now;
+    passed_seq = std::max(passed_seq, what.cut.seq);
+    open.reset();
+}
+
+std::optional<Batch> DifferenceReader::next(Connection &connection, std::size_t rows) {
+    if (resumed_inside) {
+        const Position from = *std::exchange(resumed_inside, std::nullopt);
+        Open what{{lane, s_prev_parsed, parsed(from.s_now), s_prev, from.s_now},
+                  {from.s_now, from.lsn, from.timeline, 0},
+                  0,
+                  0};
+        open_wide(connection, std::move(what), from.slice_seq);
+    }
+    if (open)
+        if (auto batch = read_slice(connection, rows))
+            return batch;
+    const Cut cut = take_cut(connection, lane);
+    Open what{{lane, s_prev_parsed, parsed(cut.snapshot), s_prev, cut.snapshot}, cut, 0, 0};
+    if (!what.difference.possible()) {
+        last_rows = 0;
+        return std::nullopt;
+    }
+    // The numbers drawn since tell how big it can be, but for transactions that ran meanwhile; the
+    // row limit in the query is for those.
+    const auto drawn = static_cast<double>(cut.seq - passed_seq);
+    const bool small = drawn <= static_cast<double>(limits.rows) &&
+                       drawn * row_bytes <= static_cast<double>(limits.bytes);
+    if (small && rows >= limits.rows)
+        if (auto batch = read_narrow(connection, what)) {
+            if (batch->events.empty())
+                return std::nullopt;
+            return batch;
+        }
+    open_wide(connection, std::move(what), std::nullopt);
+    return read_slice(connection, rows);
+}
+
+// Nothing: too big for one piece.
+std::optional<Batch> DifferenceReader::read_narrow(Connection &connection, const Open &what) {
+    Batch batch = begin_batch(what);
+    const bool whole = read(connection, what.difference.narrow(limits.rows + 1), batch);
+    if (!whole && batch.events.empty())
+        return std::nullopt;
+    if (whole && batch.events.size() > limits.rows)
+        return std::nullopt;
+    learn(batch);
+    if (whole) {
+        finish(what);
+        return batch;
+    }
+    // More than limits.rows may be in it, and then these were any rows, not the first ones.
+    return std::nullopt;
+}
+
+void DifferenceReader::open_wide(Connection &connection, Open what,
+                                 std::optional<std::int64_t> after) {
+    if (after) {
+        what.after = *after;
+    } else {
+        what.after = passed_seq;
+        if (const auto lowest = one_number(connection, what.difference.lowest_of_running()))
+            what.after = std::min(what.after, *lowest - 1);
+    }
+    const std::string table = "once.event_" + std::to_string(lane);
+    what.until = one_number(connection, "SELECT max(seq) FROM " + table).value_or(what.after);
+    // Nothing was passed yet on a lane that is old: do not walk through what is long gone.
+    if (what.after == 0)
+        what.after = one_number(connection, "SELECT min(seq) - 1 FROM " + table).value_or(0);
+    open = std::move(what);
+}
+
+std::optional<Batch> DifferenceReader::read_slice(Connection &connection, std::size_t rows) {
+    const auto by_bytes = static_cast<std::size_t>(static_cast<double>(limits.bytes) / row_bytes);
+    const std::size_t limit =
+        std::max<std::size_t>(1, std::min({rows, limits.slice_rows, by_bytes}));
+    while (open->after < open->until) {
+        Batch batch = begin_batch(*open);
+        const std::int64_t until = std::min(open->until, open->after + kWindow);
+        const bool whole =
+            read(connection, open->difference.wide(open->after, until, limit), batch);
+        const bool window_done = whole && batch.events.size() < limit;
+        open->after = window_done ? until : batch.events.back().seq;
+        if (batch.events.empty())
+            continue;
+        learn(batch);
+        passed_seq = std::max(passed_seq, batch.events.back().seq);
+        batch.more = open->after < open->until;
+        if (batch.more)
+            batch.slice_seq = batch.events.back().seq;
+        else
+            finish(Open(*open));
+        return batch;
+    }
+    finish(Open(*open));
+    return std::nullopt;
+}
+
+} // namespace once::outbox

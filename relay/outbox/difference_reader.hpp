@@ -1,0 +1,71 @@
+// Reads events behind a position, piece by piece: cuts a snapshot, reads the difference whole when it
+// is small (narrow) and in slices when it is not (wide). Lives in the session's thread.
+#pragma once
+
+#include "relay/database/session.hpp"
+#include "relay/outbox/difference.hpp"
+#include "relay/outbox/source.hpp"
+
+#include <optional>
+
+namespace once::outbox {
+
+struct ReadLimits {
+    std::size_t rows = 20000;
+    std::size_t slice_rows = 20000;
+    std::size_t bytes = 16u << 20;
+};
+
+class DifferenceReader {
+  public:
+    DifferenceReader(int lane, ReadLimits limits) : lane(lane), limits(limits) {}
+
+    void resume(const Position &position);
+    // Nothing: the difference up to now is empty. At most `rows` rows, at least one.
+    std::optional<Batch> next(database::Connection &connection, std::size_t rows);
+
+    // In the middle of a difference, or the last piece was big: the next one is there for sure or
+    // soon, so it is worth reading ahead.
+    bool eager() const { return open.has_value() || last_rows >= kEagerRows; }
+    const std::string &before() const { return s_prev; }
+
+  private:
+    // A difference that is being read in slices.
+    struct Open {
+        Difference difference;
+        Cut cut;
+        std::int64_t after; // passed in it
+        std::int64_t until; // highest seq that can belong to it
+    };
+
+    std::optional<Batch> read_narrow(database::Connection &connection, const Open &what);
+    std::optional<Batch> read_slice(database::Connection &connection, std::size_t rows);
+    void open_wide(database::Connection &connection, Open what, std::optional<std::int64_t> after);
+    // True when the whole answer fitted.
+    bool read(database::Connection &connection, const std::string &query, Batch &batch);
+    Batch begin_batch(const Open &what) const;
+    void finish(const Open &what);
+    void learn(const Batch &batch);
+
+    // A slice looks at no more numbers than this, so that no statement runs for long without a row.
+    static constexpr std::int64_t kWindow = 2'000'000;
+    static constexpr std::size_t kEagerRows = 1000;
+
+    int lane;
+    ReadLimits limits;
+    std::string s_prev;
+    wire::Snapshot s_prev_parsed;
+    std::int64_t passed_seq = 0; // whatever began after s_prev has a higher seq than this
+    std::optional<Open> open;
+    std::optional<Position> resumed_inside; // position in the middle of a difference, not opened yet
+    std::size_t last_rows = 0;
+    double row_bytes = 300; // average of late
+};
+
+// once.cut
+Cut take_cut(database::Connection &connection, int lane);
+
+// A row of kEventColumns whose bytes stand in the arena.
+Event decode_event(std::string_view row);
+
+} // namespace once::outbox

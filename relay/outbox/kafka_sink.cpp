@@ -1,0 +1,279 @@
+#include "relay/outbox/kafka_sink.hpp"
+
+#include "extension/wire/headers.hpp"
+#include "relay/crash_point.hpp"
+#include "relay/log.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <charconv>
+#include <unistd.h>
+
+namespace once::outbox {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+// One attempt; the pipeline calls again. Below the time-out of the transaction.
+constexpr int kCommitMs = 8000;
+// Silence of a broker while positions are read. Another relay's open transaction hides the end for
+// up to its time-out and the coordinator's scan.
+constexpr milliseconds kReadSilence{40000};
+
+// The application's headers as published, then ours.
+kafka::Headers make_headers(const Event &event, const std::string &source, std::int64_t counter) {
+    kafka::Headers headers(rd_kafka_headers_new(8));
+    const auto add = [&](std::string_view name, std::string_view text) {
+        rd_kafka_header_add(headers.get(), name.data(), static_cast<ssize_t>(name.size()),
+                            text.data(), static_cast<ssize_t>(text.size()));
+    };
+    std::string_view rest = event.headers;
+    for (wire::Header header; !rest.empty() && wire::next_header(rest, header);)
+        add(header.first, header.second.empty() ? std::string_view("") : header.second);
+    char number[24];
+    const auto end = std::to_chars(number, number + sizeof number, counter).ptr;
+    add("once-id", to_text(event.id));
+    add("once-source", source);
+    add("once-position", {number, static_cast<std::size_t>(end - number)});
+    return headers;
+}
+
+} // namespace
+
+KafkaSink::KafkaSink(const Options &options, int lane)
+    : options(options), lane(lane),
+      ring_size(options.outbox.producers >= 2 ? 2 : 1),
+      log(std::make_unique<PositionLog>(options.kafka)) {}
+
+Outcome KafkaSink::told(Outcome outcome, const Producer &producer) {
+    if (outcome != Outcome::ok)
+        why = producer.trouble();
+    return outcome;
+}
+
+Outcome KafkaSink::reach(bool may_create) {
+    const Outcome outcome = log->ensure(may_create);
+    why = log->trouble();
+    return outcome;
+}
+
+ReadBack KafkaSink::peek(const std::string &incarnation, std::optional<std::int64_t> hint) {
+    auto answer = log->last(position_key(incarnation, lane), hint, std::nullopt, kReadSilence);
+    why = log->trouble();
+    return answer;
+}
+
+// Both ids, whatever ring is used: the predecessor may have had another.
+Outcome KafkaSink::open(const std::string &incarnation, Timeout timeout) {
+    close();
+    source = position_key(incarnation, lane);
+    crash_point(CrashPoint::before_init);
+    for (int i = 0; i < 2; ++i) {
+        const std::string id =
+            "once-" + incarnation + "-" + std::to_string(lane) + "-" + std::to_string(i);
+        producers.push_back(
+            std::make_unique<Producer>(options.kafka, id, options.outbox.max_rows));
+        producers.back()->start_init(static_cast<int>(timeout.count()));
+    }
+    Outcome outcome = Outcome::ok;
+    for (const auto &producer : producers) {
+        const Outcome its = producer->wait(timeout + milliseconds(2000));
+        if (its != Outcome::ok) {
+            outcome = its;
+            why = producer->trouble();
+        }
+    }
+    if (outcome != Outcome::ok) {
+        close(); // the next attempt begins with new ones
+        return outcome;
+    }
+    producers.resize(ring_size);
+    turn = 0;
+    crash_point(CrashPoint::after_init);
+    return Outcome::ok;
+}
+
+void KafkaSink::close() noexcept {
+    filled = committer = nullptr;
+    producers.clear();
+}
+
+void KafkaSink::abandon() noexcept {
+    filled = committer = nullptr;
+    for (auto &producer : producers)
+        if (producer->working())
+            static_cast<void>(producer.release()); // its thread sits in a call that takes its time
+    producers.clear();
+}
+
+ReadBack KafkaSink::read_back(std::optional<std::int64_t> hint, Timeout timeout) {
+    if (const Outcome outcome = commit_start_record(timeout); outcome != Outcome::ok)
+        return {outcome, std::nullopt};
+    crash_point(CrashPoint::after_start_record);
+    auto answer = log->last(source, hint, offset, kReadSilence);
+    if (answer.outcome != Outcome::ok)
+        why = log->trouble();
+    return answer;
+}
+
+// Its delivery report is an end that no deposed leader can have told us.
+Outcome KafkaSink::commit_start_record(Timeout timeout) {
+    const auto deadline = Clock::now() + timeout;
+    Producer &producer = *producers.front();
+    if (const auto outcome = producer.know(options.kafka.position_topic, static_cast<int>(timeout.count()));
+        outcome != Outcome::ok)
+        return told(outcome, producer);
+    if (const auto outcome = producer.begin(); outcome != Outcome::ok)
+        return told(outcome, producer);
+    value = nlohmann::json{{"format", kPositionFormat}, {"pid", ::getpid()}, {"version", ONCE_VERSION}}.dump();
+    const std::string key = source + "/start";
+    if (const auto outcome = produce_position(producer, key, value); outcome != Outcome::ok)
+        return told(outcome, producer);
+    Outcome outcome = producer.flush(timeout);
+    if (outcome != Outcome::ok)
+        return told(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
+    offset = producer.position_offset();
+    producer.start_commit(kCommitMs);
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
+    outcome = producer.wait(std::max(left, milliseconds(kCommitMs + 1000)));
+    // Not known is as bad as failed: the pipeline takes new producers and asks again.
+    return told(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
+}
+
+Outcome KafkaSink::produce_position(Producer &producer, const std::string &key,
+                                    const std::string &text) {
+    Outgoing record;
+    record.topic = &options.kafka.position_topic;
+    record.key = key;
+    record.payload = text;
+    record.partition = 0;
+    record.number = Producer::kPositionNumber;
+    return producer.produce(record, kafka::Headers(rd_kafka_headers_new(0)));
+}
+
+Outcome KafkaSink::prepare(const Batch &batch, Timeout timeout) {
+    Producer &producer = *producers[turn];
+    const int timeout_ms = static_cast<int>(timeout.count());
+    Outcome outcome = producer.know(options.kafka.position_topic, timeout_ms);
+    std::string_view recent;
+    std::string name;
+    for (const Event &event : batch.events) {
+        if (outcome != Outcome::ok)
+            break;
+        if (event.topic == recent)
+            continue;
+        recent = event.topic;
+        name = event.topic;
+        outcome = producer.know(name, timeout_ms);
+    }
+    return told(outcome, producer);
+}
+
+Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch,
+                               std::int64_t first_counter) {
+    Outgoing message;
+    std::string topic;
+    message.topic = &topic;
+    std::int64_t counter = first_counter;
+    for (std::size_t i = 0; i < batch.events.size(); ++i) {
+        const Event &event = batch.events[i];
+        if (topic != event.topic)
+            topic = event.topic;
+        message.key = event.key;
+        message.payload = event.payload;
+        message.partition = event.partition;
+        message.time_ms = event.time_ms;
+        message.number = i;
+        const Outcome outcome = producer.produce(message, make_headers(event, source, counter++));
+        if (outcome != Outcome::ok)
+            return outcome;
+        if (i == batch.events.size() / 2)
+            crash_point(CrashPoint::after_k_messages);
+        if (i % 1024 == 1023)
+            producer.poll();
+    }
+    return Outcome::ok;
+}
+
+Outcome KafkaSink::fill(const Batch &batch, std::int64_t first_counter, const Position &position) {
+    Producer &producer = *producers[turn];
+    turn = (turn + 1) % ring_size;
+    crash_point(CrashPoint::before_begin);
+    if (const Outcome outcome = producer.begin(); outcome != Outcome::ok)
+        return told(outcome, producer);
+    producer.keep(batch.arena);
+    if (const Outcome outcome = produce_all(producer, batch, first_counter); outcome != Outcome::ok)
+        return told(outcome, producer);
+    crash_point(CrashPoint::before_position);
+    value = encode(position);
+    if (!disabled_by_test(Rule::position_in_transaction))
+        if (const Outcome outcome = produce_position(producer, source, value);
+            outcome != Outcome::ok)
+            return told(outcome, producer);
+    crash_point(CrashPoint::after_position);
+    filled = &producer;
+    return Outcome::ok;
+}
+
+Outcome KafkaSink::flush(Timeout timeout) {
+    const Outcome outcome = filled->flush(timeout);
+    if (outcome == Outcome::ok)
+        offset = filled->position_offset();
+    return told(outcome, *filled);
+}
+
+void KafkaSink::commit() {
+    crash_point(CrashPoint::before_commit);
+    committer = std::exchange(filled, nullptr);
+    committer->start_commit(kCommitMs);
+}
+
+// R3: once commit was called only commit is called again.
+Outcome KafkaSink::settle(Timeout timeout) {
+    if (committer == nullptr)
+        return Outcome::ok;
+    if (!committer->working())
+        committer->start_commit(kCommitMs);
+    const Outcome outcome = committer->wait(timeout);
+    if (outcome == Outcome::retry)
+        return outcome;
+    Producer &producer = *std::exchange(committer, nullptr);
+    if (outcome == Outcome::ok)
+        crash_point(CrashPoint::after_commit);
+    return told(outcome, producer);
+}
+
+Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::string &wanted,
+                        const Seen &seen) {
+    const auto header = [](rd_kafka_headers_t *headers, const char *name) -> std::string_view {
+        const void *text = nullptr;
+        size_t size = 0;
+        if (headers == nullptr ||
+            rd_kafka_header_get_last(headers, name, &text, &size) != RD_KAFKA_RESP_ERR_NO_ERROR)
+            return {};
+        return {static_cast<const char *>(text), size};
+    };
+    for (const std::string &topic : topics) {
+        const Outcome outcome = log->scan(topic, kReadSilence, [&](const rd_kafka_message_t &m) {
+            rd_kafka_headers_t *headers = nullptr;
+            rd_kafka_message_headers(&m, &headers);
+            const auto from = header(headers, "once-source");
+            if (from.substr(0, wanted.size()) != wanted)
+                return;
+            const auto id = uuid_from_text(header(headers, "once-id"));
+            std::int64_t position = 0;
+            const auto text = header(headers, "once-position");
+            std::from_chars(text.data(), text.data() + text.size(), position);
+            if (id)
+                seen(*id, position, rd_kafka_message_timestamp(&m, nullptr));
+        });
+        if (outcome != Outcome::ok) {
+            why = log->trouble();
+            return outcome;
+        }
+    }
+    return Outcome::ok;
+}
+
+} // namespace once::outbox

@@ -1,0 +1,59 @@
+// The sink over librdkafka: a ring of transactional producers that take turns, and the position log.
+#pragma once
+
+#include "relay/options.hpp"
+#include "relay/outbox/position_log.hpp"
+#include "relay/outbox/producer.hpp"
+#include "relay/outbox/sink.hpp"
+
+#include <memory>
+#include <vector>
+
+namespace once::outbox {
+
+class KafkaSink : public Sink {
+  public:
+    KafkaSink(const Options &options, int lane);
+    ~KafkaSink() override { KafkaSink::close(); }
+
+    Outcome reach(bool may_create) override;
+    const std::string &cluster_id() const override { return log->cluster_id(); }
+    ReadBack peek(const std::string &incarnation, std::optional<std::int64_t> hint) override;
+    Outcome open(const std::string &incarnation, Timeout timeout) override;
+    ReadBack read_back(std::optional<std::int64_t> hint, Timeout timeout) override;
+    void close() noexcept override;
+    void abandon() noexcept override;
+    Outcome prepare(const Batch &batch, Timeout timeout) override;
+    Outcome fill(const Batch &batch, std::int64_t first_counter,
+                 const Position &position) override;
+    Outcome flush(Timeout timeout) override;
+    void commit() override;
+    bool committing() const override { return committer != nullptr; }
+    Outcome settle(Timeout timeout) override;
+    std::size_t ring() const override { return ring_size; }
+    std::int64_t record_offset() const override { return offset; }
+    const Trouble &trouble() const override { return why; }
+    Outcome scan(const std::vector<std::string> &topics, const std::string &source,
+                 const Seen &seen) override;
+
+  private:
+    Outcome told(Outcome outcome, const Producer &producer);
+    Outcome commit_start_record(Timeout timeout);
+    Outcome produce_all(Producer &producer, const Batch &batch, std::int64_t first_counter);
+    Outcome produce_position(Producer &producer, const std::string &key, const std::string &value);
+
+    const Options &options;
+    const int lane;
+    const std::size_t ring_size;
+    std::string source; // <incarnation>/<lane>
+    std::unique_ptr<PositionLog> log;
+    std::vector<std::unique_ptr<Producer>> producers;
+    std::size_t turn = 0;
+    Producer *filled = nullptr;    // begun, not committing yet
+    Producer *committer = nullptr; // committing
+    std::string value; // of the record, alive until its report
+    std::int64_t offset = -1;
+    Trouble why;
+};
+
+} // namespace once::outbox

@@ -1,0 +1,259 @@
+// The pipeline's way from nothing to a position it may go on from: lane, history, fencing, start
+// record, position, genesis.
+#include "relay/outbox/pipeline.hpp"
+
+#include "relay/crash_point.hpp"
+#include "relay/exit_code.hpp"
+#include "relay/log.hpp"
+
+#include <algorithm>
+
+namespace once::outbox {
+namespace {
+
+using std::chrono::milliseconds;
+
+// How often a standby asks for the lane: part of the time without a relay after a crash.
+constexpr milliseconds kStandbyInterval{150};
+constexpr milliseconds kOpenTimeout{30000};
+// So long a first start waits for brokers before it says that there are none.
+constexpr milliseconds kFirstContact{15000};
+
+} // namespace
+
+// False: nothing to do for us.
+bool Pipeline::take_lane() {
+    const auto since = timing.now();
+    int known_holder = -1;
+    for (;;) {
+        const Claim claim = source.claim();
+        metrics.beat();
+        if (claim.evicted)
+            log::warning("silent_holder_terminated", {{"lane", lane},
+                                                      {"backend", claim.holder},
+                                                      {"silent_s", claim.held_s}});
+        if (claim.acquired) {
+            log::info("lane_acquired", {{"lane", lane}});
+            metrics.enter(WorkState::starting);
+            crash_point(CrashPoint::after_lane_lock);
+            return true;
+        }
+        if (claim.holder != known_holder) {
+            log::info("standby", {{"lane", lane}, {"holder", claim.holder}});
+            known_holder = claim.holder;
+            ever_ran = true;
+        }
+        metrics.enter(WorkState::standby);
+        if (until_empty) {
+            const Identity now = source.identity();
+            const double waited = std::chrono::duration<double>(timing.now() - since).count();
+            if (now.reported_empty && now.reported_age_s < waited) {
+                drained = true;
+                return false;
+            }
+        }
+        if (stopping())
+            return false;
+        timing.pause(kStandbyInterval);
+    }
+}
+
+void Pipeline::start() {
+    identity = source.identity();
+    if (identity.in_recovery)
+        throw SourceLost("the server is a standby");
+    armed = identity.armed;
+    reach_kafka();
+    if (stopping())
+        return;
+    if (armed && identity.cluster_id && *identity.cluster_id != sink.cluster_id())
+        throw Refusal(ExitCode::refused,
+                      "this is another Kafka cluster than lane " + std::to_string(lane) +
+                          " was shipped to",
+                      "The lane's position is in " + *identity.cluster_id + ", this is " +
+                          sink.cluster_id() + ".",
+                      "Connect to that cluster, or decide with once.rearm() what to ship to this one.");
+    // Before anybody is fenced: a clone must leave the original alone.
+    for (;;) {
+        const ReadBack seen = sink.peek(identity.incarnation, identity.offset_hint);
+        if (seen.outcome == Outcome::ok) {
+            require_position_or_first_start(seen.record.has_value());
+            if (seen.record) {
+                hint = seen.record->offset;
+                require_same_history(seen.record->position);
+            }
+            break;
+        }
+        if (stopping())
+            return;
+        log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
+        source.confirm();
+        wait_a_little("position");
+    }
+    recover();
+    ever_ran = true;
+}
+
+void Pipeline::reach_kafka() {
+    const auto since = timing.now();
+    while (sink.reach(!armed) != Outcome::ok) {
+        const bool answered = !sink.cluster_id().empty();
+        if (!ever_ran && !answered && timing.now() - since > kFirstContact)
+            throw Refusal(ExitCode::kafka, "could not reach Kafka: " + sink.trouble().text, {},
+                          "Check the list of brokers and the [kafka] settings.");
+        if (stopping())
+            return;
+        if (!answered)
+            log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
+        source.confirm();
+        wait_a_little("reach");
+    }
+}
+
+void Pipeline::require_position_or_first_start(bool found) {
+    if (found || !armed)
+        return;
+    throw Refusal(ExitCode::refused,
+                  "the position of lane " + std::to_string(lane) + " is lost",
+                  "The database knows of earlier shipping, the topic \"" +
+                      options.kafka.position_topic + "\" has no position of incarnation " +
+                      identity.incarnation + ".",
+                  "Decide with once.rearm() what to ship.");
+}
+
+void Pipeline::require_same_history(const Position &p) {
+    if (identity.mode == "continue")
+        return; // an operator has answered this question
+    const Verdict verdict = source.check_history(p);
+    if (verdict.same)
+        return;
+    throw Refusal(ExitCode::refused,
+                  "this database is not the one that lane " + std::to_string(lane) +
+                      " was shipped from: " + verdict.reason,
+                  verdict.detail,
+                  "Find out what happened, then decide with once.rearm() what to ship.");
+}
+
+// Everything new, then what Kafka holds is the truth. False: asked to stop meanwhile.
+bool Pipeline::recover() {
+    metrics.enter(WorkState::recovering);
+    under_way.reset();
+    ReadBack back;
+    if (!reopen(back))
+        return false;
+    adopt(back);
+    return true;
+}
+
+bool Pipeline::reopen(ReadBack &back) {
+    for (;;) {
+        sink.close();
+        if (stopping())
+            return false;
+        // R4: who holds the lane goes on. One who lost it must not fence the one who has it now.
+        source.confirm();
+        Outcome outcome = sink.open(identity.incarnation, kOpenTimeout);
+        if (outcome == Outcome::ok) {
+            back = sink.read_back(hint, kOpenTimeout);
+            outcome = back.outcome;
+            if (outcome == Outcome::ok)
+                return true;
+        }
+        ++metrics.producer_recycles;
+        const Trouble trouble = sink.trouble();
+        log::warning(trouble.kind == Trouble::Kind::fenced ? "producer_fenced" : "recovery_delayed",
+                     {{"lane", lane}, {"outcome", to_string(outcome)}, {"reason", trouble.text}});
+        if (trouble.kind == Trouble::Kind::topic)
+            reach_kafka(); // refuses when the position topic is gone
+        wait_a_little("recovery");
+    }
+}
+
+void Pipeline::adopt(const ReadBack &back) {
+    require_position_or_first_start(back.record.has_value());
+    if (back.record) {
+        require_same_history(back.record->position);
+        const auto before = position.counter;
+        position = back.record->position;
+        hint = back.record->offset;
+        // Committed by a transaction whose end we did not see.
+        if (ever_ran && position.counter > before)
+            metrics.events += static_cast<std::uint64_t>(position.counter - before);
+    } else {
+        first_start();
+    }
+    head = position;
+    if (identity.mode == "continue")
+        go_on_as_asked();
+    if (!armed || identity.mode) {
+        source.report({position, hint.value_or(0), false}, sink.cluster_id());
+        crash_point(CrashPoint::after_arm);
+        armed = true;
+        identity.mode.reset();
+    } else {
+        source.report({position, hint.value_or(0), false}, sink.cluster_id());
+    }
+    if (position.mode == "missing" && !in_kafka)
+        load_missing();
+    dead_letters.load(source.parked_seqs(0), source.held_keys(position.redrive_no));
+    metrics.keys_held = static_cast<std::int64_t>(dead_letters.held_count());
+    metrics.position = position.counter;
+    source.resume(position);
+    log::info("lane_running", {{"lane", lane}, {"position", position.counter}});
+    metrics.enter(WorkState::running);
+}
+
+// No record and never armed: this is the beginning.
+void Pipeline::first_start() {
+    const Cut cut = source.cut();
+    Position genesis;
+    genesis.incarnation = identity.incarnation;
+    genesis.database_oid = identity.database_oid;
+    genesis.system_identifier = identity.system_identifier;
+    genesis.timeline = cut.timeline;
+    genesis.lsn = cut.lsn;
+    genesis.s_now = identity.mode == "none" ? cut.snapshot : std::string(kEmptySnapshot);
+    genesis.redrive_no = identity.redrive_floor;
+    genesis.mode = identity.mode;
+    if (!commit_alone(genesis))
+        throw SourceLost("the genesis record is not known to be committed");
+    log::info("genesis", {{"lane", lane}, {"mode", identity.mode.value_or("first")}});
+    crash_point(CrashPoint::after_genesis);
+}
+
+void Pipeline::go_on_as_asked() {
+    const Cut cut = source.cut();
+    Position same = position;
+    same.database_oid = identity.database_oid;
+    same.system_identifier = identity.system_identifier;
+    same.timeline = cut.timeline;
+    same.lsn = cut.lsn;
+    same.mode = "continue";
+    if (!commit_alone(same))
+        throw SourceLost("the record of \"continue\" is not known to be committed");
+    log::info("continued", {{"lane", lane}, {"position", same.counter}});
+}
+
+bool Pipeline::commit_alone(const Position &what) {
+    Shipment shipment;
+    shipment.position = what;
+    head = what;
+    return hand_over(Batch{}, std::move(shipment)) && settle(milliseconds(30000));
+}
+
+// Ids of this database that the topics have already, whatever incarnation shipped them.
+void Pipeline::load_missing() {
+    in_kafka.emplace();
+    const auto topics = source.topics();
+    while (sink.scan(topics, "", [&](const Uuid &id, std::int64_t, std::int64_t) {
+        in_kafka->emplace(id.begin(), id.end());
+    }) != Outcome::ok) {
+        log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
+        in_kafka->clear();
+        source.confirm();
+        wait_a_little("missing");
+    }
+    log::info("topics_read", {{"lane", lane}, {"ids", in_kafka->size()}});
+}
+
+} // namespace once::outbox

@@ -1,0 +1,303 @@
+#include "relay/outbox/pipeline.hpp"
+
+#include "relay/exit_code.hpp"
+#include "relay/log.hpp"
+
+#include <cstdio>
+#include <ctime>
+
+namespace once::outbox {
+namespace {
+
+using std::chrono::milliseconds;
+
+// One wait inside source or sink; between two of them stop and heartbeat are looked at.
+constexpr milliseconds kSlice{250};
+// While a commit runs: its end is noticed this late at most.
+constexpr milliseconds kBesideCommit{5};
+// A commit whose end is still unknown then is given up; the position will tell.
+constexpr milliseconds kCommitPatience{30000};
+constexpr milliseconds kMetadata{5000};
+
+std::string utc_now() {
+    timespec now{};
+    std::timespec_get(&now, TIME_UTC);
+    std::tm parts{};
+    gmtime_r(&now.tv_sec, &parts);
+    char text[40];
+    std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", parts.tm_year + 1900,
+                  parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                  now.tv_nsec / 1000000);
+    return text;
+}
+
+std::int64_t wall_ms() {
+    using namespace std::chrono;
+    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+std::int64_t oldest(const std::vector<Event> &events) {
+    std::int64_t ms = 0;
+    for (const Event &event : events)
+        ms = ms == 0 ? event.time_ms : std::min(ms, event.time_ms);
+    return ms;
+}
+
+} // namespace
+
+std::string later_lsn(const std::string &a, const std::string &b) {
+    const auto value = [](const std::string &text) {
+        unsigned high = 0, low = 0;
+        std::sscanf(text.c_str(), "%X/%X", &high, &low);
+        return static_cast<std::uint64_t>(high) << 32 | low;
+    };
+    return value(a) >= value(b) ? a : b;
+}
+
+Pipeline::Pipeline(const Options &options, bool until_empty, int lane, Source &source, Sink &sink,
+                   Timing &timing, LaneMetrics &metrics)
+    : options(options), until_empty(until_empty), lane(lane), source(source), sink(sink),
+      timing(timing), metrics(metrics), backoff(milliseconds(options.outbox.backoff_min_ms),
+                                                milliseconds(options.outbox.backoff_max_ms)) {}
+
+void Pipeline::run() {
+    while (!stopping() && !drained) {
+        try {
+            if (!take_lane())
+                break;
+            start();
+            ship();
+        } catch (const SourceLost &e) {
+            sink.close();
+            source.close();
+            under_way.reset();
+            if (!ever_ran)
+                throw Refusal(ExitCode::database, "could not use the database: " + std::string(e.what()));
+            metrics.enter(WorkState::retrying);
+            log::warning("session_lost", {{"lane", lane}, {"reason", e.what()}});
+            timing.pause(backoff.next());
+        }
+    }
+    metrics.enter(WorkState::stopping);
+    stop_shipping();
+    metrics.enter(WorkState::stopped);
+}
+
+// Whatever could be finished is; the report spares the next relay a search.
+void Pipeline::stop_shipping() {
+    if (sink.committing())
+        sink.abandon();
+    sink.close();
+    source.close();
+}
+
+bool Pipeline::stopping() {
+    if (!stop_since && timing.stop_requested())
+        stop_since = timing.now();
+    return stop_since.has_value();
+}
+
+bool Pipeline::too_late() {
+    return stopping() && timing.now() - *stop_since > milliseconds(options.outbox.stop_ms);
+}
+
+void Pipeline::wait_a_little(const char *why) {
+    const auto span = backoff.next();
+    log::debug("waiting", {{"lane", lane}, {"reason", why}, {"ms", span.count()}});
+    timing.pause(span);
+    metrics.beat();
+}
+
+// --- shipping
+
+void Pipeline::ship() {
+    while (!stopping()) {
+        const Answer answer = source.next(sink.committing() ? kBesideCommit : kSlice, row_limit());
+        metrics.beat();
+        bool good = true;
+        if (answer.batch)
+            good = ship_batch(std::move(*answer.batch));
+        else if (sink.committing())
+            good = settle(milliseconds(0));
+        else if (answer.looked)
+            idle();
+        if (good && !drained)
+            good = redrive();
+        if (!good && !too_late() && !recover())
+            break;
+        if (drained)
+            break;
+    }
+    if (!settle(kCommitPatience))
+        return;
+    if (!drained)
+        return;
+    source.report({position, hint.value_or(0), true}, sink.cluster_id());
+}
+
+void Pipeline::idle() {
+    source.progressed({position, hint.value_or(0), true});
+    metrics.backlog_events = 0;
+    drained = until_empty;
+}
+
+std::size_t Pipeline::row_limit() const {
+    if (suspects != 0)
+        return (suspects + 1) / 2;
+    return static_cast<std::size_t>(options.outbox.max_rows);
+}
+
+Position Pipeline::after(const Batch &batch, std::size_t shipped, const std::string &lsn) const {
+    Position next = head;
+    next.database_oid = identity.database_oid;
+    next.system_identifier = identity.system_identifier;
+    next.timeline = batch.timeline;
+    next.lsn = lsn.empty() ? batch.lsn : later_lsn(lsn, batch.lsn);
+    next.s_prev = batch.s_prev;
+    next.s_now = batch.s_now;
+    next.slice_seq = batch.slice_seq;
+    if (!batch.slice_seq)
+        next.mode.reset(); // the first difference of a new incarnation is finished
+    if (!batch.events.empty()) {
+        next.last_seq = batch.events.back().seq;
+        next.last_id = to_text(batch.events.back().id);
+    }
+    next.counter += static_cast<std::int64_t>(shipped);
+    next.time = utc_now();
+    return next;
+}
+
+bool Pipeline::ship_batch(Batch batch) {
+    Shipment shipment;
+    const std::size_t read = batch.events.size();
+    // The position passes every event of the batch, also those that are put aside.
+    shipment.position = after(batch, 0, {});
+    std::string lsn;
+    screen(batch, lsn);
+    shipment.position.lsn = later_lsn(shipment.position.lsn, lsn);
+    shipment.position.counter += static_cast<std::int64_t>(batch.events.size());
+    shipment.events = batch.events.size();
+    shipment.bytes = batch.bytes;
+    shipment.oldest_ms = oldest(batch.events);
+    shipment.more = batch.more;
+    if (!hand_over(batch, std::move(shipment)))
+        return false;
+    suspects -= std::min(suspects, read);
+    return sink.ring() > 1 || settle(kCommitPatience);
+}
+
+// False: irregular, and already noted.
+bool Pipeline::hand_over(const Batch &batch, Shipment shipment) {
+    if (!wait_for_topics(batch))
+        return false;
+    const std::int64_t first = shipment.position.counter - static_cast<std::int64_t>(shipment.events) + 1;
+    const bool alone = suspects != 0;
+    Outcome outcome = sink.fill(batch, first, shipment.position);
+    while (outcome == Outcome::ok) {
+        outcome = sink.flush(kSlice);
+        metrics.beat();
+        if (outcome == Outcome::ok)
+            break;
+        if (outcome == Outcome::retry && !too_late())
+            outcome = Outcome::ok; // reports are still coming; message time-outs bound this
+    }
+    if (outcome != Outcome::ok) {
+        irregular("fill", outcome);
+        if (sink.trouble().kind == Trouble::Kind::message && !shipment.redrive)
+            narrow_down(batch);
+        return false;
+    }
+    shipment.offset = sink.record_offset();
+    if (!settle(kCommitPatience)) // of the one before: its commit must be known first (R7)
+        return false;
+    head = shipment.position;
+    under_way = std::move(shipment);
+    sink.commit();
+    return !alone || settle(kCommitPatience); // while searching, one step at a time
+}
+
+bool Pipeline::wait_for_topics(const Batch &batch) {
+    for (;;) {
+        const Outcome outcome = sink.prepare(batch, kMetadata);
+        if (outcome == Outcome::ok) {
+            if (metrics.state != WorkState::running) {
+                log::info("lane_running", {{"lane", lane}});
+                metrics.enter(WorkState::running);
+            }
+            return true;
+        }
+        if (!settle(milliseconds(0)) || stopping())
+            return false;
+        const Trouble &trouble = sink.trouble();
+        const bool blocked = trouble.kind == Trouble::Kind::topic;
+        metrics.enter(blocked ? WorkState::blocked : WorkState::retrying);
+        log::warning(blocked ? "lane_blocked" : "kafka_away",
+                     {{"lane", lane}, {"topic", trouble.topic}, {"reason", trouble.text}});
+        if (outcome != Outcome::retry)
+            return false;
+        source.confirm();
+        wait_a_little("topic");
+    }
+}
+
+// True: nothing is under way any more, or (with no patience) it still is. False: irregular.
+bool Pipeline::settle(Span patience) {
+    const auto until = timing.now() + patience;
+    while (sink.committing()) {
+        const Outcome outcome = sink.settle(std::min(patience, kSlice));
+        metrics.beat();
+        if (outcome == Outcome::ok) {
+            committed(*under_way);
+            under_way.reset();
+            return true;
+        }
+        if (outcome != Outcome::retry) {
+            irregular("commit", outcome);
+            return false;
+        }
+        if (patience == milliseconds(0))
+            return true;
+        if (timing.now() >= until || too_late()) {
+            irregular("commit", outcome);
+            return false;
+        }
+    }
+    return true;
+}
+
+void Pipeline::committed(const Shipment &shipment) {
+    position = shipment.position;
+    hint = shipment.offset;
+    backoff.reset();
+    metrics.committed(shipment.more);
+    metrics.events += shipment.events;
+    metrics.bytes += shipment.bytes;
+    metrics.position = position.counter;
+    if (shipment.oldest_ms != 0)
+        metrics.lag_us = std::max<std::int64_t>(0, wall_ms() - shipment.oldest_ms) * 1000;
+    if (shipment.redrive)
+        metrics.redriven += shipment.events;
+    source.progressed({position, shipment.offset, false});
+}
+
+void Pipeline::irregular(const char *step, Outcome outcome) {
+    const Trouble &trouble = sink.trouble();
+    const bool unclean = trouble.kind == Trouble::Kind::unclean;
+    metrics.ended(unclean || outcome == Outcome::retry ? TransactionOutcome::unknown
+                                                       : TransactionOutcome::aborted);
+    ++metrics.producer_recycles;
+    metrics.enter(trouble.kind == Trouble::Kind::topic ? WorkState::blocked
+                                                       : WorkState::recovering);
+    log::warning(trouble.kind == Trouble::Kind::fenced ? "producer_fenced" : "transaction_irregular",
+                 {{"lane", lane},
+                  {"step", step},
+                  {"outcome", to_string(outcome)},
+                  {"topic", trouble.topic},
+                  {"reason", trouble.text}});
+    under_way.reset();
+    // What is refused for good is searched for at once, an unclean commit was a good one.
+    if (!unclean && trouble.kind != Trouble::Kind::message)
+        timing.pause(backoff.next());
+}
+
+} // namespace once::outbox

@@ -1,0 +1,111 @@
+// The loop that decides. Takes the lane, finds the position, ships batches, and after anything
+// irregular throws the producers away, reads the position back and goes on from it.
+//
+//   standby ──lane──▶ starting ──position──▶ running ⇄ recovering        (blocked, retrying: waits inside)
+//      ▲                                        │
+//      └──────────── session lost ──────────────┘
+//
+// Sees only the interfaces of source, sink and time; knows no SQLSTATE and no error code.
+#pragma once
+
+#include "relay/backoff.hpp"
+#include "relay/metrics.hpp"
+#include "relay/options.hpp"
+#include "relay/outbox/dead_letters.hpp"
+#include "relay/outbox/sink.hpp"
+#include "relay/outbox/source.hpp"
+#include "relay/outbox/timing.hpp"
+
+#include <optional>
+#include <unordered_set>
+
+namespace once::outbox {
+
+class Pipeline {
+  public:
+    Pipeline(const Options &options, bool until_empty, int lane, Source &source, Sink &sink,
+             Timing &timing, LaneMetrics &metrics);
+
+    // Until asked to stop or, with until_empty, until nothing is left. Throws Refusal.
+    void run();
+
+  private:
+    using Span = Timing::Span;
+
+    // A transaction that was handed over, until its end is known.
+    struct Shipment {
+        Position position;
+        std::int64_t offset = 0;
+        std::size_t events = 0, bytes = 0;
+        std::int64_t oldest_ms = 0; // publish time of its oldest event
+        bool more = false;
+        bool redrive = false;
+    };
+
+    // lane.cpp: from nothing to a position
+    bool take_lane();
+    void start();
+    void reach_kafka();
+    void require_same_history(const Position &position);
+    void require_position_or_first_start(bool found);
+    bool recover();
+    bool reopen(ReadBack &back);
+    void adopt(const ReadBack &back);
+    void first_start();
+    void go_on_as_asked(); // rearm mode 'continue'
+    bool commit_alone(const Position &position);
+    void load_missing();
+
+    // pipeline.cpp: shipping
+    void ship();
+    bool ship_batch(Batch batch);
+    bool hand_over(const Batch &batch, Shipment shipment);
+    bool wait_for_topics(const Batch &batch);
+    bool flush();
+    bool settle(Span patience);
+    void committed(const Shipment &shipment);
+    void irregular(const char *step, Outcome outcome);
+    Position after(const Batch &batch, std::size_t shipped, const std::string &lsn) const;
+    std::size_t row_limit() const;
+    void idle();
+    void stop_shipping();
+
+    // poison.cpp
+    void screen(Batch &batch, std::string &lsn);
+    void narrow_down(const Batch &batch);
+    void put_aside(const Event &event);
+    bool redrive();
+    void refuse_redriven(const Batch &batch);
+
+    bool stopping();  // asked to stop
+    bool too_late();  // and the time for finishing is over
+    void wait_a_little(const char *why);
+
+    const Options &options;
+    const bool until_empty;
+    const int lane;
+    Source &source;
+    Sink &sink;
+    Timing &timing;
+    LaneMetrics &metrics;
+    Backoff backoff;
+
+    Identity identity;
+    bool armed = false;
+    Position position;  // last one known to be committed
+    Position head;      // of the last transaction that was handed over
+    std::optional<std::int64_t> hint; // offset of a record of ours
+    std::optional<Shipment> under_way;
+    DeadLetters dead_letters;
+    std::size_t suspects = 0; // a refused message is among so many next events; 0: none known
+    std::optional<std::unordered_set<std::string>> in_kafka; // ids, while mode is 'missing'
+    bool drained = false;
+    bool ever_ran = false;
+    std::optional<Timing::Instant> stop_since;
+    Timing::Instant redrive_looked{};
+};
+
+// The later of two write-ahead log positions (X/Y, hexadecimal).
+std::string later_lsn(const std::string &a, const std::string &b);
+
+} // namespace once::outbox

@@ -1,0 +1,90 @@
+// The pipeline's dealings with refused messages: finding them by halves, putting them aside, holding
+// their keys, shipping them again.
+#include "relay/outbox/pipeline.hpp"
+
+#include "relay/crash_point.hpp"
+#include "relay/exit_code.hpp"
+#include "relay/log.hpp"
+
+#include <algorithm>
+
+namespace once::outbox {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kRedriveInterval{1000};
+
+std::string policy_name(PoisonPolicy policy) {
+    return std::string(to_string(policy));
+}
+
+} // namespace
+
+// Takes out of the batch what must not ship on the main path; what a held key adds is put aside
+// first, committed, before the transaction that passes over it.
+void Pipeline::screen(Batch &batch, std::string &lsn) {
+    if (in_kafka && head.mode == "missing")
+        std::erase_if(batch.events, [&](const Event &event) {
+            return in_kafka->count(std::string(event.id.begin(), event.id.end())) != 0;
+        });
+    if (dead_letters.empty())
+        return;
+    std::vector<std::int64_t> behind;
+    for (const Event &event : batch.events)
+        if (!dead_letters.is_parked(event.seq) && dead_letters.is_held(event))
+            behind.push_back(event.seq);
+    if (!behind.empty()) {
+        lsn = source.park(behind, "an earlier event of its key was refused",
+                          policy_name(PoisonPolicy::hold_key));
+        for (const Event &event : batch.events)
+            if (dead_letters.is_held(event))
+                dead_letters.park(event, true);
+    }
+    std::erase_if(batch.events,
+                  [&](const Event &event) { return dead_letters.is_parked(event.seq); });
+    batch.bytes = 0;
+    for (const Event &event : batch.events)
+        batch.bytes += event.size();
+}
+
+// A refused request fails its neighbours too: the next attempt takes half of those that can be it.
+void Pipeline::narrow_down(const Batch &batch) {
+    const std::size_t sent = batch.events.size();
+    if (sent == 1) {
+        suspects = 0;
+        put_aside(batch.events.front());
+        return;
+    }
+    const std::size_t named = sink.trouble().suspects;
+    suspects = named == 0 ? sent : std::min(named, sent);
+    log::info("searching_refused_message", {{"lane", lane}, {"among", suspects}});
+}
+
+void Pipeline::put_aside(const Event &event) {
+    const std::string error = sink.trouble().text;
+    const PoisonPolicy policy = options.outbox.on_poison;
+    const std::string what =
+        "event " + std::to_string(event.seq) + " for topic \"" + std::string(event.topic) + "\"";
+    if (policy == PoisonPolicy::stop)
+        throw Refusal(ExitCode::kafka, "Kafka refuses " + what + ": " + error,
+                      "Its id is " + to_text(event.id) + ".",
+                      "Repair the cause, or let outbox.on_poison be hold_key or skip.");
+    source.park({event.seq}, error, policy_name(policy));
+    dead_letters.park(event, policy == PoisonPolicy::hold_key);
+    metrics.keys_held = static_cast<std::int64_t>(dead_letters.held_count());
+    log::warning("message_put_aside", {{"lane", lane},
+                                       {"seq", event.seq},
+                                       {"id", to_text(event.id)},
+                                       {"topic", event.topic},
+                                       {"policy", policy_name(policy)},
+                                       {"reason", error}});
+}
+
+bool Pipeline::redrive() {
+    return true;
+}
+
+void Pipeline::refuse_redriven(const Batch &) {}
+
+} // namespace once::outbox

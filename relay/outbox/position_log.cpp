@@ -1,0 +1,261 @@
+#include "relay/outbox/position_log.hpp"
+
+#include "relay/exit_code.hpp"
+#include "relay/kafka/admin.hpp"
+#include "relay/kafka/client.hpp"
+#include "relay/kafka/classify.hpp"
+#include "relay/log.hpp"
+#include "relay/options.hpp"
+
+namespace once::outbox {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+// Records read before going further back: first the last few, then ten times as many.
+constexpr std::int64_t kTail = 2000;
+constexpr std::int64_t kTailGrowth = 10;
+constexpr std::int64_t kTailMost = 2'000'000;
+
+const kafka::Settings kReaderSettings = {
+    {"isolation.level", "read_committed"}, {"enable.partition.eof", "true"},
+    {"enable.auto.commit", "false"},       {"enable.auto.offset.store", "false"},
+    {"auto.offset.reset", "earliest"}, // a hint that compaction or deletion overtook
+    {"fetch.wait.max.ms", "20"}, // so long an end of partition takes to be told
+    {"fetch.error.backoff.ms", "50"},      {"queued.min.messages", "5000"},
+    {"queued.max.messages.kbytes", "8192"}, {"allow.auto.create.topics", "false"},
+};
+
+// A partition being consumed without a group; stopped before its topic handle goes.
+class Consuming {
+  public:
+    Consuming(rd_kafka_t *client, const std::string &name, std::int32_t number, std::int64_t from)
+        : topic(rd_kafka_topic_new(client, name.c_str(), nullptr)), partition(number) {
+        started = rd_kafka_consume_start(topic.get(), partition, from) == 0;
+    }
+    ~Consuming() {
+        if (started)
+            rd_kafka_consume_stop(topic.get(), partition);
+    }
+    Consuming(const Consuming &) = delete;
+    Consuming &operator=(const Consuming &) = delete;
+
+    kafka::Message next(milliseconds timeout) {
+        if (!started)
+            return nullptr;
+        return kafka::Message(
+            rd_kafka_consume(topic.get(), partition, static_cast<int>(timeout.count())));
+    }
+
+  private:
+    kafka::Topic topic;
+    const std::int32_t partition;
+    bool started;
+};
+
+} // namespace
+
+PositionLog::PositionLog(const KafkaOptions &options)
+    : options(options),
+      client(kafka::make_client(kafka::make_conf(options, kReaderSettings, RD_KAFKA_CONSUMER),
+                                RD_KAFKA_CONSUMER)) {}
+
+Outcome PositionLog::fail(const std::string &text) {
+    why = {};
+    why.text = text;
+    return Outcome::retry;
+}
+
+Outcome PositionLog::ensure(bool may_create) {
+    cluster = kafka::cluster_id(client.get(), options.request_timeout_ms);
+    if (cluster.empty())
+        return fail("no broker answers at " + options.brokers);
+    int partitions = 0;
+    if (const Outcome outcome = count_partitions(partitions); outcome != Outcome::ok)
+        return outcome;
+    if (partitions == 0) {
+        if (!may_create)
+            throw Refusal(ExitCode::refused,
+                          "topic \"" + options.position_topic + "\" is missing",
+                          "The database knows of earlier shipping, so the position is lost.",
+                          "Bring the topic back, or decide with once.rearm() what to ship.");
+        return create();
+    }
+    if (partitions != 1)
+        throw Refusal(ExitCode::refused,
+                      "topic \"" + options.position_topic + "\" has " +
+                          std::to_string(partitions) + " partitions",
+                      "Positions need one partition, so that their order is known.");
+    return check_settings();
+}
+
+Outcome PositionLog::count_partitions(int &partitions) {
+    const kafka::Topic topic(
+        rd_kafka_topic_new(client.get(), options.position_topic.c_str(), nullptr));
+    const rd_kafka_metadata_t *raw = nullptr;
+    const auto error =
+        rd_kafka_metadata(client.get(), 0, topic.get(), &raw, options.request_timeout_ms);
+    const kafka::Metadata metadata(raw);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1)
+        return fail(std::string("metadata: ") + rd_kafka_err2str(error));
+    brokers = metadata->broker_cnt;
+    const auto &answer = metadata->topics[0];
+    partitions = 0;
+    if (answer.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        return Outcome::ok;
+    if (answer.err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        throw Refusal(ExitCode::kafka,
+                      "not authorised for topic \"" + options.position_topic + "\"", {},
+                      "Allow the relay to read and write it; once-relay check lists what it needs.");
+    if (answer.err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return fail(options.position_topic + ": " + rd_kafka_err2str(answer.err));
+    partitions = answer.partition_cnt;
+    return Outcome::ok;
+}
+
+Outcome PositionLog::create() {
+    const int replicas =
+        options.position_replication > 0 ? options.position_replication : std::min(3, brokers);
+    const kafka::Settings config = {
+        {"cleanup.policy", "compact"},
+        {"min.insync.replicas", replicas >= 3 ? "2" : "1"},
+        {"unclean.leader.election.enable", "false"},
+    };
+    const auto error = kafka::create_topic(client.get(), options.position_topic, 1, replicas, config,
+                                           options.request_timeout_ms);
+    if (!error.empty() && error.find("already exists") == std::string::npos)
+        throw Refusal(ExitCode::kafka,
+                      "cannot create topic \"" + options.position_topic + "\": " + error, {},
+                      "Create it: 1 partition, cleanup.policy=compact.");
+    log::info("position_topic_created",
+              {{"topic", options.position_topic}, {"replication", replicas}});
+    // Leader elected and known everywhere: a moment.
+    return fail("topic " + options.position_topic + " has just been created");
+}
+
+Outcome PositionLog::check_settings() {
+    std::string error;
+    const auto settings = kafka::topic_settings(client.get(), options.position_topic,
+                                                options.request_timeout_ms, error);
+    if (!settings) {
+        log::warning("position_topic_not_checked",
+                     {{"topic", options.position_topic}, {"error", error}});
+        return Outcome::ok;
+    }
+    const auto policy = settings->find("cleanup.policy");
+    if (policy != settings->end() && policy->second != "compact")
+        throw Refusal(ExitCode::refused,
+                      "topic \"" + options.position_topic + "\" has cleanup.policy=" +
+                          policy->second,
+                      "Kafka would delete positions, and with them what is known of the progress.",
+                      "Set cleanup.policy=compact on it.");
+    return Outcome::ok;
+}
+
+void PositionLog::take(const rd_kafka_message_t &message, const std::string &key,
+                       std::optional<Record> &record) const {
+    const std::string_view its_key(static_cast<const char *>(message.key), message.key_len);
+    if (message.key == nullptr || its_key != key)
+        return;
+    const std::string where = "position of \"" + key + "\" at offset " +
+                              std::to_string(message.offset) + " of topic \"" +
+                              options.position_topic + "\"";
+    try {
+        if (message.payload == nullptr)
+            throw UnreadablePosition("it was deleted");
+        Record next{decode_position({static_cast<const char *>(message.payload), message.len}),
+                    message.offset};
+        if (record)
+            if (const auto fault = regression(record->position, next.position))
+                throw UnreadablePosition("it goes backwards: " + *fault);
+        record = std::move(next);
+    } catch (const UnreadablePosition &e) {
+        throw Refusal(ExitCode::refused, "cannot read the " + where, std::string(e.what()) + ".",
+                      "Find out who wrote it; once.rearm() decides what to ship.");
+    }
+}
+
+PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_t from,
+                                             std::optional<std::int64_t> until, Timeout timeout) {
+    Consuming partition(client.get(), options.position_topic, 0, from);
+    std::optional<Record> record;
+    auto deadline = Clock::now() + timeout;
+    std::string trouble = "no answer";
+    while (Clock::now() < deadline) {
+        const auto message = partition.next(milliseconds(100));
+        if (!message)
+            continue;
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            // The end the broker tells must not lie before the one we know: a deposed leader's does.
+            if (!until || message->offset > *until)
+                return {Outcome::ok, record};
+            continue;
+        }
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            trouble = rd_kafka_message_errstr(message.get());
+            continue;
+        }
+        deadline = Clock::now() + timeout;
+        take(*message, key, record);
+        if (until && message->offset >= *until)
+            return {Outcome::ok, record};
+    }
+    fail("could not read topic " + options.position_topic + " to its end: " + trouble);
+    return {Outcome::retry, std::nullopt};
+}
+
+ReadBack PositionLog::last(const std::string &key, std::optional<std::int64_t> hint,
+                           std::optional<std::int64_t> until, Timeout timeout) {
+    if (hint && until && *hint > *until)
+        hint.reset(); // another topic's
+    if (hint && *hint >= 0) {
+        const Window window = read_window(key, *hint, until, timeout);
+        if (window.outcome != Outcome::ok || window.record)
+            return {window.outcome, window.record};
+    }
+    for (std::int64_t tail = kTail; tail < kTailMost; tail *= kTailGrowth) {
+        if (until && tail > *until)
+            break;
+        const std::int64_t from = until ? *until - tail : RD_KAFKA_OFFSET_TAIL(tail);
+        const Window window = read_window(key, from, until, timeout);
+        if (window.outcome != Outcome::ok || window.record)
+            return {window.outcome, window.record};
+    }
+    const Window whole = read_window(key, RD_KAFKA_OFFSET_BEGINNING, until, timeout);
+    return {whole.outcome, whole.record};
+}
+
+Outcome PositionLog::scan(const std::string &name, Timeout timeout, const EachMessage &each) {
+    const kafka::Topic topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+    const rd_kafka_metadata_t *raw = nullptr;
+    const auto error =
+        rd_kafka_metadata(client.get(), 0, topic.get(), &raw, options.request_timeout_ms);
+    const kafka::Metadata metadata(raw);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1)
+        return fail(std::string("metadata: ") + rd_kafka_err2str(error));
+    const auto &answer = metadata->topics[0];
+    if (answer.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        return Outcome::ok;
+    if (answer.err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return fail(name + ": " + rd_kafka_err2str(answer.err));
+    for (int p = 0; p < answer.partition_cnt; ++p) {
+        Consuming partition(client.get(), name, answer.partitions[p].id, RD_KAFKA_OFFSET_BEGINNING);
+        auto deadline = Clock::now() + timeout;
+        for (bool end = false; !end;) {
+            if (Clock::now() >= deadline)
+                return fail("could not read topic " + name + " to its end");
+            const auto message = partition.next(milliseconds(100));
+            if (!message)
+                continue;
+            end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+            if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+                continue;
+            deadline = Clock::now() + timeout;
+            each(*message);
+        }
+    }
+    return Outcome::ok;
+}
+
+} // namespace once::outbox

@@ -1,0 +1,65 @@
+// The topic that holds the positions of all lanes: one partition, compacted. Makes it, checks its
+// settings, reads it from its tail.
+#pragma once
+
+#include "relay/kafka/handles.hpp"
+#include "relay/outbox/sink.hpp"
+
+#include <memory>
+#include <string>
+
+namespace once {
+struct KafkaOptions;
+}
+
+namespace once::outbox {
+
+inline std::string position_key(const std::string &incarnation, int lane) {
+    return incarnation + "/" + std::to_string(lane);
+}
+
+class PositionLog {
+  public:
+    using Timeout = std::chrono::milliseconds;
+    explicit PositionLog(const KafkaOptions &options);
+
+    // ok: the topic is there and as it has to be. retry: brokers do not answer. Throws Refusal: wrong
+    // settings, or missing when it may not be made.
+    Outcome ensure(bool may_create);
+    const std::string &cluster_id() const { return cluster; }
+
+    // The last record under this key, read committed. `until`: offset that must be reached; none: the
+    // end as the broker tells it now. Begins at the hint or near the tail and goes back only if the
+    // key is not there. A time-out is retry, never "none". Throws Refusal for a record that cannot be
+    // read or goes backwards.
+    ReadBack last(const std::string &key, std::optional<std::int64_t> hint,
+                  std::optional<std::int64_t> until, Timeout timeout);
+
+    // Every message in a topic up to its present end; for rearm and for what is at stake.
+    using EachMessage = std::function<void(const rd_kafka_message_t &)>;
+    Outcome scan(const std::string &topic, Timeout timeout, const EachMessage &each);
+
+    const Trouble &trouble() const { return why; }
+
+  private:
+    struct Window {
+        Outcome outcome = Outcome::ok;
+        std::optional<Record> record;
+    };
+    Window read_window(const std::string &key, std::int64_t from, std::optional<std::int64_t> until,
+                       Timeout timeout);
+    void take(const rd_kafka_message_t &message, const std::string &key,
+              std::optional<Record> &record) const;
+    Outcome create();
+    Outcome check_settings();
+    Outcome count_partitions(int &partitions);
+    Outcome fail(const std::string &text);
+
+    const KafkaOptions &options;
+    kafka::Client client; // a consumer without a group
+    std::string cluster;
+    int brokers = 1;
+    Trouble why;
+};
+
+} // namespace once::outbox

@@ -1,0 +1,461 @@
+#include "relay/outbox/postgres_source.hpp"
+
+#include "relay/crash_point.hpp"
+#include "relay/exit_code.hpp"
+#include "relay/log.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <unistd.h>
+
+namespace once::outbox {
+namespace {
+
+using database::Connection;
+using database::exec_row;
+using database::guarded;
+using database::SessionLost;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// A holder whose session was silent for 15 s loses the lane: several chances before that.
+constexpr seconds kHeartbeat{3};
+// Tasks of the pipeline wait for at most so long behind a wait for new work.
+constexpr int kWaitMs = 250;
+constexpr seconds kIdleReport{10};
+
+std::string host_name() {
+    char name[256] = "";
+    ::gethostname(name, sizeof name - 1);
+    return name;
+}
+
+template <typename Row> std::optional<std::string> text_or_none(const Row &row, int column) {
+    if (row[column].is_null())
+        return std::nullopt;
+    return row[column].template as<std::string>();
+}
+
+std::string bigint_array(const std::vector<std::int64_t> &numbers) {
+    std::string text = "'{";
+    for (const std::int64_t number : numbers)
+        text += (text.size() == 2 ? "" : ",") + std::to_string(number);
+    return text + "}'::bigint[]";
+}
+
+} // namespace
+
+PostgresSource::PostgresSource(const Options &options, int lane, LaneMetrics &metrics)
+    : options(options), lane(lane), metrics(metrics), lane_text(std::to_string(lane)),
+      reader(lane, ReadLimits{static_cast<std::size_t>(options.outbox.max_rows),
+                              static_cast<std::size_t>(options.outbox.slice_rows),
+                              static_cast<std::size_t>(options.outbox.max_bytes)}),
+      thread([this] { run(); }) {}
+
+PostgresSource::~PostgresSource() {
+    {
+        const std::lock_guard lock(mutex);
+        quit = true;
+    }
+    wake_thread.notify_one();
+    thread.join();
+}
+
+template <typename Function>
+auto PostgresSource::in_session(Function fn)
+    -> decltype(fn(std::declval<database::Connection &>())) {
+    std::packaged_task<decltype(fn(std::declval<Connection &>()))()> task([&] {
+        try {
+            return guarded([&] { return fn(session()); });
+        } catch (const SessionLost &e) {
+            connection.reset();
+            throw SourceLost(e.what());
+        }
+    });
+    auto answer = task.get_future();
+    {
+        const std::lock_guard lock(mutex);
+        tasks.emplace_back([&task] { task(); });
+    }
+    wake_thread.notify_one();
+    return answer.get();
+}
+
+Connection &PostgresSource::session() {
+    if (!connection)
+        throw SessionLost("no session");
+    last_statement = Clock::now();
+    return *connection;
+}
+
+// --- the thread
+
+void PostgresSource::run() {
+    std::unique_lock lock(mutex);
+    while (!quit) {
+        if (!tasks.empty()) {
+            auto task = std::move(tasks.front());
+            tasks.pop_front();
+            lock.unlock();
+            task();
+            lock.lock();
+        } else if (connection && Clock::now() >= last_statement + kHeartbeat) {
+            keep_alive(lock);
+        } else if (connection && latest && !latest_reported &&
+                   Clock::now() >= last_report + milliseconds(options.outbox.report_ms)) {
+            keep_alive(lock);
+        } else if (wants_reading()) {
+            read_ahead(lock);
+        } else {
+            wake_thread.wait_for(lock, milliseconds(200));
+        }
+    }
+    connection.reset();
+}
+
+bool PostgresSource::wants_reading() const {
+    return connection && reading && !slot && (wanted || reader.eager());
+}
+
+void PostgresSource::lose(const std::string &why) {
+    connection.reset();
+    reading = false;
+    lost = why;
+    wake_pipeline.notify_one();
+}
+
+void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
+    const std::size_t rows = wanted_rows;
+    lock.unlock();
+    std::optional<Batch> batch;
+    std::string trouble;
+    try {
+        guarded([&] {
+            Connection &db = session();
+            bool work = true;
+            if (behind_empty) {
+                pqxx::nontransaction wait(db.pqxx());
+                work = exec_row(wait, "SELECT once.wait(" + lane_text + ", '" + reader.before() +
+                                          "'::pg_snapshot, " + std::to_string(kWaitMs) + ")")[0]
+                           .as<bool>();
+            }
+            if (work)
+                batch = reader.next(db, rows);
+            behind_empty = !batch;
+            last_statement = Clock::now();
+        });
+    } catch (const SessionLost &e) {
+        trouble = e.what();
+    } catch (const Refusal &e) {
+        trouble = e.what(); // whoever connects next hears it in full
+    }
+    lock.lock();
+    if (!trouble.empty())
+        return lose(trouble);
+    metrics.looked(batch.has_value());
+    looked = true;
+    slot = std::move(batch);
+    wake_pipeline.notify_one();
+}
+
+void PostgresSource::keep_alive(std::unique_lock<std::mutex> &lock) {
+    const bool due =
+        latest && (!latest_reported || Clock::now() >= last_report + kIdleReport);
+    const std::optional<Progressed> what = due ? latest : std::nullopt;
+    latest_reported = latest_reported || due;
+    lock.unlock();
+    std::string trouble;
+    try {
+        guarded([&] {
+            Connection &db = session();
+            if (what) {
+                write_report(db, *what);
+            } else {
+                pqxx::nontransaction(db.pqxx()).exec("SELECT 1");
+            }
+        });
+    } catch (const SessionLost &e) {
+        trouble = e.what();
+    } catch (const Refusal &e) {
+        trouble = e.what();
+    }
+    lock.lock();
+    if (!trouble.empty())
+        lose(trouble);
+}
+
+void PostgresSource::write_report(Connection &db, const Progressed &what) {
+    last_report = Clock::now();
+    nlohmann::json info{{"host", host_name()},
+                        {"pid", ::getpid()},
+                        {"version", ONCE_VERSION},
+                        {"state", to_string(metrics.state)},
+                        {"empty", what.idle}};
+    crash_point(CrashPoint::before_report);
+    pqxx::work work(db.pqxx());
+    work.exec("SELECT once.report(" + lane_text + ", " + work.quote(incarnation) + "::uuid, " +
+              work.quote(cluster_id) + ", " + work.quote(encode(what.position)) + "::jsonb, " +
+              std::to_string(what.offset) + ", " + work.quote(info.dump()) + "::jsonb)");
+    if (const std::string *passed = what.position.passed(); passed != nullptr) {
+        crash_point(CrashPoint::before_trim);
+        work.exec("SET LOCAL lock_timeout = " + std::to_string(options.database.lock_timeout_ms));
+        const int truncated = exec_row(work, "SELECT once.trim(" + lane_text + ", " +
+                                                 work.quote(*passed) + "::pg_snapshot)")[0]
+                                  .as<int>(0);
+        metrics.trimmed += static_cast<std::uint64_t>(truncated);
+    }
+    work.commit();
+    crash_point(CrashPoint::after_trim);
+}
+
+// --- the pipeline's side
+
+Claim PostgresSource::claim() {
+    {
+        const std::lock_guard lock(mutex);
+        lost.clear();
+    }
+    // A task of its own kind: it may run without a session.
+    std::packaged_task<Claim()> task([this] {
+        try {
+            if (!connection)
+                connection = database::connect(options.database);
+            return guarded([&] {
+                pqxx::nontransaction work(session().pqxx());
+                const auto row = exec_row(
+                    work, "SELECT acquired, holder, holder_state, extract(epoch FROM held_for)::float8, "
+                          "evicted FROM once.lane_lock(" + lane_text + ")");
+                return Claim{row[0].as<bool>(), row[1].is_null() ? 0 : row[1].as<int>(),
+                             text_or_none(row, 2).value_or(""),
+                             row[3].is_null() ? 0 : row[3].as<double>(),
+                             !row[4].is_null() && row[4].as<bool>()};
+            });
+        } catch (const SessionLost &e) {
+            connection.reset();
+            throw SourceLost(e.what());
+        }
+    });
+    auto answer = task.get_future();
+    {
+        const std::lock_guard lock(mutex);
+        tasks.emplace_back([&task] { task(); });
+    }
+    wake_thread.notify_one();
+    return answer.get();
+}
+
+Identity PostgresSource::identity() {
+    return in_session([&](Connection &db) {
+        pqxx::nontransaction work(db.pqxx());
+        const auto row = exec_row(
+            work, "SELECT i.incarnation, i.armed, i.cluster_id, i.mode, i.redrive_floor, "
+                  "i.database_oid, i.system_identifier::text, i.timeline, i.in_recovery, "
+                  "i.offset_hint, i.report::text, "
+                  "coalesce((SELECT extract(epoch FROM clock_timestamp() - r.reported_at) FROM "
+                  "once.relay_report r WHERE r.lane = " + lane_text + "), 1e9)::float8 "
+                  "FROM once.identity(" + lane_text + ") i");
+        Identity identity;
+        identity.incarnation = row[0].as<std::string>();
+        identity.armed = row[1].as<bool>();
+        identity.cluster_id = text_or_none(row, 2);
+        identity.mode = text_or_none(row, 3);
+        identity.redrive_floor = row[4].as<std::int64_t>(0);
+        identity.database_oid = static_cast<std::uint32_t>(row[5].as<std::int64_t>());
+        // The function's bigint is signed, the identifier is not.
+        identity.system_identifier = std::to_string(
+            static_cast<std::uint64_t>(std::stoll(row[6].as<std::string>())));
+        identity.timeline = static_cast<std::uint32_t>(row[7].as<std::int64_t>());
+        identity.in_recovery = row[8].as<bool>();
+        if (!row[9].is_null())
+            identity.offset_hint = row[9].as<std::int64_t>();
+        if (const auto report = text_or_none(row, 10)) {
+            const auto json = nlohmann::json::parse(*report, nullptr, false);
+            if (json.is_object()) {
+                const auto &info = json.contains("info") ? json["info"] : json;
+                identity.reported_empty = info.is_object() && info.value("empty", false);
+            }
+        }
+        identity.reported_age_s = row[11].as<double>();
+        const std::lock_guard lock(mutex);
+        incarnation = identity.incarnation;
+        return identity;
+    });
+}
+
+Verdict PostgresSource::check_history(const Position &p) {
+    return in_session([&](Connection &db) {
+        pqxx::nontransaction work(db.pqxx());
+        const auto signed_identifier =
+            static_cast<std::int64_t>(std::stoull(p.system_identifier));
+        const auto row = exec_row(
+            work, "SELECT ok, reason, detail FROM once.history_check(" + lane_text + ", " +
+                      work.quote(p.incarnation) + "::uuid, " + std::to_string(p.database_oid) +
+                      "::oid, " + std::to_string(signed_identifier) + "::bigint, " +
+                      std::to_string(p.timeline) + ", " + work.quote(p.lsn) + "::pg_lsn, " +
+                      work.quote(p.s_now) + "::pg_snapshot, " +
+                      (p.last_seq ? std::to_string(*p.last_seq) : "NULL") + "::bigint, " +
+                      (p.last_id ? work.quote(*p.last_id) : "NULL") + "::uuid)");
+        return Verdict{row[0].as<bool>(), text_or_none(row, 1).value_or(""),
+                       text_or_none(row, 2).value_or("")};
+    });
+}
+
+Cut PostgresSource::cut() {
+    return in_session([&](Connection &db) { return take_cut(db, lane); });
+}
+
+void PostgresSource::confirm() {
+    {
+        const std::lock_guard lock(mutex);
+        if (!lost.empty())
+            throw SourceLost(lost);
+    }
+    in_session([](Connection &db) {
+        pqxx::nontransaction(db.pqxx()).exec("SELECT 1");
+        return true;
+    });
+}
+
+void PostgresSource::resume(const Position &position) {
+    in_session([&](Connection &) {
+        reader.resume(position);
+        behind_empty = false;
+        const std::lock_guard lock(mutex);
+        slot.reset();
+        reading = true;
+        wanted = looked = false;
+        wanted_rows = static_cast<std::size_t>(options.outbox.max_rows);
+        return true;
+    });
+}
+
+Answer PostgresSource::next(milliseconds wait, std::size_t rows) {
+    std::unique_lock lock(mutex);
+    wanted = true;
+    wanted_rows = rows;
+    looked = slot.has_value();
+    wake_thread.notify_one();
+    wake_pipeline.wait_for(lock, wait, [&] { return slot || looked || !lost.empty(); });
+    if (!lost.empty())
+        throw SourceLost(lost);
+    if (!slot && !looked)
+        return {};
+    wanted = false;
+    Answer answer{std::exchange(slot, std::nullopt), true};
+    lock.unlock();
+    wake_thread.notify_one(); // perhaps the next one can be read ahead
+    return answer;
+}
+
+void PostgresSource::progressed(const Progressed &what) {
+    const std::lock_guard lock(mutex);
+    latest_reported = latest_reported && latest && latest->position == what.position &&
+                      latest->idle == what.idle;
+    latest = what;
+}
+
+void PostgresSource::report(const Progressed &what, const std::string &cluster) {
+    in_session([&](Connection &db) {
+        {
+            const std::lock_guard lock(mutex);
+            cluster_id = cluster;
+            incarnation = what.position.incarnation;
+            latest = what;
+            latest_reported = true;
+        }
+        write_report(db, what);
+        return true;
+    });
+}
+
+std::string PostgresSource::park(const std::vector<std::int64_t> &seqs, const std::string &error,
+                                 const std::string &policy) {
+    return in_session([&](Connection &db) {
+        crash_point(CrashPoint::before_park);
+        {
+            pqxx::work work(db.pqxx());
+            work.exec("SELECT once.park(" + lane_text + ", seq, " + work.quote(error) + ", " +
+                      work.quote(policy) + ") FROM unnest(" + bigint_array(seqs) +
+                      ") AS seq ORDER BY seq");
+            work.commit();
+        }
+        crash_point(CrashPoint::after_park);
+        metrics.parked += seqs.size();
+        return take_cut(db, lane).lsn; // flushed, and waited for, behind the commit
+    });
+}
+
+std::vector<std::int64_t> PostgresSource::parked_seqs(std::int64_t after) {
+    return in_session([&](Connection &db) {
+        pqxx::nontransaction work(db.pqxx());
+        std::vector<std::int64_t> seqs;
+        for (const auto &row : work.exec("SELECT * FROM once.parked_seqs(" + lane_text + ", " +
+                                         std::to_string(after) + ")"))
+            seqs.push_back(row[0].as<std::int64_t>());
+        return seqs;
+    });
+}
+
+std::vector<TopicKey> PostgresSource::held_keys(std::int64_t covered) {
+    return in_session([&](Connection &db) {
+        pqxx::nontransaction work(db.pqxx());
+        std::vector<TopicKey> keys;
+        for (const auto &row : work.exec("SELECT topic, key FROM once.held_keys(" + lane_text +
+                                         ", " + std::to_string(covered) + ")"))
+            keys.emplace_back(row[0].as<std::string>(), text_or_none(row, 1));
+        return keys;
+    });
+}
+
+std::optional<Redrive> PostgresSource::next_redrive(const Position &, bool) {
+    return std::nullopt;
+}
+
+std::string PostgresSource::unstamp(std::int64_t) {
+    return {};
+}
+
+std::vector<Uuid> PostgresSource::missing_ids(const std::vector<Uuid> &ids) {
+    return in_session([&](Connection &db) {
+        pqxx::nontransaction work(db.pqxx());
+        std::string list;
+        for (const Uuid &id : ids)
+            list += (list.empty() ? "" : ",") + to_text(id);
+        std::vector<Uuid> missing;
+        for (const auto &row : work.exec("SELECT unnest(once.missing_ids(" + lane_text + ", '{" +
+                                         list + "}'::uuid[]))"))
+            if (const auto id = uuid_from_text(row[0].as<std::string>()))
+                missing.push_back(*id);
+        return missing;
+    });
+}
+
+std::vector<std::string> PostgresSource::topics() {
+    return in_session([&](Connection &db) {
+        pqxx::nontransaction work(db.pqxx());
+        std::vector<std::string> names;
+        for (const auto &row :
+             work.exec("SELECT DISTINCT topic FROM once.event_" + lane_text + " ORDER BY topic"))
+            names.push_back(row[0].as<std::string>());
+        return names;
+    });
+}
+
+void PostgresSource::close() noexcept {
+    try {
+        in_session([&](Connection &) {
+            connection.reset();
+            const std::lock_guard lock(mutex);
+            reading = false;
+            slot.reset();
+            latest.reset();
+            return true;
+        });
+    } catch (const std::exception &) {
+        // Nothing was open.
+    }
+    const std::lock_guard lock(mutex);
+    lost.clear();
+}
+
+} // namespace once::outbox

@@ -1,0 +1,90 @@
+// The source over PostgreSQL. The session lives in a thread of its own: it reads ahead, reports,
+// trims and starts a statement at least every few seconds, however long Kafka keeps the pipeline.
+//
+// Who touches what: the connection and the reader belong to the thread; the pipeline hands it tasks
+// and takes batches out of the slot, both under the mutex.
+#pragma once
+
+#include "relay/metrics.hpp"
+#include "relay/options.hpp"
+#include "relay/outbox/difference_reader.hpp"
+#include "relay/outbox/source.hpp"
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <thread>
+
+namespace once::outbox {
+
+class PostgresSource : public Source {
+  public:
+    PostgresSource(const Options &options, int lane, LaneMetrics &metrics);
+    ~PostgresSource() override;
+
+    Claim claim() override;
+    Identity identity() override;
+    Verdict check_history(const Position &position) override;
+    Cut cut() override;
+    void confirm() override;
+    void resume(const Position &position) override;
+    Answer next(std::chrono::milliseconds wait, std::size_t rows) override;
+    void progressed(const Progressed &what) override;
+    void report(const Progressed &what, const std::string &cluster_id) override;
+    std::string park(const std::vector<std::int64_t> &seqs, const std::string &error,
+                     const std::string &policy) override;
+    std::vector<std::int64_t> parked_seqs(std::int64_t after) override;
+    std::vector<TopicKey> held_keys(std::int64_t covered_redrive_no) override;
+    std::optional<Redrive> next_redrive(const Position &position, bool may_stamp) override;
+    std::string unstamp(std::int64_t seq) override;
+    std::vector<Uuid> missing_ids(const std::vector<Uuid> &ids) override;
+    std::vector<std::string> topics() override;
+    void close() noexcept override;
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    using Work = pqxx::transaction_base;
+
+    // Runs fn(connection) in the session's thread; what it throws arrives here, a lost session as
+    // SourceLost.
+    template <typename Function>
+    auto in_session(Function fn) -> decltype(fn(std::declval<database::Connection &>()));
+
+    void run();                                    // the thread
+    void read_ahead(std::unique_lock<std::mutex> &lock);
+    void keep_alive(std::unique_lock<std::mutex> &lock);
+    bool wants_reading() const;
+    void lose(const std::string &why); // with the mutex held
+    void write_report(database::Connection &connection, const Progressed &what);
+    database::Connection &session(); // in the thread; throws SessionLost when there is none
+
+    const Options &options;
+    const int lane;
+    LaneMetrics &metrics;
+    const std::string lane_text;
+
+    std::mutex mutex;
+    std::condition_variable wake_thread, wake_pipeline;
+    std::deque<std::function<void()>> tasks;
+    std::optional<Batch> slot;
+    std::string lost; // why, until the pipeline has heard of it
+    bool reading = false;
+    bool wanted = false; // the pipeline waits in next()
+    bool looked = false; // an answer since it began to wait
+    std::size_t wanted_rows = 0;
+    bool quit = false;
+    std::optional<Progressed> latest;
+    bool latest_reported = true;
+    std::string incarnation, cluster_id;
+
+    // The thread's own.
+    std::unique_ptr<database::Connection> connection;
+    DifferenceReader reader;
+    bool behind_empty = false; // the last cut gave nothing: wait before the next
+    Clock::time_point last_statement{}, last_report{};
+    std::thread thread; // last: starts when everything above stands
+};
+
+} // namespace once::outbox

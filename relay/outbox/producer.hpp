@@ -1,0 +1,107 @@
+// One transactional producer instance: from init_transactions to its end. It remembers whether its
+// transactions ended cleanly (rule R1); who finds it unclean throws it away.
+//
+// Calls come from the pipeline's thread, only init and commit run in the producer's own; delivery
+// reports are served inside poll() and flush(), in the thread that calls them.
+#pragma once
+
+#include "relay/kafka/classify.hpp"
+#include "relay/kafka/handles.hpp"
+#include "relay/outbox/sink.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+namespace once {
+struct KafkaOptions;
+}
+
+namespace once::outbox {
+
+// A message to produce; key, payload and headers stay where they are until its report has come.
+struct Outgoing {
+    const std::string *topic = nullptr;
+    std::optional<std::string_view> key;
+    std::optional<std::string_view> payload;
+    std::int32_t partition = -1;
+    std::int64_t time_ms = 0; // 0: now
+    std::size_t number = 0;   // comes back with a refusal
+};
+
+class Producer {
+  public:
+    Producer(const KafkaOptions &options, std::string transactional_id, int max_messages);
+    ~Producer();
+    Producer(const Producer &) = delete;
+    Producer &operator=(const Producer &) = delete;
+
+    // In its own thread; the answer is fetched by wait().
+    void start_init(int timeout_ms);
+    void start_commit(int timeout_ms);
+    bool working() const;
+    // Outcome of what was started; retry while it still runs.
+    Outcome wait(std::chrono::milliseconds timeout);
+
+    Outcome begin();
+    // Takes the headers in any case.
+    Outcome produce(const Outgoing &message, kafka::Headers headers);
+    Outcome flush(std::chrono::milliseconds timeout); // ok: every report came, none was bad
+    void poll() { rd_kafka_poll(client.get(), 0); }
+
+    // Topic is writable by us; asks the brokers when this instance does not know it.
+    Outcome know(const std::string &topic, int timeout_ms);
+
+    void keep(std::shared_ptr<Arena> arena) { kept.push_back(std::move(arena)); }
+    rd_kafka_t *handle() const { return client.get(); }
+    std::int64_t position_offset() const { return last_offset; }
+    const Trouble &trouble() const { return why; }
+    const std::string &id() const { return transactional_id; }
+
+    // Number of a message whose offset is wanted.
+    static constexpr std::size_t kPositionNumber = SIZE_MAX - 1;
+
+  private:
+    static void on_delivery(rd_kafka_t *, const rd_kafka_message_t *, void *opaque);
+    static rd_kafka_resp_err_t on_new(rd_kafka_t *, const rd_kafka_conf_t *, void *opaque, char *,
+                                      size_t);
+    static rd_kafka_resp_err_t on_request_sent(rd_kafka_t *, int, const char *, int32_t,
+                                               int16_t api_key, int16_t, int32_t, size_t,
+                                               void *opaque);
+    void delivered(const rd_kafka_message_t &message) noexcept;
+    Outcome judge(kafka::Error error, const char *step);
+    Outcome undelivered_outcome();
+    void work();
+    void start(std::function<Outcome()> job);
+    Outcome commit_now(int timeout_ms);
+    rd_kafka_topic_t *topic(const std::string &name);
+
+    const std::string transactional_id;
+    std::atomic<int> end_txns_sent{0};
+    int end_txns_before = 0;
+    bool commit_troubled = false; // a commit of this transaction did not end at once and well
+    std::size_t reports_missing = 0;
+    std::size_t refused_last = 0;
+    bool undelivered_any = false;
+    std::int64_t last_offset = -1;
+    Trouble why;
+
+    std::vector<std::shared_ptr<Arena>> kept; // outlives the client: it may still be sending
+    kafka::Client client;
+    std::unordered_map<std::string, kafka::Topic> topics; // goes before the client
+    const std::string *recent_name = nullptr;
+    rd_kafka_topic_t *recent_topic = nullptr;
+
+    mutable std::mutex mutex;
+    std::condition_variable wake_worker, wake_waiter;
+    std::function<Outcome()> job;
+    std::optional<Outcome> result;
+    bool busy = false, quit = false;
+    std::thread worker; // last
+};
+
+} // namespace once::outbox
