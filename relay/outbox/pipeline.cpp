@@ -24,10 +24,8 @@ std::string utc_now() {
     std::timespec_get(&now, TIME_UTC);
     std::tm parts{};
     gmtime_r(&now.tv_sec, &parts);
-    char text[40];
-    std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", parts.tm_year + 1900,
-                  parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
-                  now.tv_nsec / 1000000);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
     return text;
 }
 

@@ -198,7 +198,6 @@ void PostgresSource::write_report(Connection &db, const Progressed &what) {
               std::to_string(what.offset) + ", " + work.quote(info.dump()) + "::jsonb)");
     if (const std::string *passed = what.position.passed(); passed != nullptr) {
         crash_point(CrashPoint::before_trim);
-        work.exec("SET LOCAL lock_timeout = " + std::to_string(options.database.lock_timeout_ms));
         const int truncated = exec_row(work, "SELECT once.trim(" + lane_text + ", " +
                                                  work.quote(*passed) + "::pg_snapshot)")[0]
                                   .as<int>(0);
