@@ -128,8 +128,9 @@ Outcome PositionLog::create() {
         throw Refusal(ExitCode::kafka,
                       "cannot create topic \"" + options.position_topic + "\": " + error, {},
                       "Create it: 1 partition, cleanup.policy=compact.");
-    log::info("position_topic_created",
-              {{"topic", options.position_topic}, {"replication", replicas}});
+    if (error.empty())
+        log::info("position_topic_created",
+                  {{"topic", options.position_topic}, {"replication", replicas}});
     // Leader elected and known everywhere: a moment.
     return fail("topic " + options.position_topic + " has just been created");
 }
