@@ -20,7 +20,9 @@ constexpr size_t kMaxFields = 64;
 constexpr size_t kMaxFieldBytes = 4096;
 constexpr size_t kShortDigest = 8;
 
-uint16_t be16(const unsigned char *at) { return static_cast<uint16_t>(at[0] << 8 | at[1]); }
+uint16_t be16(const unsigned char *at) {
+    return static_cast<uint16_t>(at[0] << 8 | at[1]);
+}
 
 } // namespace
 
@@ -41,8 +43,9 @@ struct CanonicalWalk {
         hash.append(data, static_cast<size_t>(size));
     }
 
-    // numeric's wire format is ndigits, weight, sign, display scale, digits in base 10000: the display scale
-    // is what tells 1 from 1.0, so it is left out. The wire format never writes out an exponent.
+    // numeric's wire format is ndigits, weight, sign, display scale, digits in base 10000: the
+    // display scale is what tells 1 from 1.0, so it is left out. The wire format never writes out
+    // an exponent.
     void number(Numeric value) {
         bytea *wire = DatumGetByteaPP(DirectFunctionCall1(numeric_send, NumericGetDatum(value)));
         const auto *data = reinterpret_cast<const unsigned char *>(VARDATA_ANY(wire));
@@ -56,9 +59,10 @@ struct CanonicalWalk {
         const int weight = static_cast<int16_t>(be16(data + 2)) - first;
         const bool zero = first == last;
         head(kNumber, static_cast<uint64_t>(last - first));
-        const unsigned char shape[4] = {
-            static_cast<unsigned char>(zero ? 0 : data[4]), static_cast<unsigned char>(zero ? 0 : data[5]),
-            static_cast<unsigned char>(zero ? 0 : weight >> 8), static_cast<unsigned char>(zero ? 0 : weight)};
+        const unsigned char shape[4] = {static_cast<unsigned char>(zero ? 0 : data[4]),
+                                        static_cast<unsigned char>(zero ? 0 : data[5]),
+                                        static_cast<unsigned char>(zero ? 0 : weight >> 8),
+                                        static_cast<unsigned char>(zero ? 0 : weight)};
         hash.append(shape, sizeof shape);
         hash.append(digits + 2 * first, static_cast<size_t>(2 * (last - first)));
         pfree(wire);
@@ -66,15 +70,25 @@ struct CanonicalWalk {
 
     void scalar(const JsonbValue &value) {
         switch (value.type) {
-        case jbvNull: head(kNull, 0); break;
-        case jbvBool: head(value.val.boolean ? kTrue : kFalse, 0); break;
-        case jbvString: text(kString, value.val.string.val, value.val.string.len); break;
-        case jbvNumeric: number(value.val.numeric); break;
-        default: elog(ERROR, "unexpected jsonb value of type %d", static_cast<int>(value.type));
+        case jbvNull:
+            head(kNull, 0);
+            break;
+        case jbvBool:
+            head(value.val.boolean ? kTrue : kFalse, 0);
+            break;
+        case jbvString:
+            text(kString, value.val.string.val, value.val.string.len);
+            break;
+        case jbvNumeric:
+            number(value.val.numeric);
+            break;
+        default:
+            elog(ERROR, "unexpected jsonb value of type %d", static_cast<int>(value.type));
         }
     }
 
-    // jsonb keeps object keys unique and in one order (length, then bytes): that order is the canonical one.
+    // jsonb keeps object keys unique and in one order (length, then bytes): that order is the
+    // canonical one.
     void container(JsonbContainer *json) {
         JsonbIterator *iterator = JsonbIteratorInit(json);
         JsonbValue value;
@@ -84,17 +98,25 @@ struct CanonicalWalk {
             if (++seen % 4096 == 0)
                 CHECK_FOR_INTERRUPTS();
             switch (token) {
-            case WJB_DONE: return;
+            case WJB_DONE:
+                return;
             case WJB_BEGIN_ARRAY: // a bare scalar is stored as an array of one
                 if (!value.val.array.rawScalar)
                     head(kArray, static_cast<uint64_t>(value.val.array.nElems));
                 break;
-            case WJB_BEGIN_OBJECT: head(kObject, static_cast<uint64_t>(value.val.object.nPairs)); break;
-            case WJB_KEY: text(kString, value.val.string.val, value.val.string.len); break;
+            case WJB_BEGIN_OBJECT:
+                head(kObject, static_cast<uint64_t>(value.val.object.nPairs));
+                break;
+            case WJB_KEY:
+                text(kString, value.val.string.val, value.val.string.len);
+                break;
             case WJB_ELEM:
-            case WJB_VALUE: scalar(value); break;
+            case WJB_VALUE:
+                scalar(value);
+                break;
             case WJB_END_ARRAY:
-            case WJB_END_OBJECT: break;
+            case WJB_END_OBJECT:
+                break;
             }
         }
     }
@@ -168,7 +190,8 @@ Digest CanonicalHash::finish() {
     Digest digest;
     pg::call([&] {
         flush();
-        if (pg_cryptohash_final(context_, digest.data(), digest.size()) < 0 || pg_cryptohash_init(context_) < 0)
+        if (pg_cryptohash_final(context_, digest.data(), digest.size()) < 0 ||
+            pg_cryptohash_init(context_) < 0)
             elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(context_));
     });
     return digest;
@@ -258,7 +281,9 @@ PGDLLEXPORT Datum once_fingerprint(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(once_fingerprint_bytes);
 PGDLLEXPORT Datum once_fingerprint_bytes(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { return pg::varlena_of(once::fingerprint_of_bytes(pg::bytes_of(PG_GETARG_DATUM(0)))); });
+    return pg::entry([&]() -> Datum {
+        return pg::varlena_of(once::fingerprint_of_bytes(pg::bytes_of(PG_GETARG_DATUM(0))));
+    });
 }
 
 } // extern "C"

@@ -1,11 +1,13 @@
-// Canonical form of content, hashed while it is read: the same JSON, whatever its key order, white space or
-// number spelling, has the same digest. Nothing is expanded ({"a":1e131071} costs what its 15 bytes cost):
-// time is linear in the stored size, memory is a fixed buffer plus what the nesting depth needs.
+// Canonical form of content, hashed while it is read: the same JSON, whatever its key order, white
+// space or number spelling, has the same digest. Nothing is expanded ({"a":1e131071} costs what its
+// 15 bytes cost): time is linear in the stored size, memory is a fixed buffer plus what the nesting
+// depth needs.
 //
-// The form: each item is a tag and its length or count (8 bytes, big endian) before its bytes, so that no two
-// contents meet by concatenation. Strings are compared byte by byte: NFC and NFD are different requests.
-// Numbers are PostgreSQL's numeric without trailing zeros: 1, 1.0 and 1e0 are one number.
-// Strings are taken in the server encoding; digests are not comparable between databases of other encodings.
+// The form: each item is a tag and its length or count (8 bytes, big endian) before its bytes, so
+// that no two contents meet by concatenation. Strings are compared byte by byte: NFC and NFD are
+// different requests. Numbers are PostgreSQL's numeric without trailing zeros: 1, 1.0 and 1e0 are
+// one number. Strings are taken in the server encoding; digests are not comparable between
+// databases of other encodings.
 #pragma once
 
 #include "pg/boundary.hpp"
@@ -51,15 +53,18 @@ class CanonicalHash {
     unsigned char buffer_[kBuffer];
 };
 
-// What is stored beside a claim: a version byte and the digest. A version we do not know never equals.
+// What is stored beside a claim: a version byte and the digest. A version we do not know never
+// equals.
 inline constexpr unsigned char kFingerprintVersion = 1;
 [[nodiscard]] std::string fingerprint_of_json(Jsonb *request);
 [[nodiscard]] std::string fingerprint_of_bytes(std::string_view request);
 
-// Short digests (8 bytes) of the top-level fields of an object, so that a mismatch can name them: entries of
-// [length, name, digest]. At most 64 fields and 4 kB are kept; empty when the request is no object.
+// Short digests (8 bytes) of the top-level fields of an object, so that a mismatch can name them:
+// entries of [length, name, digest]. At most 64 fields and 4 kB are kept; empty when the request is
+// no object.
 [[nodiscard]] std::string field_digests(Jsonb *request);
 // The names that stand in one of the two only or with another digest, sorted.
-[[nodiscard]] std::vector<std::string> differing_fields(std::string_view stored, std::string_view given);
+[[nodiscard]] std::vector<std::string> differing_fields(std::string_view stored,
+                                                        std::string_view given);
 
 } // namespace once

@@ -43,7 +43,8 @@ SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql po
 	$(addprefix sql/api/, settled.sql check_name.sql accept.sql consumer.sql sweep.sql position.sql offset.sql inbox.sql)
 
 # requests
-SQL_PARTS += sql/api/fingerprint.sql
+SQL_PARTS += $(addprefix sql/schema/, scope.sql claim.sql claim_right.sql) \
+	$(addprefix sql/api/, fingerprint.sql scope_set.sql scope_grant.sql scope_sweep.sql claim.sql settle.sql describe.sql)
 
 # machines, guards, keys
 SQL_PARTS += \

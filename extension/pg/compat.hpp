@@ -4,6 +4,9 @@
 #include "pg/prelude.hpp"
 
 extern "C" {
+#include <storage/sinvaladt.h>
+#include <storage/procarray.h>
+#include <storage/proc.h>
 #include <access/genam.h>
 #include <access/tableam.h>
 #include <storage/lock.h>
@@ -75,6 +78,15 @@ inline bool synchronous_standbys() {
     return (WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0;
 #else
     return WalSndCtl->sync_standbys_defined;
+#endif
+}
+
+// The process behind a virtual transaction, nullptr when it is gone. 17 renamed backend ids to process numbers.
+inline PGPROC *process_of(const VirtualTransactionId &transaction) {
+#if PG_VERSION_NUM >= 170000
+    return ProcNumberGetProc(transaction.procNumber);
+#else
+    return BackendIdGetProc(transaction.backendId);
 #endif
 }
 

@@ -1,0 +1,336 @@
+// once.claim: who owns a request key, or what became of it.
+//
+// A first look takes no lock and decides everything that writes nothing (replay, in_progress,
+// mismatch …): no xid, no WAL. Only where a row must be written the key is locked, looked at again
+// and written, in one go.
+#include "arguments.hpp"
+#include "claim_record.hpp"
+#include "errors.hpp"
+#include "fingerprint.hpp"
+#include "pg/memory.hpp"
+#include "scope.hpp"
+#include "verdict.hpp"
+
+#include <algorithm>
+#include <optional>
+
+extern "C" {
+#include <catalog/pg_type.h>
+#include <storage/latch.h>
+#include <utils/array.h>
+#include <utils/lsyscache.h>
+#include <utils/timestamp.h>
+#include <utils/typcache.h>
+#include <utils/wait_event.h>
+}
+
+namespace once {
+namespace {
+
+// Polling is the floor: a waiter that nobody wakes looks this often.
+constexpr long kPollMs = 50;
+
+enum class Verdict { fresh, reclaimed, in_progress, replay, mismatch, failed, exhausted };
+const char *const kVerdictLabels[] = {"new",      "reclaimed", "in_progress", "replay",
+                                      "mismatch", "failed",    "exhausted"};
+
+struct Request {
+    ClaimKey id;
+    std::string fingerprint; // empty: no request given, nothing to compare
+    Jsonb *json = nullptr;
+    std::optional<int64> lease;
+    int64 wait = 0;
+};
+
+struct Decision {
+    Verdict verdict;
+    bool takes = false;     // the caller becomes the owner
+    bool continues = false; // with attempts and checkpoint of the one before
+};
+
+struct Outcome {
+    Decision decision;
+    ClaimRecord record;
+    TimestampTz now = 0;
+};
+
+bool same_request(const ClaimRecord &record, std::string_view fingerprint) {
+    if (record.null[kFingerprint])
+        return fingerprint.empty();
+    const auto *stored = reinterpret_cast<varlena *>(DatumGetPointer(record.value[kFingerprint]));
+    // The version byte is part of it: of a version we do not know no request is the same.
+    return std::string_view(VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) == fingerprint;
+}
+
+// Pure: what a row as it is now means for this request.
+Decision decide(const Scope &scope, const ClaimRecord &record, std::string_view fingerprint,
+                TimestampTz now) {
+    if (!record.found() || expires_at(scope, record) <= now)
+        return {Verdict::fresh, true, false};
+    const bool same = same_request(record, fingerprint);
+    const ClaimState state = record.state();
+    const bool live = state == ClaimState::claimed && record.time(kLeaseUntil) > now;
+    if (!same && (live || state == ClaimState::completed || state == ClaimState::failed ||
+                  !scope.allow_other_request))
+        return {Verdict::mismatch};
+    if (state == ClaimState::completed)
+        return {Verdict::replay};
+    if (state == ClaimState::failed)
+        return {Verdict::failed};
+    if (live)
+        return {Verdict::in_progress};
+    if (same && scope.max_attempts > 0 && record.attempt() >= scope.max_attempts)
+        return {Verdict::exhausted};
+    return {state == ClaimState::released ? Verdict::fresh : Verdict::reclaimed, true, same};
+}
+
+Datum bytea_datum(std::string_view bytes) {
+    return PointerGetDatum(cstring_to_text_with_len(bytes.data(), static_cast<int>(bytes.size())));
+}
+
+// The row as the new owner leaves it. Inside pg::call.
+void take(const Scope &scope, const Request &request, std::string_view fields, Outcome &outcome) {
+    ClaimRecord &record = outcome.record;
+    const bool continues = outcome.decision.continues;
+    const int attempt = continues ? record.attempt() + 1 : 1;
+    auto *token = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
+    if (!pg_strong_random(token->data, UUID_LEN))
+        ereport(ERROR,
+                (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+    token->data[6] = static_cast<unsigned char>((token->data[6] & 0x0f) | 0x40); // version 4
+    token->data[8] = static_cast<unsigned char>((token->data[8] & 0x3f) | 0x80);
+
+    for (ClaimColumn column : {kSettledAt, kOwnKeep, kStatus, kResponse, kBody, kError})
+        record.clear(column);
+    if (!continues)
+        record.clear(kCheckpoint);
+    record.set(kClaimedAt, TimestampTzGetDatum(outcome.now));
+    record.set(kLeaseUntil, TimestampTzGetDatum(outcome.now + request.lease.value_or(scope.lease)));
+    record.set(kToken, UUIDPGetDatum(token));
+    record.set(kAttempt, Int32GetDatum(attempt));
+    record.set(kState, CharGetDatum(static_cast<char>(ClaimState::claimed)));
+    record.set(kKey, bytea_datum(request.id.key));
+    record.set(kScope, bytea_datum(request.id.scope));
+    record.set_or_clear(kFingerprint, !request.fingerprint.empty(),
+                        bytea_datum(request.fingerprint));
+    record.set_or_clear(kFields, !fields.empty(), bytea_datum(fields));
+    write_claim(scope, record);
+}
+
+// One answer, without waiting for a committed claim. Waits for uncommitted ones like for a row
+// lock.
+class Attempt {
+  public:
+    explicit Attempt(const Request &request) : request_(request) {}
+
+    Outcome run() {
+        for (;;) {
+            scope_ = scope_of(request_.id.scope);
+            Outcome outcome;
+            const TransactionId busy = pg::call([&] { return look(outcome); });
+            if (busy != InvalidTransactionId) {
+                pg::call([&] { wait_for_claim(busy); });
+                continue;
+            }
+            if (!outcome.decision.takes || write(outcome))
+                return outcome;
+        }
+    }
+
+  private:
+    TransactionId look(Outcome &outcome) const {
+        TransactionId busy;
+        outcome.record = find_claim(*scope_, request_.id, &busy);
+        outcome.now = GetCurrentTimestamp();
+        if (busy == InvalidTransactionId)
+            outcome.decision = decide(*scope_, outcome.record, request_.fingerprint, outcome.now);
+        return busy;
+    }
+
+    // False: somebody was faster, or the scope has moved; start again.
+    bool write(Outcome &outcome) {
+        if (request_.json && !fields_)
+            fields_ = field_digests(request_.json);
+        const std::string_view fields = fields_ ? std::string_view(*fields_) : std::string_view();
+        return pg::call([&] {
+            lock_for_claims(*scope_);
+            if (scopes_changed())
+                return false;
+            KeyLock lock(request_.id);
+            const bool taken = look(outcome) == InvalidTransactionId && outcome.decision.takes;
+            if (taken)
+                take(*scope_, request_, fields, outcome);
+            lock.release();
+            return taken;
+        });
+    }
+
+    const Request &request_;
+    std::shared_ptr<const Scope> scope_;
+    std::optional<std::string> fields_;
+};
+
+// Sleeps until somebody settles the claim, its lease lapses or the poll is due.
+void doze(TimestampTz now, TimestampTz deadline, TimestampTz lease_until) {
+    const TimestampTz until = std::min(deadline, lease_until);
+    const long left = TimestampDifferenceMilliseconds(now, until);
+    pg::call([&] {
+        (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+                        std::clamp(left, 1L, kPollMs), PG_WAIT_EXTENSION);
+        ResetLatch(MyLatch);
+        CHECK_FOR_INTERRUPTS();
+    });
+}
+
+Outcome claim(const Request &request) {
+    Attempt attempt(request);
+    Outcome outcome = attempt.run();
+    const TimestampTz deadline = outcome.now + request.wait;
+    bool registered = false;
+    // Our own uncommitted claim will not end while we wait.
+    while (outcome.decision.verdict == Verdict::in_progress && outcome.now < deadline &&
+           !outcome.record.is_ours()) {
+        if (!registered) {
+            pg::call([&] { register_waiter(request.id); });
+            registered = true;
+        } else {
+            doze(outcome.now, deadline, outcome.record.time(kLeaseUntil));
+        }
+        outcome = attempt.run();
+    }
+    if (registered)
+        pg::call([&] { unregister_waiter(request.id); });
+    return outcome;
+}
+
+Datum interval_datum(int64 microseconds) {
+    auto *interval = static_cast<Interval *>(palloc0(sizeof(Interval)));
+    interval->time = microseconds;
+    return IntervalPGetDatum(interval);
+}
+
+// text[] of the differing fields' names; null when they cannot be told.
+std::optional<Datum> differs(const Request &request, const ClaimRecord &record) {
+    const std::string_view stored =
+        record.null[kFields] ? std::string_view() : pg::bytes_of(record.value[kFields]);
+    const std::string given = request.json ? field_digests(request.json) : std::string();
+    const bool bytes = !request.fingerprint.empty() && !request.json;
+    if (bytes || (stored.empty() && given.empty()))
+        return std::nullopt;
+    const std::vector<std::string> names = differing_fields(stored, given);
+    return pg::call([&] {
+        auto *values =
+            static_cast<Datum *>(palloc(sizeof(Datum) * std::max<size_t>(names.size(), 1)));
+        for (size_t i = 0; i < names.size(); i++)
+            values[i] = bytea_datum(names[i]);
+        return PointerGetDatum(construct_array(values, static_cast<int>(names.size()), TEXTOID, -1,
+                                               false, TYPALIGN_INT));
+    });
+}
+
+enum ResultColumn {
+    rVerdict,
+    rToken,
+    rAttempt,
+    rLeaseLeft,
+    rStatus,
+    rResponse,
+    rBody,
+    rError,
+    rCheckpoint,
+    rDiffers,
+    rColumns
+};
+
+Datum result_row(FunctionCallInfo fcinfo, const Outcome &outcome, std::optional<Datum> differing) {
+    const ClaimRecord &record = outcome.record;
+    Datum value[rColumns] = {};
+    bool null[rColumns];
+    std::fill_n(null, rColumns, true);
+    const auto set = [&](ResultColumn column, Datum datum) {
+        value[column] = datum, null[column] = false;
+    };
+    const auto copy = [&](ResultColumn column, ClaimColumn from) {
+        value[column] = record.value[from], null[column] = record.null[from];
+    };
+    return pg::call([&] {
+        const Decision &decision = outcome.decision;
+        TupleDesc shape = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
+        set(rVerdict, enum_value(TupleDescAttr(shape, rVerdict)->atttypid,
+                                 kVerdictLabels[static_cast<int>(decision.verdict)]));
+        if (decision.takes) {
+            copy(rToken, kToken);
+            copy(rCheckpoint, kCheckpoint);
+        }
+        if (decision.takes || decision.verdict == Verdict::in_progress)
+            set(rLeaseLeft, interval_datum(record.time(kLeaseUntil) - outcome.now));
+        if (decision.verdict != Verdict::mismatch)
+            copy(rAttempt, kAttempt);
+        if (decision.verdict == Verdict::replay || decision.verdict == Verdict::failed) {
+            copy(rStatus, kStatus);
+            copy(rResponse, kResponse);
+            copy(rBody, kBody);
+            copy(rError, kError);
+        }
+        if (differing)
+            set(rDiffers, *differing);
+        const Datum row = HeapTupleGetDatum(heap_form_tuple(shape, value, null));
+        ReleaseTupleDesc(shape);
+        return row;
+    });
+}
+
+// A scope that does not require a key lets a null one through: the caller goes on, nothing is kept.
+Datum unchecked_row(FunctionCallInfo fcinfo) {
+    Outcome outcome{{Verdict::fresh}, {}, 0};
+    std::fill_n(outcome.record.null, static_cast<int>(kClaimColumns), true);
+    return result_row(fcinfo, outcome, std::nullopt);
+}
+
+Datum claim_call(FunctionCallInfo fcinfo, bool bytes) {
+    check_writable("claim()");
+    Request request;
+    request.id.scope = name_argument(fcinfo, 0, "scope");
+    const auto scope = scope_of(request.id.scope);
+    check_scope_right(*scope, GetUserId());
+    if (PG_ARGISNULL(1) && !scope->key_required)
+        return unchecked_row(fcinfo);
+    request.id.key = name_argument(fcinfo, 1, "key");
+    if (!PG_ARGISNULL(2) && bytes) {
+        request.fingerprint = fingerprint_of_bytes(pg::bytes_of(PG_GETARG_DATUM(2)));
+    } else if (!PG_ARGISNULL(2)) {
+        request.json = pg::call([&] { return PG_GETARG_JSONB_P(2); });
+        request.fingerprint = fingerprint_of_json(request.json);
+    }
+    if (!PG_ARGISNULL(3)) {
+        request.lease = microseconds_of(PG_GETARG_DATUM(3), "lease");
+        if (*request.lease > scope->total_lease)
+            throw pg::Failure{
+                ERRCODE_INVALID_PARAMETER_VALUE, "lease must not exceed the scope's total_lease",
+                "", "Raise it with once.scope_set, or take a shorter lease and renew it."};
+    }
+    if (!PG_ARGISNULL(4))
+        request.wait = microseconds_or_zero_of(PG_GETARG_DATUM(4), "wait");
+    const Outcome outcome = claim(request);
+    std::optional<Datum> differing;
+    if (outcome.decision.verdict == Verdict::mismatch)
+        differing = differs(request, outcome.record);
+    return result_row(fcinfo, outcome, differing);
+}
+
+} // namespace
+} // namespace once
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(once_claim);
+PGDLLEXPORT Datum once_claim(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::claim_call(fcinfo, false); });
+}
+
+PG_FUNCTION_INFO_V1(once_claim_bytes);
+PGDLLEXPORT Datum once_claim_bytes(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::claim_call(fcinfo, true); });
+}
+
+} // extern "C"

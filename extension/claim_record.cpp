@@ -1,0 +1,186 @@
+#include "claim_record.hpp"
+
+#include "pg/compat.hpp"
+
+extern "C" {
+#include <access/genam.h>
+#include <access/heaptoast.h>
+#include <access/skey.h>
+#include <access/table.h>
+#include <catalog/indexing.h>
+#include <common/hashfn.h>
+#include <storage/latch.h>
+#include <storage/lmgr.h>
+#include <storage/proc.h>
+#include <utils/fmgroids.h>
+#include <utils/rel.h>
+#include <utils/snapmgr.h>
+}
+
+#include <algorithm>
+
+namespace once {
+namespace {
+
+// Advisory locks of classes that SQL cannot take: applications cannot meet ours.
+constexpr uint16 kKeyLockClass = 0x4f01;
+constexpr uint16 kWaiterLockClass = 0x4f02;
+
+// Different keys may share a lock; then they wait for each other for the length of a call.
+LOCKTAG key_tag(const ClaimKey &key, uint16 lock_class) {
+    const auto bytes = [](std::string_view text) {
+        return reinterpret_cast<const unsigned char *>(text.data());
+    };
+    const uint64 seed =
+        hash_bytes_extended(bytes(key.scope), static_cast<int>(key.scope.size()), 0);
+    const uint64 hash = hash_bytes_extended(bytes(key.key), static_cast<int>(key.key.size()), seed);
+    LOCKTAG tag;
+    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, static_cast<uint32>(hash >> 32),
+                         static_cast<uint32>(hash), lock_class);
+    return tag;
+}
+
+Datum text_datum(std::string_view text) {
+    return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+}
+
+ClaimRecord find_in(const Scope &scope, int generation, const ClaimKey &key, Snapshot snapshot) {
+    ClaimRecord record;
+    record.generation = generation;
+    Relation heap = table_open(scope.heap[generation], AccessShareLock);
+    ScanKeyData keys[2];
+    ScanKeyInit(&keys[0], kKey + 1, BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.key));
+    ScanKeyInit(&keys[1], kScope + 1, BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.scope));
+    SysScanDesc scan = systable_beginscan(heap, scope.index[generation], true, snapshot, 2, keys);
+    HeapTuple found = systable_getnext(scan);
+    if (HeapTupleIsValid(found)) {
+        // Out-of-line values must be fetched under the lock: afterwards the sweep may truncate them
+        // away.
+        record.tuple = HeapTupleHasExternal(found)
+                           ? toast_flatten_tuple(found, RelationGetDescr(heap))
+                           : heap_copytuple(found);
+        record.tuple->t_self = found->t_self;
+        heap_deform_tuple(record.tuple, RelationGetDescr(heap), record.value, record.null);
+    }
+    systable_endscan(scan);
+    table_close(heap, AccessShareLock);
+    return record;
+}
+
+// The present generation first: that is where nearly every key is.
+template <typename Look> ClaimRecord first_found(const Scope &scope, Look look) {
+    ClaimRecord record;
+    for (int i = 0; i < kGenerations && !record.found(); i++)
+        record = look((scope.generation + kGenerations - i) % kGenerations);
+    return record;
+}
+
+} // namespace
+
+bool ClaimRecord::has_token(const pg_uuid_t &token) const {
+    return !null[kToken] && memcmp(DatumGetUUIDP(value[kToken])->data, token.data, UUID_LEN) == 0;
+}
+
+bool ClaimRecord::is_ours() const {
+    return TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
+}
+
+TimestampTz expires_at(const Scope &scope, const ClaimRecord &record) {
+    switch (record.state()) {
+    case ClaimState::claimed:
+        return record.time(kLeaseUntil) + scope.keep;
+    case ClaimState::failed:
+        return record.time(kSettledAt) + scope.keep_failed;
+    case ClaimState::completed:
+        if (!record.null[kOwnKeep])
+            return record.time(kSettledAt) +
+                   std::min<int64>(scope.keep, DatumGetInt64(record.value[kOwnKeep]));
+        [[fallthrough]];
+    case ClaimState::released:
+        break;
+    }
+    return record.time(kSettledAt) + scope.keep;
+}
+
+void read_expiry_columns(HeapTuple tuple, TupleDesc shape, ClaimRecord &record) {
+    for (ClaimColumn column : {kLeaseUntil, kSettledAt, kOwnKeep, kState})
+        record.value[column] = heap_getattr(tuple, column + 1, shape, &record.null[column]);
+}
+
+ClaimRecord find_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy) {
+    *busy = InvalidTransactionId;
+    return first_found(scope, [&](int generation) {
+        SnapshotData dirty;
+        InitDirtySnapshot(dirty);
+        ClaimRecord record = find_in(scope, generation, key, &dirty);
+        if (record.found())
+            *busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+        return record;
+    });
+}
+
+ClaimRecord find_committed_claim(const Scope &scope, const ClaimKey &key) {
+    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    ClaimRecord record = first_found(
+        scope, [&](int generation) { return find_in(scope, generation, key, snapshot); });
+    UnregisterSnapshot(snapshot);
+    return record;
+}
+
+void wait_for_claim(TransactionId busy) {
+    XactLockTableWait(busy, nullptr, nullptr, XLTW_None);
+}
+
+void lock_for_claims(const Scope &scope) {
+    LockRelationOid(scope.heap[scope.generation], RowExclusiveLock);
+}
+
+void write_claim(const Scope &scope, ClaimRecord &record) {
+    const bool moves = record.found() && record.generation != scope.generation;
+    if (moves) {
+        Relation old = table_open(scope.heap[record.generation], RowExclusiveLock);
+        CatalogTupleDelete(old, &record.tuple->t_self);
+        table_close(old, NoLock);
+    }
+    Relation heap = table_open(scope.heap[scope.generation], RowExclusiveLock);
+    HeapTuple written = heap_form_tuple(RelationGetDescr(heap), record.value, record.null);
+    if (!record.found() || moves)
+        CatalogTupleInsert(heap, written);
+    else
+        CatalogTupleUpdate(heap, &record.tuple->t_self, written);
+    table_close(heap, NoLock);
+    // What the same statement does next (complete after claim) must find this version.
+    CommandCounterIncrement();
+}
+
+KeyLock::KeyLock(const ClaimKey &key) : tag_(key_tag(key, kKeyLockClass)) {
+    (void)LockAcquire(&tag_, ExclusiveLock, false, false);
+}
+
+void KeyLock::release() {
+    LockRelease(&tag_, ExclusiveLock, false);
+}
+
+void register_waiter(const ClaimKey &key) {
+    const LOCKTAG tag = key_tag(key, kWaiterLockClass);
+    (void)LockAcquire(&tag, ShareLock, false, false);
+}
+
+void unregister_waiter(const ClaimKey &key) {
+    const LOCKTAG tag = key_tag(key, kWaiterLockClass);
+    LockRelease(&tag, ShareLock, false);
+}
+
+// The waiter looks, sees our uncommitted row and waits for our transaction: the lock manager wakes
+// it at commit.
+void wake_waiters(const ClaimKey &key) {
+    const LOCKTAG tag = key_tag(key, kWaiterLockClass);
+    int count = 0;
+    VirtualTransactionId *waiters = GetLockConflicts(&tag, ExclusiveLock, &count);
+    for (int i = 0; i < count; i++)
+        if (PGPROC *process = pg::process_of(waiters[i]))
+            SetLatch(&process->procLatch);
+    pfree(waiters);
+}
+
+} // namespace once

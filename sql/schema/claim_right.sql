@@ -1,0 +1,22 @@
+-- Who may use request keys. Which scopes a consumer may use is for once.scope_grant to say.
+INSERT INTO once.role_right (kind, privilege, object) VALUES
+    ('consumer', 'EXECUTE', 'claim'),
+    ('consumer', 'EXECUTE', 'claim_bytes'),
+    ('consumer', 'EXECUTE', 'describe'),
+    ('consumer', 'EXECUTE', 'fingerprint'),
+    ('consumer', 'EXECUTE', 'fingerprint_bytes'),
+    ('consumer', 'EXECUTE', 'complete'),
+    ('consumer', 'EXECUTE', 'try_complete'),
+    ('consumer', 'EXECUTE', 'fail'),
+    ('consumer', 'EXECUTE', 'try_fail'),
+    ('consumer', 'EXECUTE', 'release'),
+    ('consumer', 'EXECUTE', 'try_release'),
+    ('consumer', 'EXECUTE', 'renew'),
+    ('consumer', 'EXECUTE', 'try_renew'),
+    ('consumer', 'EXECUTE', 'checkpoint'),
+    ('consumer', 'EXECUTE', 'try_checkpoint'),
+    ('admin', 'EXECUTE', 'scope_set'),
+    ('admin', 'EXECUTE', 'scope_grant'),
+    ('admin', 'EXECUTE', 'scope_revoke'),
+    ('admin', 'EXECUTE', 'scope_sweep'),
+    ('admin', 'EXECUTE', 'describe');
