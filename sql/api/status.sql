@@ -60,7 +60,10 @@ CREATE OR REPLACE FUNCTION once.trim_blockers(lane int) RETURNS jsonb
     CROSS JOIN generate_series(0, l.children - 1) child
     JOIN pg_locks k ON k.locktype = 'relation' AND k.relation = format('once.event_%s_%s', l.lane, child)::regclass
     LEFT JOIN pg_stat_activity a ON a.pid = k.pid
-    LEFT JOIN pg_prepared_xacts p ON k.pid IS NULL AND k.virtualtransaction = '-1/' || p.transaction
+    -- A prepared transaction has no pid; what ties its locks together is the id they were taken under.
+    LEFT JOIN pg_locks x ON k.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid'
+                        AND x.virtualtransaction = k.virtualtransaction
+    LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
     WHERE l.lane = $1 AND k.granted AND k.pid IS DISTINCT FROM pg_backend_pid()
       AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 $$;

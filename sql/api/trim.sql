@@ -19,8 +19,10 @@ BEGIN
     END IF;
     SELECT * INTO l FROM once.lane x WHERE x.lane = trim.lane;
     EXECUTE format('SELECT last_value FROM once.%I', 'event_' || lane || '_seq') INTO drawn;
-    -- The child being written is where the next number falls: after a rotate it is not that of the last one.
-    SELECT ARRAY[(drawn + 1) / l.generation_rows % l.children, (r.position ->> 'last_seq')::bigint / l.generation_rows % l.children]
+    -- The child being written is where the next number falls (after a rotate it is not that of the last one), unless
+    -- that begins its generation: then what lies there is older.
+    SELECT ARRAY[CASE WHEN (drawn + 1) % l.generation_rows <> 0 THEN (drawn + 1) / l.generation_rows % l.children END,
+                 (r.position ->> 'last_seq')::bigint / l.generation_rows % l.children]
         INTO protected FROM (SELECT) one LEFT JOIN once.relay_report r ON r.lane = trim.lane;
     FOR k IN 0 .. l.children - 1 LOOP
         CONTINUE WHEN k = ANY (array_remove(protected, NULL));
