@@ -2,6 +2,7 @@
 -- once.key_<no>_<slot>, which once.consumer_declare creates. The first columns are read by number in
 -- extension/generation.cpp: change both.
 CREATE SEQUENCE once.consumer_no AS int;
+COMMENT ON SEQUENCE once.consumer_no IS 'numbers of the consumers: they name the tables of their keys';
 
 CREATE TABLE once.consumer (
     name         text COLLATE "C" PRIMARY KEY,

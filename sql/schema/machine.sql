@@ -49,6 +49,9 @@ COMMENT ON TABLE once.machine_history IS 'every transition of the machines whose
 CREATE TABLE once.machine_event_0 (digest uuid PRIMARY KEY);
 CREATE TABLE once.machine_event_1 (digest uuid PRIMARY KEY);
 CREATE TABLE once.machine_event_2 (digest uuid PRIMARY KEY);
+COMMENT ON TABLE once.machine_event_0 IS 'digests of the event ids that machines have taken, one generation of three';
+COMMENT ON TABLE once.machine_event_1 IS 'digests of the event ids that machines have taken, one generation of three';
+COMMENT ON TABLE once.machine_event_2 IS 'digests of the event ids that machines have taken, one generation of three';
 
 SELECT pg_catalog.pg_extension_config_dump('once.machine', '');
 SELECT pg_catalog.pg_extension_config_dump('once.machine_transition', '');

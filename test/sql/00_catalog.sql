@@ -47,6 +47,7 @@ $$, 'every function has a comment');
 
 SELECT is_empty($$
     SELECT c.oid::regclass FROM own_relation c WHERE obj_description(c.oid, 'pg_class') IS NULL
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'i' AND c.relkind = 'S')
 $$, 'every table, view and sequence has a comment');
 
 SELECT is_empty($$
