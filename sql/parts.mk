@@ -51,6 +51,8 @@ SQL_PARTS += \
 	sql/schema/memory.sql \
 	sql/schema/machine.sql \
 	sql/schema/guard.sql \
+	sql/schema/publish_key.sql \
+	sql/schema/guard_right.sql \
 	sql/api/require_name.sql \
 	sql/api/memory.sql \
 	sql/api/machine_set.sql \
@@ -61,6 +63,7 @@ SQL_PARTS += \
 	sql/api/lock.sql \
 	sql/api/lease.sql \
 	sql/api/key.sql \
+	sql/api/content_id.sql \
 	sql/api/token.sql
 
 # last: nothing to PUBLIC

@@ -25,20 +25,22 @@ CREATE OR REPLACE FUNCTION once.memory_step(wheel once.memory) RETURNS text[]
 DECLARE
     done text[] := '{}';
     keep CONSTANT interval := once.memory_keep(wheel.family);
-    next CONSTANT smallint := (wheel.generation + 1) % 3;
-    filled boolean[];
+    upcoming CONSTANT smallint := (wheel.generation + 1) % 3;
+    filled boolean[] := '{f,f,f}';
+    found_one boolean;
 BEGIN
     FOR g IN 0 .. 2 LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM once.%I)', wheel.family || '_' || g) INTO filled[g];
+        EXECUTE format('SELECT EXISTS (SELECT FROM once.%I)', wheel.family || '_' || g) INTO found_one;
+        filled[g + 1] := found_one;
         CONTINUE WHEN g = wheel.generation OR wheel.closing_xid IS NOT NULL;
-        IF wheel.retired_at[g + 1] IS NULL AND filled[g] THEN -- restored from a dump: its age is not known
+        IF wheel.retired_at[g + 1] IS NULL AND filled[g + 1] THEN -- restored from a dump: its age is not known
             wheel.retired_at[g + 1] := clock_timestamp();
             done := done || 'retired'::text;
         ELSIF wheel.retired_at[g + 1] + keep <= clock_timestamp() THEN
             BEGIN
                 EXECUTE format('TRUNCATE once.%I', wheel.family || '_' || g);
                 wheel.retired_at[g + 1] := NULL;
-                filled[g] := false;
+                filled[g + 1] := false;
                 done := done || 'truncated'::text;
             EXCEPTION WHEN lock_not_available THEN
                 NULL; -- somebody looked into it and is still at work: next time
@@ -46,7 +48,7 @@ BEGIN
         END IF;
     END LOOP;
     IF wheel.closing_xid IS NULL THEN
-        IF filled[wheel.generation] AND NOT filled[next] AND wheel.retired_at[next + 1] IS NULL
+        IF filled[wheel.generation + 1] AND NOT filled[upcoming + 1] AND wheel.retired_at[upcoming + 1] IS NULL
             AND wheel.opened_at + keep <= clock_timestamp() THEN
             wheel.closing_xid := pg_current_xact_id();
             done := done || 'closing'::text;
@@ -58,7 +60,7 @@ BEGIN
         END IF;
     ELSIF once.settled(wheel.barrier_xid) THEN
         wheel.retired_at[wheel.generation + 1] := clock_timestamp();
-        wheel.generation := next;
+        wheel.generation := upcoming;
         wheel.opened_at := clock_timestamp();
         wheel.closing_xid := NULL;
         wheel.barrier_xid := NULL;

@@ -1,0 +1,56 @@
+-- Keys and tokens.
+SELECT plan(33);
+
+SELECT ok(a < b AND b < c, 'H21 monotone over all forms') FROM (SELECT once.key_next('p') AS a, once.key_next('q') AS b, once.key_next_ordered('p') AS c) AS v;
+SELECT is((SELECT upper(b) - lower(b) FROM once.key_block('p', 100) AS b), 100::bigint, 'H21 a block has n numbers');
+SELECT ok(lower(b) > a AND c >= upper(b), 'H21 nobody gets a number of a block') FROM (SELECT once.key_next('p') AS a, once.key_block('p', 7) AS b, once.key_next('p') AS c) AS v;
+SELECT ok(lower(once.key_block('p', 1)) > 0, 'H21 a block of one');
+SELECT throws_ok(format('SELECT once.key_block(%L, %L)', p, n), s, NULL, format('H21 refused: %s %s', p, n))
+    FROM (VALUES (NULL, 1, '22004'), ('', 1, '22023'), ('p', NULL, '22004'), ('p', 0, '22023'), ('p', -1, '22023')) AS v(p, n, s);
+SELECT once.key_next('p') AS drawn \gset
+BEGIN;
+SELECT once.key_next('p') \g /dev/null
+ROLLBACK;
+SELECT ok(once.key_next('p') > :drawn + 1, 'H21 a number drawn in what rolled back is not drawn again');
+BEGIN;
+SELECT once.key_next_ordered('p') \g /dev/null
+SELECT is((SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), 1::bigint, 'H21 commit-ordered: the producer is held, the draw is not');
+COMMIT;
+
+-- tokens
+SELECT once.issue_token('form', '1 hour') AS token \gset
+SELECT once.issue_token('form', '1 millisecond') AS short \gset
+SELECT isnt(:'token'::uuid, :'short'::uuid, 'H23 tokens differ');
+SELECT is(once.redeem_token('other', :'token'), 'unknown', 'H23 of another scope');
+SELECT is(once.redeem_token('form', :'token'), 'ok', 'H23 redeemed once');
+SELECT is(once.redeem_token('form', :'token'), 'duplicate', 'H23 twice');
+SELECT pg_sleep(0.01) \g /dev/null
+SELECT is(once.redeem_token('form', :'short'), 'expired', 'H23 expired');
+SELECT is(once.redeem_token('form', gen_random_uuid()), 'unknown', 'H23 never issued');
+SELECT once.issue_token('form', '1 hour') AS token \gset
+BEGIN;
+SAVEPOINT s;
+SELECT is(once.redeem_token('form', :'token'), 'ok', 'H18 redeemed in a savepoint');
+ROLLBACK TO s;
+SELECT is(once.redeem_token('form', :'token'), 'ok', 'H18 which is rolled back');
+COMMIT;
+SELECT throws_ok(format('SELECT once.issue_token(%L, %L)', p, n), s, NULL, format('H23 refused: %s %s', p, n))
+    FROM (VALUES (NULL, '1 s', '22004'), ('', '1 s', '22023'), ('f', NULL, '22004'), ('f', '0', '22023'), ('f', '8 days', '22023')) AS v(p, n, s);
+SELECT throws_ok($$ SELECT once.redeem_token('f', NULL) $$, '22004', NULL, 'H23 refused: null');
+
+-- retention: nothing is forgotten before its time, a hand-over waits for whoever is older, tables are truncated
+SELECT once.issue_token('form', '1 hour') AS kept \gset
+SELECT is((SELECT count(*) FROM once.memory_sweep()), 0::bigint, 'D2 nothing to do for 7 days');
+SELECT once.memory_set('token', '2 hours') \g /dev/null
+UPDATE once.memory SET opened_at = opened_at - interval '3 hours' WHERE family = 'token';
+SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenclosing', 'D4 a hand-over begins');
+SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenbarrier', 'D4 no snapshot from before it is left');
+SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenopened', 'D4 no transaction from before it is left');
+SELECT once.issue_token('form', '1 hour') AS later \gset
+SELECT is((SELECT count(*) FROM once.token_1), 1::bigint, 'D2 new tokens go into the next table');
+SELECT is(once.redeem_token('form', :'kept'), 'ok', 'D5 a token of the generation before');
+UPDATE once.memory SET retired_at[1] = retired_at[1] - interval '3 hours' WHERE family = 'token';
+SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokentruncated', 'D2 truncated whole when its time has passed');
+SELECT is(ARRAY[once.redeem_token('form', :'kept')::text, once.redeem_token('form', :'later')::text], '{unknown,ok}', 'D2 what is forgotten is unknown, the rest is there');
+
+SELECT * FROM finish();
