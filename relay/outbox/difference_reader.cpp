@@ -72,12 +72,18 @@ void DifferenceReader::resume(const Position &position) {
         s_prev = position.s_now;
     }
     s_prev_parsed = parsed(s_prev);
+    told = s_prev;
+}
+
+void DifferenceReader::tell(Batch &batch) {
+    batch.s_prev = told;
+    if (!batch.slice_seq)
+        told = batch.s_now;
 }
 
 Batch DifferenceReader::begin_batch(const Open &what) const {
     Batch batch;
     batch.arena = std::make_shared<Arena>();
-    batch.s_prev = what.difference.before_text;
     batch.s_now = what.difference.now_text;
     batch.lsn = what.cut.lsn;
     batch.timeline = what.cut.timeline;
@@ -155,6 +161,8 @@ std::optional<Batch> DifferenceReader::read_narrow(Connection &connection, const
     learn(batch);
     if (whole) {
         finish(what);
+        if (!batch.events.empty())
+            tell(batch);
         return batch;
     }
     // More than limits.rows may be in it, and then these were any rows, not the first ones.
@@ -176,6 +184,7 @@ void DifferenceReader::open_wide(Connection &connection, Open what,
     if (what.after == 0)
         what.after = one_number(connection, "SELECT min(seq) - 1 FROM " + table).value_or(0);
     open = std::move(what);
+    sliced = after.has_value();
 }
 
 std::optional<Batch> DifferenceReader::read_slice(Connection &connection, std::size_t rows) {
@@ -194,14 +203,21 @@ std::optional<Batch> DifferenceReader::read_slice(Connection &connection, std::s
         learn(batch);
         passed_seq = std::max(passed_seq, batch.events.back().seq);
         batch.more = open->after < open->until;
-        if (batch.more)
+        if (batch.more) {
             batch.slice_seq = batch.events.back().seq;
-        else
+            sliced = true;
+        } else {
             finish(Open(*open));
+        }
+        tell(batch);
         return batch;
     }
+    Batch rest = begin_batch(*open);
     finish(Open(*open));
-    return std::nullopt;
+    if (!sliced)
+        return std::nullopt;
+    tell(rest); // slices were told, so their end is, too
+    return rest;
 }
 
 } // namespace once::outbox

@@ -45,6 +45,7 @@ class DifferenceReader {
     bool read(database::Connection &connection, const std::string &query, Batch &batch);
     Batch begin_batch(const Open &what) const;
     void finish(const Open &what);
+    void tell(Batch &batch);
     void learn(const Batch &batch);
 
     // A slice looks at no more numbers than this, so that no statement runs for long without a row.
@@ -55,8 +56,12 @@ class DifferenceReader {
     ReadLimits limits;
     std::string s_prev;
     wire::Snapshot s_prev_parsed;
+    // s_now of the last batch that finished a difference. Lags behind s_prev while differences are
+    // empty: the next batch names both together, so that each record follows its predecessor.
+    std::string told;
     std::int64_t passed_seq = 0; // whatever began after s_prev has a higher seq than this
     std::optional<Open> open;
+    bool sliced = false; // slices of it have been told
     std::optional<Position> resumed_inside; // position in the middle of a difference, not opened yet
     std::size_t last_rows = 0;
     double row_bytes = 300; // average of late

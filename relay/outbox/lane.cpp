@@ -253,6 +253,13 @@ void Pipeline::load_missing() {
         source.confirm();
         wait_a_little("missing");
     }
+    // Shipped again once, but not in these topics: still wanted.
+    std::vector<Uuid> lacking;
+    for (const Uuid &id : source.stamped_ids())
+        if (in_kafka->count(std::string(id.begin(), id.end())) == 0)
+            lacking.push_back(id);
+    if (!lacking.empty())
+        source.redrive_unstamp(lacking);
     log::info("topics_read", {{"lane", lane}, {"ids", in_kafka->size()}});
 }
 

@@ -1,5 +1,6 @@
 #include "relay/outbox/pipeline.hpp"
 
+#include "relay/crash_point.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/log.hpp"
 
@@ -119,7 +120,7 @@ void Pipeline::ship() {
             good = settle(milliseconds(0));
         else if (answer.looked)
             idle();
-        if (good && !drained)
+        if (good && (source.redrive_waiting() || drained))
             good = redrive();
         if (!good && !too_late() && !recover())
             break;
@@ -145,12 +146,13 @@ std::size_t Pipeline::row_limit() const {
     return static_cast<std::size_t>(options.outbox.max_rows);
 }
 
-Position Pipeline::after(const Batch &batch, std::size_t shipped, const std::string &lsn) const {
+// The position passes every event of the batch, also those that are put aside.
+Position Pipeline::after(const Batch &batch) const {
     Position next = head;
     next.database_oid = identity.database_oid;
     next.system_identifier = identity.system_identifier;
     next.timeline = batch.timeline;
-    next.lsn = lsn.empty() ? batch.lsn : later_lsn(lsn, batch.lsn);
+    next.lsn = later_lsn(head.lsn, batch.lsn);
     next.s_prev = batch.s_prev;
     next.s_now = batch.s_now;
     next.slice_seq = batch.slice_seq;
@@ -160,23 +162,16 @@ Position Pipeline::after(const Batch &batch, std::size_t shipped, const std::str
         next.last_seq = batch.events.back().seq;
         next.last_id = to_text(batch.events.back().id);
     }
-    next.counter += static_cast<std::int64_t>(shipped);
-    next.time = utc_now();
     return next;
 }
 
 bool Pipeline::ship_batch(Batch batch) {
     Shipment shipment;
     const std::size_t read = batch.events.size();
-    // The position passes every event of the batch, also those that are put aside.
-    shipment.position = after(batch, 0, {});
+    shipment.position = after(batch);
     std::string lsn;
     screen(batch, lsn);
     shipment.position.lsn = later_lsn(shipment.position.lsn, lsn);
-    shipment.position.counter += static_cast<std::int64_t>(batch.events.size());
-    shipment.events = batch.events.size();
-    shipment.bytes = batch.bytes;
-    shipment.oldest_ms = oldest(batch.events);
     shipment.more = batch.more;
     if (!hand_over(batch, std::move(shipment)))
         return false;
@@ -188,7 +183,12 @@ bool Pipeline::ship_batch(Batch batch) {
 bool Pipeline::hand_over(const Batch &batch, Shipment shipment) {
     if (!wait_for_topics(batch))
         return false;
-    const std::int64_t first = shipment.position.counter - static_cast<std::int64_t>(shipment.events) + 1;
+    shipment.events = batch.events.size();
+    shipment.bytes = batch.bytes;
+    shipment.oldest_ms = oldest(batch.events);
+    const std::int64_t first = head.counter + 1;
+    shipment.position.counter = head.counter + static_cast<std::int64_t>(shipment.events);
+    shipment.position.time = utc_now();
     const bool alone = suspects != 0;
     Outcome outcome = sink.fill(batch, first, shipment.position);
     while (outcome == Outcome::ok) {
@@ -201,8 +201,8 @@ bool Pipeline::hand_over(const Batch &batch, Shipment shipment) {
     }
     if (outcome != Outcome::ok) {
         irregular("fill", outcome);
-        if (sink.trouble().kind == Trouble::Kind::message && !shipment.redrive)
-            narrow_down(batch);
+        if (sink.trouble().kind == Trouble::Kind::message && !batch.events.empty())
+            shipment.redrive ? refuse_redriven(batch) : narrow_down(batch);
         return false;
     }
     shipment.offset = sink.record_offset();
@@ -273,8 +273,10 @@ void Pipeline::committed(const Shipment &shipment) {
     metrics.position = position.counter;
     if (shipment.oldest_ms != 0)
         metrics.lag_us = std::max<std::int64_t>(0, wall_ms() - shipment.oldest_ms) * 1000;
-    if (shipment.redrive)
+    if (shipment.redrive) {
         metrics.redriven += shipment.events;
+        crash_point(CrashPoint::after_redrive_commit);
+    }
     source.progressed({position, shipment.offset, false});
 }
 

@@ -65,7 +65,7 @@ class Pipeline {
     bool settle(Span patience);
     void committed(const Shipment &shipment);
     void irregular(const char *step, Outcome outcome);
-    Position after(const Batch &batch, std::size_t shipped, const std::string &lsn) const;
+    Position after(const Batch &batch) const;
     std::size_t row_limit() const;
     void idle();
     void stop_shipping();
@@ -75,6 +75,7 @@ class Pipeline {
     void narrow_down(const Batch &batch);
     void put_aside(const Event &event);
     bool redrive();
+    bool ship_redrive(const Redrive &what);
     void refuse_redriven(const Batch &batch);
 
     bool stopping();  // asked to stop
@@ -102,7 +103,6 @@ class Pipeline {
     bool drained = false;
     bool ever_ran = false;
     std::optional<Timing::Instant> stop_since;
-    Timing::Instant redrive_looked{};
 };
 
 // The later of two write-ahead log positions (X/Y, hexadecimal).

@@ -13,7 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kRedriveInterval{1000};
+constexpr milliseconds kCommitPatience{30000};
 
 std::string policy_name(PoisonPolicy policy) {
     return std::string(to_string(policy));
@@ -28,6 +28,8 @@ void Pipeline::screen(Batch &batch, std::string &lsn) {
         std::erase_if(batch.events, [&](const Event &event) {
             return in_kafka->count(std::string(event.id.begin(), event.id.end())) != 0;
         });
+    else
+        in_kafka.reset();
     if (dead_letters.empty())
         return;
     std::vector<std::int64_t> behind;
@@ -36,7 +38,7 @@ void Pipeline::screen(Batch &batch, std::string &lsn) {
             behind.push_back(event.seq);
     if (!behind.empty()) {
         lsn = source.park(behind, "an earlier event of its key was refused",
-                          policy_name(PoisonPolicy::hold_key));
+                          policy_name(PoisonPolicy::hold_key), position.redrive_no);
         for (const Event &event : batch.events)
             if (dead_letters.is_held(event))
                 dead_letters.park(event, true);
@@ -70,7 +72,7 @@ void Pipeline::put_aside(const Event &event) {
         throw Refusal(ExitCode::kafka, "Kafka refuses " + what + ": " + error,
                       "Its id is " + to_text(event.id) + ".",
                       "Repair the cause, or let outbox.on_poison be hold_key or skip.");
-    source.park({event.seq}, error, policy_name(policy));
+    source.park({event.seq}, error, policy_name(policy), position.redrive_no);
     dead_letters.park(event, policy == PoisonPolicy::hold_key);
     metrics.keys_held = static_cast<std::int64_t>(dead_letters.held_count());
     log::warning("message_put_aside", {{"lane", lane},
@@ -81,10 +83,54 @@ void Pipeline::put_aside(const Event &event) {
                                        {"reason", error}});
 }
 
+// Between two batches: one key's wanted entries in one Kafka transaction whose position carries their
+// number. True: nothing irregular.
 bool Pipeline::redrive() {
+    if (!settle(kCommitPatience))
+        return false;
+    const auto next = source.next_redrive(position);
+    if (!next)
+        return true;
+    drained = false;
+    return ship_redrive(*next);
+}
+
+bool Pipeline::ship_redrive(const Redrive &what) {
+    Shipment shipment;
+    shipment.redrive = true;
+    shipment.position = head;
+    shipment.position.redrive_no = what.number;
+    shipment.position.lsn = later_lsn(head.lsn, what.batch.lsn);
+    shipment.position.timeline = what.batch.timeline;
+    shipment.more = true;
+    crash_point(CrashPoint::before_redrive_commit);
+    if (!hand_over(what.batch, std::move(shipment)) || !settle(kCommitPatience))
+        return false;
+    log::info("redriven", {{"lane", lane},
+                           {"number", what.number},
+                           {"events", what.batch.events.size()}});
+    dead_letters.hold_only(source.held_keys(position.redrive_no));
+    metrics.keys_held = static_cast<std::int64_t>(dead_letters.held_count());
     return true;
 }
 
-void Pipeline::refuse_redriven(const Batch &) {}
+// What stands in one number ships in one transaction: to find the refused entry, the second half
+// gives the number back. Alone and refused: it stops being wanted, with all behind it.
+void Pipeline::refuse_redriven(const Batch &batch) {
+    const std::size_t sent = batch.events.size();
+    if (sent == 1) {
+        const Event &event = batch.events.front();
+        log::warning("refused_again", {{"lane", lane},
+                                       {"seq", event.seq},
+                                       {"id", to_text(event.id)},
+                                       {"reason", sink.trouble().text}});
+        source.redrive_refused(event.seq);
+        return;
+    }
+    std::vector<Uuid> second_half;
+    for (std::size_t i = (sent + 1) / 2; i < sent; ++i)
+        second_half.push_back(batch.events[i].id);
+    source.redrive_unstamp(second_half);
+}
 
 } // namespace once::outbox

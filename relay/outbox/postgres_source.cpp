@@ -1,6 +1,7 @@
 #include "relay/outbox/postgres_source.hpp"
 
 #include "relay/crash_point.hpp"
+#include "relay/database/copy_stream.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/log.hpp"
 
@@ -34,6 +35,13 @@ template <typename Row> std::optional<std::string> text_or_none(const Row &row, 
     if (row[column].is_null())
         return std::nullopt;
     return row[column].template as<std::string>();
+}
+
+std::string uuid_array(const std::vector<Uuid> &ids) {
+    std::string text = "'{";
+    for (const Uuid &id : ids)
+        text += (text.size() == 2 ? "" : ",") + to_text(id);
+    return text + "}'::uuid[]";
 }
 
 std::string bigint_array(const std::vector<std::int64_t> &numbers) {
@@ -168,11 +176,9 @@ void PostgresSource::keep_alive(std::unique_lock<std::mutex> &lock) {
     try {
         guarded([&] {
             Connection &db = session();
-            if (what) {
+            if (what)
                 write_report(db, *what);
-            } else {
-                pqxx::nontransaction(db.pqxx()).exec("SELECT 1");
-            }
+            look_for_redrive(db);
         });
     } catch (const SessionLost &e) {
         trouble = e.what();
@@ -351,6 +357,7 @@ void PostgresSource::progressed(const Progressed &what) {
     latest_reported = latest_reported && latest && latest->position == what.position &&
                       latest->idle == what.idle;
     latest = what;
+    redrive_covered = what.position.redrive_no;
 }
 
 void PostgresSource::report(const Progressed &what, const std::string &cluster) {
@@ -368,14 +375,14 @@ void PostgresSource::report(const Progressed &what, const std::string &cluster) 
 }
 
 std::string PostgresSource::park(const std::vector<std::int64_t> &seqs, const std::string &error,
-                                 const std::string &policy) {
+                                 const std::string &policy, std::int64_t covered) {
     return in_session([&](Connection &db) {
         crash_point(CrashPoint::before_park);
         {
             pqxx::work work(db.pqxx());
             work.exec("SELECT once.park(" + lane_text + ", seq, " + work.quote(error) + ", " +
-                      work.quote(policy) + ") FROM unnest(" + bigint_array(seqs) +
-                      ") AS seq ORDER BY seq");
+                      work.quote(policy) + ", " + std::to_string(covered) + ") FROM (SELECT seq FROM unnest(" +
+                      bigint_array(seqs) + ") AS seq ORDER BY seq) AS refused");
             work.commit();
         }
         crash_point(CrashPoint::after_park);
@@ -406,23 +413,115 @@ std::vector<TopicKey> PostgresSource::held_keys(std::int64_t covered) {
     });
 }
 
-std::optional<Redrive> PostgresSource::next_redrive(const Position &, bool) {
-    return std::nullopt;
+void PostgresSource::look_for_redrive(Connection &db) {
+    pqxx::nontransaction work(db.pqxx());
+    redrive_seen =
+        exec_row(work, "SELECT EXISTS (SELECT FROM once.dead_letter d WHERE d.lane = " + lane_text +
+                           " AND d.wanted AND d.stamp IS NULL) OR EXISTS (SELECT FROM "
+                           "once.dead_letter d WHERE d.lane = " + lane_text + " AND d.stamp > " +
+                           std::to_string(redrive_covered) + ")")[0]
+            .as<bool>();
 }
 
-std::string PostgresSource::unstamp(std::int64_t) {
-    return {};
+std::optional<Redrive> PostgresSource::read_stamped(Connection &db, std::int64_t above) {
+    std::optional<std::int64_t> number;
+    {
+        pqxx::nontransaction work(db.pqxx());
+        const auto row = exec_row(work, "SELECT min(stamp) FROM once.dead_letter WHERE lane = " +
+                                            lane_text + " AND stamp > " + std::to_string(above));
+        if (row[0].is_null())
+            return std::nullopt;
+        number = row[0].as<std::int64_t>();
+    }
+    Redrive redrive;
+    redrive.number = *number;
+    redrive.batch.arena = std::make_shared<Arena>();
+    database::CopyStream stream(db.raw(), std::string("SELECT ") + kEventColumns +
+                                              " FROM once.redrive_stamped(" + lane_text + ", " +
+                                              std::to_string(above) + ") WHERE stamp = " +
+                                              std::to_string(*number) + " ORDER BY seq");
+    while (const auto row = stream.next_row()) {
+        redrive.batch.events.push_back(
+            decode_event(redrive.batch.arena->put(row->data(), row->size())));
+        redrive.batch.bytes += redrive.batch.events.back().size();
+    }
+    return redrive;
+}
+
+std::optional<Redrive> PostgresSource::next_redrive(const Position &p) {
+    return in_session([&](Connection &db) {
+        redrive_covered = p.redrive_no;
+        auto redrive = read_stamped(db, p.redrive_no);
+        if (!redrive) {
+            int stamped = 0;
+            {
+                pqxx::work work(db.pqxx());
+                stamped = exec_row(work, "SELECT once.redrive_next(" + lane_text + ", " +
+                                             std::to_string(p.redrive_no + 1) + ", " +
+                                             (p.s_prev ? work.quote(*p.s_prev) : "NULL") +
+                                             "::pg_snapshot, " + work.quote(p.s_now) +
+                                             "::pg_snapshot, " +
+                                             (p.slice_seq ? std::to_string(*p.slice_seq) : "NULL") +
+                                             ", " + std::to_string(options.outbox.max_rows) + ", " +
+                                             std::to_string(options.outbox.max_bytes) + ")")[0]
+                              .as<int>();
+                work.commit();
+            }
+            if (stamped > 0) {
+                crash_point(CrashPoint::after_stamp);
+                redrive = read_stamped(db, p.redrive_no);
+            }
+        }
+        redrive_seen = redrive.has_value();
+        if (redrive) {
+            const Cut covering = take_cut(db, lane);
+            redrive->batch.lsn = covering.lsn;
+            redrive->batch.timeline = covering.timeline;
+        }
+        return redrive;
+    });
+}
+
+void PostgresSource::redrive_refused(std::int64_t seq) {
+    in_session([&](Connection &db) {
+        crash_point(CrashPoint::before_unstamp);
+        {
+            pqxx::work work(db.pqxx());
+            work.exec("SELECT once.redrive_refused(" + lane_text + ", " + std::to_string(seq) + ")");
+            work.commit();
+        }
+        crash_point(CrashPoint::after_unstamp);
+        return true;
+    });
+}
+
+void PostgresSource::redrive_unstamp(const std::vector<Uuid> &ids) {
+    in_session([&](Connection &db) {
+        pqxx::work work(db.pqxx());
+        work.exec("SELECT once.redrive_unstamp(" + lane_text + ", " + uuid_array(ids) + ")");
+        work.commit();
+        return true;
+    });
+}
+
+std::vector<Uuid> PostgresSource::stamped_ids() {
+    return in_session([&](Connection &db) {
+        pqxx::nontransaction work(db.pqxx());
+        std::vector<Uuid> ids;
+        for (const auto &row : work.exec("SELECT id FROM once.dead_letter WHERE lane = " +
+                                         lane_text + " AND stamp IS NOT NULL"))
+            if (const auto id = uuid_from_text(row[0].as<std::string>()))
+                ids.push_back(*id);
+        return ids;
+    });
 }
 
 std::vector<Uuid> PostgresSource::missing_ids(const std::vector<Uuid> &ids) {
     return in_session([&](Connection &db) {
         pqxx::nontransaction work(db.pqxx());
-        std::string list;
-        for (const Uuid &id : ids)
-            list += (list.empty() ? "" : ",") + to_text(id);
         std::vector<Uuid> missing;
-        for (const auto &row : work.exec("SELECT unnest(once.missing_ids(" + lane_text + ", '{" +
-                                         list + "}'::uuid[]))"))
+        for (const auto &row : work.exec("SELECT unnest(once.missing_ids(" + lane_text + ", " +
+                                         uuid_array(ids) + "))"))
             if (const auto id = uuid_from_text(row[0].as<std::string>()))
                 missing.push_back(*id);
         return missing;
@@ -434,7 +533,8 @@ std::vector<std::string> PostgresSource::topics() {
         pqxx::nontransaction work(db.pqxx());
         std::vector<std::string> names;
         for (const auto &row :
-             work.exec("SELECT DISTINCT topic FROM once.event_" + lane_text + " ORDER BY topic"))
+             work.exec("SELECT topic FROM once.event_" + lane_text +
+                       " UNION SELECT topic FROM once.dead_letter WHERE lane = " + lane_text))
             names.push_back(row[0].as<std::string>());
         return names;
     });

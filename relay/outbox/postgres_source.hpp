@@ -34,11 +34,14 @@ class PostgresSource : public Source {
     void progressed(const Progressed &what) override;
     void report(const Progressed &what, const std::string &cluster_id) override;
     std::string park(const std::vector<std::int64_t> &seqs, const std::string &error,
-                     const std::string &policy) override;
+                     const std::string &policy, std::int64_t covered) override;
     std::vector<std::int64_t> parked_seqs(std::int64_t after) override;
     std::vector<TopicKey> held_keys(std::int64_t covered_redrive_no) override;
-    std::optional<Redrive> next_redrive(const Position &position, bool may_stamp) override;
-    std::string unstamp(std::int64_t seq) override;
+    bool redrive_waiting() override { return redrive_seen; }
+    std::optional<Redrive> next_redrive(const Position &position) override;
+    void redrive_refused(std::int64_t seq) override;
+    void redrive_unstamp(const std::vector<Uuid> &ids) override;
+    std::vector<Uuid> stamped_ids() override;
     std::vector<Uuid> missing_ids(const std::vector<Uuid> &ids) override;
     std::vector<std::string> topics() override;
     void close() noexcept override;
@@ -58,6 +61,8 @@ class PostgresSource : public Source {
     bool wants_reading() const;
     void lose(const std::string &why); // with the mutex held
     void write_report(database::Connection &connection, const Progressed &what);
+    void look_for_redrive(database::Connection &connection);
+    std::optional<Redrive> read_stamped(database::Connection &connection, std::int64_t above);
     database::Connection &session(); // in the thread; throws SessionLost when there is none
 
     const Options &options;
@@ -78,6 +83,8 @@ class PostgresSource : public Source {
     std::optional<Progressed> latest;
     bool latest_reported = true;
     std::string incarnation, cluster_id;
+    std::atomic<bool> redrive_seen{true};
+    std::atomic<std::int64_t> redrive_covered{0};
 
     // The thread's own.
     std::unique_ptr<database::Connection> connection;

@@ -62,10 +62,11 @@ struct Answer {
 
 using TopicKey = std::pair<std::string, std::optional<std::string>>;
 
-// One redrive: parked entries of one key under one number.
+// One redrive: parked entries of one key under one number, in seq order. The batch has no
+// snapshots; its lsn covers the stamps.
 struct Redrive {
     std::int64_t number = 0;
-    Batch batch; // events in seq order; no snapshots
+    Batch batch;
 };
 
 // What a commit changed, for the report that the session writes every few seconds.
@@ -98,16 +99,22 @@ class Source {
     virtual void report(const Progressed &what, const std::string &cluster_id) = 0;
 
     // Copies these events into once.dead_letter, commits; the lsn that covers the commit.
+    // `covered`: redrive number of the position.
     virtual std::string park(const std::vector<std::int64_t> &seqs, const std::string &error,
-                             const std::string &policy) = 0;
+                             const std::string &policy, std::int64_t covered) = 0;
     virtual std::vector<std::int64_t> parked_seqs(std::int64_t after) = 0;
     virtual std::vector<TopicKey> held_keys(std::int64_t covered_redrive_no) = 0;
 
-    // Entries stamped above `covered`; stamps the next wanted ones when there are none and
-    // `may_stamp`. Committed when it returns.
-    virtual std::optional<Redrive> next_redrive(const Position &position, bool may_stamp) = 0;
-    // This entry and those behind it lose mark and stamp.
-    virtual std::string unstamp(std::int64_t seq) = 0;
+    // Something may be there to redrive; looked at now and then, costs nothing to ask.
+    virtual bool redrive_waiting() = 0;
+    // The entries of the lowest stamp above the position's number; where there are none, the next
+    // wanted ones get one. Committed when it returns.
+    virtual std::optional<Redrive> next_redrive(const Position &position) = 0;
+    // Refused again: this entry and those behind it of its key lose mark and stamp. Committed.
+    virtual void redrive_refused(std::int64_t seq) = 0;
+    // These lose the stamp but stay wanted. Committed.
+    virtual void redrive_unstamp(const std::vector<Uuid> &ids) = 0;
+    virtual std::vector<Uuid> stamped_ids() = 0;
 
     // Which of these ids the database does not know.
     virtual std::vector<Uuid> missing_ids(const std::vector<Uuid> &ids) = 0;
