@@ -109,12 +109,6 @@ void assert_shape(const Target &target) {
              RelationGetRelationName(target.table));
 }
 
-// A number in the lane, drawn after the transaction has its id.
-int64_t draw(const Lane &lane, FullTransactionId &xid) {
-    xid = GetTopFullTransactionId();
-    return nextval_internal(lane.sequence, false);
-}
-
 bool write_one(const Event &event, const Child &child, const Lanes &known, FullTransactionId xid,
                Written &written, TimestampTz now) {
     Target target;
@@ -155,34 +149,60 @@ bool write_run(std::span<const Event> events, Written *written, const uint32_t *
     return true;
 }
 
-// Where a number goes, and the sequence it came from.
+// The lanes as they are, if the event's lane is still the one it was meant for. They change before
+// first use only; then neither lane nor number are of any use.
+Lanes &lanes_of(const Event &event) {
+    Lanes &known = lanes();
+    const auto at = static_cast<size_t>(event.lane);
+    if (at >= known.lane.size() || known.lane[at].sequence != event.sequence)
+        throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE,
+                          "the lanes were changed by once.set_lanes", "",
+                          "Run the transaction again."};
+    return known;
+}
+
+// A number in the event's lane, drawn after the transaction has its id.
+int64_t draw(const Event &event, FullTransactionId &xid) {
+    for (;;) {
+        const Lanes &known = lanes_of(event);
+        const int64_t seq = pg::call([&]() -> int64_t {
+            Relation sequence = try_relation_open(event.sequence, RowExclusiveLock);
+            if (!sequence)
+                return 0;
+            relation_close(sequence, NoLock);
+            if (stale(known))
+                return 0;
+            xid = GetTopFullTransactionId();
+            return nextval_internal(event.sequence, false);
+        });
+        if (seq > 0)
+            return seq;
+        forget_lanes();
+    }
+}
+
+// Runs write(child, known) until what is known of the lanes was still true when the child's lock
+// was there: trimming any child makes it stale.
+template <typename F> void place(const Event &event, int64_t seq, F &&write) {
+    for (;;) {
+        Lanes &known = lanes_of(event);
+        const Child child = child_for(known, event.lane, seq);
+        if (pg::call([&] { return write(child, known); }))
+            return;
+        forget_lanes();
+    }
+}
+
+// Where a number goes.
 struct Place {
     int lane, child;
     auto operator<=>(const Place &) const = default;
 };
 
-Place place_of(const Lanes &known, const Event &event, int64_t seq) {
-    const Lane &lane = known.lane[static_cast<size_t>(event.lane)];
+Place place_of(const Event &event, int64_t seq) {
+    const Lane &lane = lanes_of(event).lane[static_cast<size_t>(event.lane)];
     return {event.lane,
             wire::child_of(seq, lane.generation_rows, static_cast<int>(lane.children.size()))};
-}
-
-// Runs write(child, known) until what is known of the lanes was still true when the child's lock
-// was there: trimming any child makes it stale. A lane made anew has another sequence; then the
-// number and the lane are of no use.
-template <typename F> void place(int lane, int64_t seq, Oid sequence, F &&write) {
-    for (;;) {
-        Lanes &known = lanes();
-        const auto at = static_cast<size_t>(lane);
-        if (at >= known.lane.size() || known.lane[at].sequence != sequence)
-            throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE,
-                              "the lanes were changed by once.set_lanes", "",
-                              "Run the transaction again."};
-        const Child child = child_for(known, lane, seq);
-        if (pg::call([&] { return write(child, known); }))
-            return;
-        forget_lanes();
-    }
 }
 
 } // namespace
@@ -196,14 +216,12 @@ void assert_writable(const char *function) {
 }
 
 Written append(const Event &event) {
-    const Lane &lane = lanes().lane[static_cast<size_t>(event.lane)];
-    const Oid sequence = lane.sequence;
     const TimestampTz now = GetCurrentTimestamp();
     FullTransactionId xid{};
     Written written{};
     new_id(now, written.id);
-    written.seq = pg::call([&] { return draw(lane, xid); });
-    place(event.lane, written.seq, sequence, [&](const Child &child, const Lanes &known) {
+    written.seq = draw(event, xid);
+    place(event, written.seq, [&](const Child &child, const Lanes &known) {
         return write_one(event, child, known, xid, written, now);
     });
     return written;
@@ -212,30 +230,25 @@ Written append(const Event &event) {
 void append_many(std::span<const Event> events) {
     const TimestampTz now = GetCurrentTimestamp();
     FullTransactionId xid{};
-    const Lanes &known = lanes();
     std::vector<Written> written(events.size());
     std::vector<Place> places(events.size());
-    std::vector<Oid> sequences;
-    for (const Lane &lane : known.lane)
-        sequences.push_back(lane.sequence);
     for (size_t i = 0; i < events.size(); ++i) {
-        const Lane &lane = known.lane[static_cast<size_t>(events[i].lane)];
         new_id(now, written[i].id);
-        written[i].seq = pg::call([&] { return draw(lane, xid); });
-        places[i] = place_of(known, events[i], written[i].seq);
+        written[i].seq = draw(events[i], xid);
+        places[i] = place_of(events[i], written[i].seq);
     }
     std::vector<uint32_t> order(events.size());
     std::iota(order.begin(), order.end(), 0U);
     std::stable_sort(order.begin(), order.end(),
                      [&](uint32_t a, uint32_t b) { return places[a] < places[b]; });
     for (size_t from = 0, to; from < order.size(); from = to) {
-        const Place at = places[order[from]];
-        for (to = from + 1; to < order.size() && places[order[to]] == at;)
+        for (to = from + 1; to < order.size() && places[order[to]] == places[order[from]];)
             ++to;
-        place(at.lane, written[order[from]].seq, sequences[static_cast<size_t>(at.lane)],
-              [&](const Child &child, const Lanes &current) {
-                  return write_run(events, written.data(), order.data() + from,
-                                   static_cast<int>(to - from), child, current, xid, now);
+        const int count = static_cast<int>(to - from);
+        place(events[order[from]], written[order[from]].seq,
+              [&](const Child &child, const Lanes &known) {
+                  return write_run(events, written.data(), order.data() + from, count, child, known,
+                                   xid, now);
               });
     }
 }

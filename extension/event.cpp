@@ -201,21 +201,24 @@ void set_partition(Event &event, int partition) {
     event.partition = partition;
 }
 
-void finish(Event &event, const Topic &topic, int lanes) {
+void finish(Event &event, const Topic &topic, const Lanes &known) {
     event.topic = topic.datum;
     if (event.bytes > topic.max_bytes)
         throw pg::Failure{
             kEventTooLarge, "event is too large: " + std::to_string(event.bytes) + " bytes",
             "Topic \"" + std::string(topic.name) + "\" takes up to " +
                 std::to_string(topic.max_bytes) + " bytes of key, payload and headers."};
+    const int lanes = static_cast<int>(known.lane.size());
     const bool convert = GetDatabaseEncoding() != PG_UTF8;
-    if (lanes == 1 && !convert)
-        return;
-    // Converted even for one lane: a key that is no UTF-8 could never be sent.
-    std::string_view key = topic.name;
-    if (event.has_key)
-        key = convert ? pg::call([&] { return utf8(bytes_at(event.key)); }) : bytes_at(event.key);
-    event.lane = wire::lane_of(key, lanes);
+    if (lanes > 1 || convert) {
+        // Converted even for one lane: a key that is no UTF-8 could never be sent.
+        std::string_view key = topic.name;
+        if (event.has_key)
+            key =
+                convert ? pg::call([&] { return utf8(bytes_at(event.key)); }) : bytes_at(event.key);
+        event.lane = wire::lane_of(key, lanes);
+    }
+    event.sequence = known.lane[static_cast<size_t>(event.lane)].sequence;
 }
 
 } // namespace once

@@ -15,6 +15,7 @@ struct Event {
     bool has_key = false, has_payload = false, has_headers = false, has_partition = false;
     int partition = 0;
     int lane = 0;
+    Oid sequence = InvalidOid; // of that lane: another one means that the lanes were made anew
     size_t bytes = 0;
 };
 
@@ -44,6 +45,6 @@ void set_headers(Event &event, Datum headers);
 void set_partition(Event &event, int partition);
 
 // The last step: size (ON002) and lane.
-void finish(Event &event, const Topic &topic, int lanes);
+void finish(Event &event, const Topic &topic, const Lanes &known);
 
 } // namespace once

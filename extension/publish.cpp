@@ -44,7 +44,7 @@ Datum publish(FunctionCallInfo fcinfo, Form form) {
         set_headers(event, PG_GETARG_DATUM(kHeaders));
     if (!PG_ARGISNULL(kPartition))
         set_partition(event, PG_GETARG_INT32(kPartition));
-    finish(event, topic, static_cast<int>(known.lane.size()));
+    finish(event, topic, known);
     if (topic.max_backlog > 0)
         check_backlog(event.lane, topic.max_backlog);
     const Written written = append(event);
@@ -99,7 +99,8 @@ ManyArguments many_arguments(FunctionCallInfo fcinfo) {
     return found;
 }
 
-Event event_at(const ManyArguments &from, int i, Form form, const Topic &topic, int lanes) {
+Event event_at(const ManyArguments &from, int i, Form form, const Topic &topic,
+               const Lanes &known) {
     Event event;
     if (from.payloads.has(i))
         set_payload(event, form, from.payloads.value[i]);
@@ -107,7 +108,7 @@ Event event_at(const ManyArguments &from, int i, Form form, const Topic &topic, 
         set_key(event, from.keys.value[i]);
     if (from.headers.has(i))
         set_headers(event, from.headers.value[i]);
-    finish(event, topic, lanes);
+    finish(event, topic, known);
     return event;
 }
 
@@ -122,7 +123,6 @@ MemoryContext batch_context() {
 Datum publish_many(FunctionCallInfo fcinfo, Form form) {
     assert_writable("once.publish_many()");
     const Topic topic = check_topic(lanes(), PG_ARGISNULL(0), PG_GETARG_DATUM(0));
-    const int lane_count = static_cast<int>(lanes().lane.size());
     const ManyArguments from = many_arguments(fcinfo);
     const MemoryContext batch = batch_context();
     std::vector<Event> events;
@@ -131,7 +131,7 @@ Datum publish_many(FunctionCallInfo fcinfo, Form form) {
         pg::MemoryScope scope(batch);
         for (size_t bytes = 0;
              i < from.payloads.count && events.size() < kBatchEvents && bytes < kBatchBytes; ++i) {
-            events.push_back(event_at(from, i, form, topic, lane_count));
+            events.push_back(event_at(from, i, form, topic, lanes()));
             bytes += events.back().bytes;
             if (topic.max_backlog > 0)
                 check_backlog(events.back().lane, topic.max_backlog);
