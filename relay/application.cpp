@@ -2,6 +2,7 @@
 
 #include "relay/check.hpp"
 #include "relay/config/command_line.hpp"
+#include "relay/crash_point.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/http.hpp"
 #include "relay/inbox/run.hpp"
@@ -44,7 +45,10 @@ template <typename Run> int run_worker(const Options &options, const char *comma
 
 int run_command(const config::CommandLine &line, const config::Settings &settings) {
     const Options &options = settings.options;
-    log::start(options.log);
+    const bool asks_only =
+        line.command == config::Command::check || line.command == config::Command::status;
+    log::start(asks_only && options.log.level == "info" ? LogOptions{.level = "error"}
+                                                        : options.log);
     switch (*line.command) {
     case config::Command::outbox:
         return run_worker(options, "outbox", outbox::run);
@@ -61,12 +65,20 @@ int run_command(const config::CommandLine &line, const config::Settings &setting
     return static_cast<int>(ExitCode::bug);
 }
 
+void print_crash_points() {
+    for (const std::string_view name : kCrashPointNames)
+        if (name != "none")
+            std::printf("%.*s\n", static_cast<int>(name.size()), name.data());
+}
+
 int run_line(const config::CommandLine &line) {
     if (line.help || line.version || line.crash_points) {
         if (line.help)
             std::fputs(config::help_text().c_str(), stdout);
         else if (line.version)
             std::puts("once-relay " ONCE_VERSION);
+        else
+            print_crash_points();
         return static_cast<int>(ExitCode::stopped);
     }
     return run_command(line, config::load(line, environment()));

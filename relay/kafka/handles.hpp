@@ -26,6 +26,7 @@ struct Destroy {
     void operator()(rd_kafka_ConfigResource_t *p) const noexcept {
         rd_kafka_ConfigResource_destroy(p);
     }
+    void operator()(rd_kafka_AclBinding_t *p) const noexcept { rd_kafka_AclBinding_destroy(p); }
     void operator()(rd_kafka_AdminOptions_t *p) const noexcept { rd_kafka_AdminOptions_destroy(p); }
 };
 

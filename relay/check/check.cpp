@@ -1,0 +1,27 @@
+#include "relay/check.hpp"
+
+#include "relay/check/checks.hpp"
+
+#include <cstdio>
+
+namespace once {
+
+int check(const Options &options, CheckScope scope) {
+    checks::Findings findings;
+    checks::Facts facts;
+    checks::check_server(options, findings);
+    // Whoever cannot connect has nothing more to ask the database; Kafka is worth a look all the
+    // same.
+    const bool connected = findings.exit_code() != ExitCode::database || findings.all().size() > 1;
+    if (scope.outbox && connected)
+        checks::check_outbox(options, findings, facts);
+    if (scope.outbox)
+        checks::check_kafka(options, facts, findings);
+    if (scope.inbox && connected)
+        checks::check_inboxes(options, findings);
+    const std::string text = options.json ? findings.json() : findings.lines();
+    std::fputs(text.c_str(), stdout);
+    return static_cast<int>(findings.exit_code());
+}
+
+} // namespace once

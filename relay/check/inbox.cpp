@@ -1,0 +1,125 @@
+#include "relay/check/checks.hpp"
+#include "relay/check/cluster.hpp"
+#include "relay/check/session.hpp"
+
+namespace once::checks {
+
+namespace {
+
+constexpr const char *kArea = "inbox";
+constexpr const char *kFunctions[] = {"protocol", "offset_claim", "accept_offset", "accept_many",
+                                      "inbox_put"};
+
+std::string grant_fix(database::Connection &session) {
+    return "SELECT once.grant_consumer(" +
+           quote(session, ask_text(session, "SELECT current_user")) + ")";
+}
+
+bool check_rights(database::Connection &session, Findings &findings) {
+    if (ask_text(session, "SELECT 1 FROM pg_extension WHERE extname = 'pg_once'").empty()) {
+        findings.error(ExitCode::mismatch, kArea, "extension \"pg_once\" is not in this database",
+                       "CREATE EXTENSION pg_once");
+        return false;
+    }
+    std::string missing, absent;
+    for (const char *name : kFunctions) {
+        const std::string answer = ask_text(
+            session, "SELECT bool_and(has_function_privilege(oid, 'EXECUTE')) FROM pg_proc WHERE "
+                     "proname = " +
+                         quote(session, name) + " AND pronamespace = 'once'::regnamespace");
+        if (answer.empty())
+            absent += std::string(" ") + name;
+        else if (answer != "t")
+            missing += std::string(" ") + name + "()";
+    }
+    if (ask_text(session, "SELECT has_schema_privilege('once', 'USAGE')") != "t")
+        missing += " schema once";
+    if (!absent.empty())
+        findings.error(ExitCode::mismatch, kArea, "the extension lacks functions:" + absent,
+                       "install the version of this program and ALTER EXTENSION pg_once UPDATE");
+    if (!missing.empty())
+        findings.error(ExitCode::database, kArea, "the role has no right to:" + missing,
+                       grant_fix(session));
+    if (absent.empty() && missing.empty())
+        findings.ok(kArea, "the role has every right the inbox needs");
+    return absent.empty() && missing.empty();
+}
+
+void check_handler(database::Connection &session, const InboxOptions &inbox, Findings &findings) {
+    if (inbox.store)
+        return;
+    const std::string argument = inbox.per_message ? "once.message" : "once.message[]";
+    const std::string signature = inbox.handler + "(" + argument + ")";
+    const std::string shown = "handler \"" + signature + "\"";
+    try {
+        const std::string allowed =
+            ask_text(session, "SELECT has_function_privilege(to_regprocedure(" +
+                                  quote(session, signature) + ")::oid, 'EXECUTE')");
+        if (allowed.empty())
+            findings.error(ExitCode::configuration, kArea, shown + " does not exist",
+                           "create it, or set per_message if it takes one once.message");
+        else if (allowed != "t")
+            findings.error(ExitCode::database, kArea, "the role may not execute " + shown,
+                           "GRANT EXECUTE ON FUNCTION " + signature + " TO " +
+                               ask_text(session, "SELECT quote_ident(current_user)"));
+        else
+            findings.ok(kArea, shown);
+    } catch (const pqxx::sql_error &error) {
+        findings.error(ExitCode::configuration, kArea,
+                       "option \"handler\" is no function name: " + std::string(error.what()),
+                       "write it as schema.function");
+    }
+}
+
+void check_source(Cluster &cluster, const InboxOptions &inbox, Findings &findings) {
+    if (!inbox.topic.starts_with('^')) {
+        const TopicState state = cluster.topic(inbox.topic);
+        const std::string name = "topic \"" + inbox.topic + "\"";
+        if (state.missing())
+            findings.warning(kArea, name + " does not exist yet", "the inbox waits until it does");
+        else if (state.error != RD_KAFKA_RESP_ERR_NO_ERROR)
+            findings.error(ExitCode::kafka, kArea, name + ": " + rd_kafka_err2str(state.error),
+                           "allow READ and DESCRIBE on it");
+        else
+            findings.ok(kArea, name + ", " + std::to_string(state.partitions) + " partitions");
+    }
+    const GroupState group = cluster.group(inbox.group);
+    if (group.error != RD_KAFKA_RESP_ERR_NO_ERROR)
+        findings.error(ExitCode::kafka, kArea,
+                       "group \"" + inbox.group + "\": " + rd_kafka_err2str(group.error),
+                       "allow READ and DESCRIBE on it");
+    else if (!group.foreign_clients.empty())
+        findings.error(ExitCode::configuration, kArea,
+                       "group \"" + inbox.group + "\" is used by another program (client id \"" +
+                           group.foreign_clients.front() + "\"), which would take partitions away",
+                       "choose a group of its own for the inbox");
+    else
+        findings.ok(kArea, "group \"" + inbox.group + "\"");
+}
+
+} // namespace
+
+void check_inboxes(const Options &options, Findings &findings) {
+    if (options.inbox.empty())
+        return;
+    try {
+        const auto session = open_session(options);
+        if (!check_rights(*session, findings))
+            return;
+        Cluster cluster(options.kafka);
+        const bool answered = !cluster.identity().empty();
+        if (!answered)
+            findings.error(ExitCode::kafka, kArea, "no broker answers at " + options.kafka.brokers,
+                           "check the option \"brokers\", the network and kafka.security.protocol");
+        for (const InboxOptions &inbox : options.inbox) {
+            check_handler(*session, inbox, findings);
+            if (answered)
+                check_source(cluster, inbox, findings);
+        }
+    } catch (const pqxx::failure &failure) {
+        findings.error(ExitCode::database, kArea, std::string("could not ask: ") + failure.what(),
+                       "see the server's log");
+    }
+}
+
+} // namespace once::checks

@@ -1,0 +1,203 @@
+#include "relay/check/checks.hpp"
+#include "relay/check/session.hpp"
+
+#include "extension/wire/protocol.hpp"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+namespace once::checks {
+
+namespace {
+
+constexpr const char *kArea = "database";
+// So many of the last events of each lane tell which topics are in use.
+constexpr const char *kSampledEvents = "5000";
+
+constexpr const char *kFunctions[] = {
+    "protocol",  "lane_lock",    "lane_unlock",     "identity", "history_check",  "cut",
+    "wait",      "missing_ids",  "report",          "trim",     "park",           "parked_seqs",
+    "held_keys", "redrive_next", "redrive_stamped", "status",   "redrive_refused"};
+constexpr const char *kRelations[] = {"lane", "dead_letter"};
+
+std::string grant_fix(database::Connection &session, const char *kind) {
+    return std::string("SELECT once.grant_") + kind + "(" +
+           quote(session, ask_text(session, "SELECT current_user")) + ")";
+}
+
+// false: nothing of the extension can be asked.
+bool check_extension(database::Connection &session, Findings &findings) {
+    const std::string version =
+        ask_text(session, "SELECT extversion FROM pg_extension WHERE extname = 'pg_once'");
+    if (version.empty()) {
+        findings.error(ExitCode::mismatch, kArea,
+                       "extension \"pg_once\" is not in database \"" +
+                           ask_text(session, "SELECT current_database()") + "\"",
+                       "CREATE EXTENSION pg_once");
+        return false;
+    }
+    if (ask_text(session, "SELECT has_schema_privilege('once', 'USAGE')") != "t") {
+        findings.error(ExitCode::database, kArea, "the role may not use schema \"once\"",
+                       grant_fix(session, "relay"));
+        return false;
+    }
+    try {
+        const std::string protocol = ask_text(session, "SELECT once.protocol()");
+        if (protocol != std::to_string(wire::kProtocol)) {
+            findings.error(ExitCode::mismatch, kArea,
+                           "extension \"pg_once\" " + version + " speaks protocol " + protocol +
+                               ", this program " + std::to_string(wire::kProtocol),
+                           "install extension and once-relay of one version, then ALTER EXTENSION "
+                           "pg_once UPDATE");
+            return false;
+        }
+    } catch (const pqxx::insufficient_privilege &) {
+        // Reported with the other rights.
+    } catch (const pqxx::sql_error &error) {
+        findings.error(ExitCode::mismatch, kArea,
+                       "extension \"pg_once\" " + version + " has no protocol: " + error.what(),
+                       "install the version of this program and ALTER EXTENSION pg_once UPDATE");
+        return false;
+    }
+    if (version == ONCE_VERSION)
+        findings.ok(kArea, "extension pg_once " + version);
+    else
+        findings.warning(kArea, "extension pg_once " + version + ", this program " ONCE_VERSION,
+                         "ALTER EXTENSION pg_once UPDATE");
+    return true;
+}
+
+// Missing ones in one line: they are repaired by one statement.
+void check_privileges(database::Connection &session, Findings &findings) {
+    std::string list, missing, absent;
+    for (const char *name : kFunctions)
+        list += (list.empty() ? "'" : ",'") + std::string(name) + "'";
+    const pqxx::result functions =
+        ask(session,
+            "SELECT w.name, bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM unnest(ARRAY[" +
+                list +
+                "]) w (name) LEFT JOIN pg_proc p ON p.proname = w.name AND "
+                "p.pronamespace = 'once'::regnamespace GROUP BY 1 ORDER BY 1");
+    for (const auto &row : functions)
+        if (row[1].is_null())
+            absent += " " + row[0].as<std::string>();
+        else if (!row[1].as<bool>())
+            missing += " " + row[0].as<std::string>() + "()";
+    list.clear();
+    for (const char *name : kRelations)
+        list += (list.empty() ? "'" : ",'") + std::string(name) + "'";
+    const pqxx::result relations =
+        ask(session, "SELECT relname FROM pg_class WHERE relnamespace = 'once'::regnamespace AND "
+                     "(relname IN (" +
+                         list +
+                         ") OR (relname ~ '^event_[0-9]+$' AND relkind = 'v')) "
+                         "AND NOT has_table_privilege(oid, 'SELECT') ORDER BY 1");
+    for (const auto &row : relations)
+        missing += " " + row[0].as<std::string>();
+    if (!absent.empty())
+        findings.error(ExitCode::mismatch, kArea, "the extension lacks functions:" + absent,
+                       "install the version of this program and ALTER EXTENSION pg_once UPDATE");
+    if (!missing.empty())
+        findings.error(ExitCode::database, kArea, "the role has no right to:" + missing,
+                       grant_fix(session, "relay"));
+    if (absent.empty() && missing.empty())
+        findings.ok(kArea, "the role has every right the relay needs");
+    if (ask_text(session, "SHOW is_superuser") == "on")
+        findings.warning(kArea, "the role is a superuser",
+                         "give the relay a role of its own and " + grant_fix(session, "relay"));
+}
+
+void check_lanes(const Options &options, database::Connection &session, Findings &findings,
+                 Facts &facts) {
+    const pqxx::result rows =
+        ask(session, "SELECT lane, incarnation, armed, coalesce(cluster_id, ''), "
+                     "coalesce(mode, '') FROM once.lane ORDER BY lane");
+    const std::vector<int> &wanted = options.outbox.lanes;
+    for (const auto &row : rows) {
+        const LaneFacts lane{row[0].as<int>(), row[1].as<std::string>(), row[2].as<bool>(),
+                             row[3].as<std::string>()};
+        if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), lane.lane) == wanted.end())
+            continue;
+        facts.lanes.push_back(lane);
+        if (const std::string mode = row[4].as<std::string>(); !mode.empty())
+            findings.warning(kArea,
+                             "lane " + std::to_string(lane.lane) + " was rearmed with \"" + mode +
+                                 "\" and not begun yet",
+                             "the relay begins so at its next start");
+    }
+    for (const int number : wanted)
+        if (std::none_of(facts.lanes.begin(), facts.lanes.end(),
+                         [&](const LaneFacts &lane) { return lane.lane == number; }))
+            findings.error(ExitCode::configuration, kArea,
+                           "lane " + std::to_string(number) + " does not exist",
+                           "choose from 0 to " + std::to_string(static_cast<int>(rows.size()) - 1) +
+                               ", or SELECT once.set_lanes(n) before first use");
+    if (facts.lanes.empty() && wanted.empty())
+        findings.error(ExitCode::mismatch, kArea, "there is no lane", "SELECT once.set_lanes(1)");
+    else if (!facts.lanes.empty())
+        findings.ok(kArea, std::to_string(facts.lanes.size()) + " of " +
+                               std::to_string(rows.size()) + " lanes to ship");
+}
+
+std::int64_t max_event_bytes(database::Connection &session) {
+    const std::string bytes =
+        ask_text(session, "SELECT pg_size_bytes(current_setting('once.max_event_bytes', true))");
+    return bytes.empty() ? 921600 : std::stoll(bytes);
+}
+
+// Topics with settings of their own, those of parked events, and those of the last events of each
+// lane.
+void collect_topics(database::Connection &session, Facts &facts) {
+    std::string sql = "SELECT topic FROM once.dead_letter";
+    for (const LaneFacts &lane : facts.lanes)
+        sql += " UNION SELECT topic FROM (SELECT topic FROM once.event_" +
+               std::to_string(lane.lane) + " ORDER BY seq DESC LIMIT " + kSampledEvents + ") last" +
+               std::to_string(lane.lane);
+    const std::int64_t most = max_event_bytes(session);
+    for (const auto &row : ask(session, sql))
+        facts.topics[row[0].as<std::string>()] = most;
+    if (attempt(session, "SELECT topic, max_bytes FROM once.topics LIMIT 0"))
+        return;
+    for (const auto &row : ask(session, "SELECT topic, max_bytes FROM once.topics"))
+        facts.topics[row[0].as<std::string>()] =
+            row[1].is_null() ? most : row[1].as<std::int64_t>();
+}
+
+// The relay's report carries {"partitions": {"orders": 4}} of the topics it has shipped to.
+void collect_partitions(database::Connection &session, Facts &facts) {
+    for (const LaneFacts &lane : facts.lanes) {
+        const std::string text =
+            ask_text(session, "SELECT report #> '{info,partitions}' FROM once.identity(" +
+                                  std::to_string(lane.lane) + ")");
+        const auto counts = nlohmann::json::parse(text, nullptr, false);
+        if (!counts.is_object())
+            continue;
+        for (const auto &[topic, count] : counts.items())
+            if (count.is_number_integer())
+                facts.partitions[topic] = count.get<int>();
+    }
+}
+
+} // namespace
+
+void check_outbox(const Options &options, Findings &findings, Facts &facts) {
+    try {
+        const auto session = open_session(options);
+        if (!check_extension(*session, findings))
+            return;
+        const std::size_t before = findings.all().size();
+        check_privileges(*session, findings);
+        for (std::size_t i = before; i < findings.all().size(); ++i)
+            if (findings.all()[i].severity == Severity::error)
+                return; // what follows would only fail for the same reason
+        check_lanes(options, *session, findings, facts);
+        collect_topics(*session, facts);
+        collect_partitions(*session, facts);
+    } catch (const pqxx::failure &failure) {
+        findings.error(ExitCode::database, kArea, std::string("could not ask: ") + failure.what(),
+                       "see the server's log");
+    }
+}
+
+} // namespace once::checks

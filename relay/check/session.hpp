@@ -1,0 +1,27 @@
+// A plain connection for questions: no settings of the relay, so that it works before anything is
+// installed.
+#pragma once
+
+#include "relay/database/compat.hpp"
+#include "relay/options.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace once::checks {
+
+// Throws pqxx::failure with libpq's text.
+std::unique_ptr<database::Connection> open_session(const Options &options);
+
+// One statement in autocommit.
+pqxx::result ask(database::Connection &connection, const std::string &sql);
+// First column of the first row; empty string when null or no row.
+std::string ask_text(database::Connection &connection, const std::string &sql);
+
+// nullopt: done; else the server's text. For statements whose failure is the finding.
+std::optional<std::string> attempt(database::Connection &connection, const std::string &sql);
+
+std::string quote(database::Connection &connection, const std::string &text);
+
+} // namespace once::checks
