@@ -129,7 +129,7 @@ void print_remarks(const Json &whole) {
         if (text(lane, "mode") != "-")
             fmt::print("{}: rearmed with \"{}\", begins so at the relay's next start\n", name,
                        text(lane, "mode"));
-        if (text(lane, "kafka_problem") != "-")
+        if (text(lane, "kafka_problem") != "-" && text(lane, "armed") == "true")
             fmt::print("{}: position in Kafka: {}\n", name, text(lane, "kafka_problem"));
         const Json blockers = lane.value("trim_blockers", Json());
         for (const Json &blocker : blockers.is_array() ? blockers : Json::array())

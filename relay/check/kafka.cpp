@@ -53,12 +53,18 @@ void check_identity(const Facts &facts, const std::string &cluster_id, Findings 
                            "give the brokers of that cluster, or decide with once.rearm()");
 }
 
+// Settings that cannot be read are no proof that there is none.
+bool has_authorizer(const SettingMap &broker) {
+    const auto name = broker.find("authorizer.class.name");
+    return broker.empty() || (name != broker.end() && !name->second.empty());
+}
+
 void check_positions(Cluster &cluster, const Options &options, const Facts &facts,
-                     std::size_t broker_count, Findings &findings) {
+                     std::size_t broker_count, const SettingMap &broker, Findings &findings) {
     const std::string &name = options.kafka.position_topic;
     const TopicState state = cluster.topic(name);
     if (!state.missing()) {
-        check_topic(cluster, {name, state, 0, true}, findings);
+        check_topic(cluster, {name, state, 0, true, has_authorizer(broker)}, findings);
         return;
     }
     if (std::any_of(facts.lanes.begin(), facts.lanes.end(),
@@ -91,7 +97,7 @@ void check_event_topics(Cluster &cluster, const Facts &facts, const SettingMap &
             findings.ok(kArea, "topic " + quoted(name) + " does not exist; the brokers create it");
             continue;
         }
-        check_topic(cluster, {name, state, most, false}, findings);
+        check_topic(cluster, {name, state, most, false, has_authorizer(broker)}, findings);
         const auto before = facts.partitions.find(name);
         if (before != facts.partitions.end() && state.error == RD_KAFKA_RESP_ERR_NO_ERROR &&
             before->second != state.partitions)
@@ -136,10 +142,11 @@ void check_kafka(const Options &options, const Facts &facts, Findings &findings)
     }
     const std::size_t broker_count = cluster.brokers().size();
     findings.ok(kArea, "cluster " + quoted(identity) + ", " + std::to_string(broker_count) +
-                           " brokers, librdkafka " + rd_kafka_version_str());
+                           (broker_count == 1 ? " broker" : " brokers") + ", librdkafka " +
+                           rd_kafka_version_str());
     const SettingMap broker = check_brokers(cluster, options.kafka, findings);
     check_identity(facts, identity, findings);
-    check_positions(cluster, options, facts, broker_count, findings);
+    check_positions(cluster, options, facts, broker_count, broker, findings);
     check_event_topics(cluster, facts, broker, findings);
     check_transactions(cluster, facts, findings);
 }

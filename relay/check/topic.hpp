@@ -11,6 +11,7 @@ struct TopicUnderCheck {
     TopicState state;
     std::int64_t largest_event; // bytes; 0: not asked
     bool positions;             // the position topic: settings of its own, and stricter
+    bool authorizer = true;     // the brokers have one; without it everybody may write
 };
 
 void check_topic(Cluster &cluster, const TopicUnderCheck &topic, Findings &findings);

@@ -66,7 +66,7 @@ TEST(check, settings_of_topics) {
         state.partitions = one.partitions;
         state.replicas = one.replicas;
         Findings findings;
-        judge_topic({"orders", state, one.positions ? 0 : 921600, one.positions}, settings,
+        judge_topic({"orders", state, one.positions ? 0 : 921600, one.positions, false}, settings,
                     findings);
         const std::size_t expected = one.code == 0 ? 0U : 1U;
         ASSERT_EQ(findings.all().size(), expected) << one.name << "\n" << findings.lines();
