@@ -1,0 +1,109 @@
+-- once.accept, accept_many: ids, types, batches, isolation levels, what a duplicate costs.
+SELECT plan(68);
+
+-- One statement's plan with ANALYZE and WAL, as JSON.
+CREATE FUNCTION pg_temp.cost(statement text) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, WAL, FORMAT JSON) ' || statement INTO plan;
+    RETURN plan -> 0 -> 'Plan';
+END $$;
+-- verdicts
+SELECT is(once.accept('billing', '018f3b1e-0000-7000-8000-000000000001'::uuid), 'new', 'E1 a fresh id');
+SELECT is(once.accept('billing', '018f3b1e-0000-7000-8000-000000000001'::uuid), 'duplicate', 'E1 the same id');
+SELECT is(once.accept('shipping', '018f3b1e-0000-7000-8000-000000000001'::uuid), 'new', 'E1 the same id, another consumer');
+SELECT is(once.accept('shipping', '018f3b1e-0000-7000-8000-000000000001'::uuid), 'duplicate', 'E1 once each');
+SELECT is(once.accept('n', x), v::once.verdict, format('E1 number %s', x))
+    FROM (VALUES (0::bigint, 'new'), (-1, 'new'), (9223372036854775807, 'new'), (-9223372036854775808, 'new'), (-1, 'duplicate'), (0, 'duplicate')) AS t(x, v);
+SELECT is(once.accept('t', 'order-1'), 'new', 'E1 an untyped literal is text');
+SELECT is(once.accept('t', 'order-1'::text), 'duplicate', 'E1 text again');
+SELECT is(once.accept('t', 'Order-1'), 'new', 'E1 case matters');
+SELECT is(once.accept('b', '\x00ff'::bytea), 'new', 'E1 bytes');
+SELECT is(once.accept('b', '\x00ff'::bytea), 'duplicate', 'E1 bytes again');
+SELECT is(once.accept('t', repeat('x', 60000)), 'new', 'E1 a long text id');
+SELECT is(once.accept('t', repeat('x', 60000)), 'duplicate', 'E1 a long text id again');
+SELECT results_eq($$ SELECT once.accept('same', x) FROM unnest(ARRAY[7, 8, 7]::bigint[]) x $$,
+    $$ VALUES ('new'::once.verdict), ('new'), ('duplicate') $$, 'E1 several in the statement that declares the consumer');
+
+-- id types
+SELECT is(once.accept('billing', '018F3B1E-0000-7000-8000-000000000001'), 'duplicate', 'E1 text is parsed as the consumer''s uuid');
+SELECT is(once.accept('n', '-1'), 'duplicate', 'E1 text is parsed as the consumer''s number');
+SELECT is(once.accept('t', 5::bigint), 'new', 'E1 a number goes to a text consumer as its text');
+SELECT is(once.accept('t', '5'), 'duplicate', 'E1 which is canonical');
+SELECT is(once.accept('t', '018F3B1E-0000-7000-8000-000000000001'::uuid), 'new', 'E1 a uuid goes to a text consumer as its text');
+SELECT is(once.accept('t', '018f3b1e-0000-7000-8000-000000000001'), 'duplicate', 'E1 which is canonical');
+SELECT is(once.accept('b', '\x00ff'), 'duplicate', 'E1 text is parsed as bytes');
+SELECT throws_ok(format('SELECT once.accept(%L, %s)', c, i), 'ON011', NULL, format('E1 %s does not fit consumer %s', i, c))
+    FROM (VALUES ('billing', '42'), ('billing', '''no uuid'''), ('billing', '''\x00''::bytea'), ('n', '''1.5'''), ('n', '''\x00''::bytea'),
+                 ('n', '''018f3b1e-0000-7000-8000-000000000001''::uuid'), ('t', '''\x00''::bytea'), ('b', '42')) AS t(c, i);
+
+-- bad input
+SELECT throws_ok(format('SELECT once.accept(%s, %s)', c, i), s, NULL, format('E9 refused: %s, %s', left(c, 20), left(i, 20)))
+    FROM (VALUES ('NULL', '42', '22004'), ('''n''', 'NULL::bigint', '22004'), ('''t''', 'NULL::text', '22004'), ('''''', '42', 'ON010'),
+                 (quote_literal(repeat('x', 256)), '42', 'ON010'), (quote_literal(E'a\tb'), '42', 'ON010'), ('''t''', '''''', 'ON010'),
+                 ('''t''', quote_literal(repeat('x', 65536)), 'ON010')) AS t(c, i, s);
+SELECT throws_ok($$ SELECT once.accept_many('n', ARRAY[1, NULL]::bigint[]) $$, '22004', NULL, 'E9 null inside a batch');
+SELECT throws_ok($$ SELECT once.accept_many(NULL, ARRAY[1]::bigint[]) $$, '22004', NULL, 'E9 a batch of nobody');
+SELECT is_empty($$ SELECT once.accept_many('nobody', '{}'::uuid[]) $$, 'E3 an empty batch');
+SELECT is_empty($$ SELECT FROM once.consumer WHERE name = 'nobody' $$, 'E3 declares nobody');
+
+-- batches
+SELECT results_eq($$ SELECT * FROM once.accept_many('n', ARRAY[100, 0, 50]::bigint[]) $$,
+    $$ VALUES (1, 'new'::once.verdict), (2, 'duplicate'), (3, 'new') $$, 'E3 names exactly the known one');
+SELECT ok(count(*) = 100 AND bool_and(verdict = 'new'), 'E4 a hundred known ids')
+    FROM once.accept_many('e4', (SELECT array_agg(md5(i::text)::uuid) FROM generate_series(1, 100) i));
+CREATE TEMP TABLE e4 AS SELECT row_number() OVER (ORDER BY md5(n::text || n)) AS ordinal, n FROM generate_series(1, 997) n;
+INSERT INTO e4 SELECT 997 + row_number() OVER (), n FROM e4 WHERE n IN (101, 500, 997);
+SELECT results_eq($$ SELECT verdict, count(*) FROM once.accept_many('e4', (SELECT array_agg(md5(n::text)::uuid ORDER BY ordinal) FROM e4)) GROUP BY 1 ORDER BY 1 $$,
+    $$ VALUES ('new'::once.verdict, 897::bigint), ('duplicate', 103) $$, 'E4 1,000 ids, 3 repeats inside, 100 known');
+SELECT is(array_agg(ordinal ORDER BY ordinal), ARRAY[1, 4]::int[], 'E4 the ordinals are the input''s')
+    FROM once.accept_many('n', ARRAY[1001, 1002, 1003, 1004]::bigint[] || ARRAY[]::bigint[]) WHERE ordinal IN (1, 4);
+SELECT results_eq($$ SELECT verdict::text FROM once.accept_many('n', ARRAY[3000, 1, 3000, 2]::bigint[]) ORDER BY ordinal $$,
+    ARRAY['new', 'new', 'duplicate', 'new'], 'E4 the first of equal ids decides');
+
+-- what a duplicate costs (each verdict of pgTAP writes, so the figures are taken first)
+BEGIN;
+SELECT pg_temp.cost($$ SELECT once.accept('n', -1) $$) ->> 'WAL Records' AS one,
+       pg_temp.cost($$ SELECT * FROM once.accept_many('n', ARRAY[-1, 0]::bigint[]) $$) ->> 'WAL Records' AS many \gset
+SELECT coalesce(pg_current_xact_id_if_assigned()::text, 'none') AS xid \gset
+SELECT pg_temp.cost($$ SELECT once.accept('n', -2) $$) ->> 'WAL Records' AS fresh \gset
+SELECT coalesce(pg_current_xact_id_if_assigned()::text, 'none') AS fresh_xid \gset
+SELECT is(:one, 0, 'E7 a duplicate writes no WAL');
+SELECT is(:many, 0, 'E7 nor does a batch of them');
+SELECT is(:'xid'::text, 'none', 'E7 and burns no xid');
+SELECT isnt(:fresh, 0, 'E7 (a new one does)');
+SELECT isnt(:'fresh_xid'::text, 'none', 'E7 (and has an xid)');
+COMMIT;
+CREATE TABLE effect (id int PRIMARY KEY);
+BEGIN;
+SELECT is(once.accept('n', 77), 'new', 'E8 accepted');
+INSERT INTO effect VALUES (1);
+SAVEPOINT s;
+SELECT throws_ok('INSERT INTO effect VALUES (1)', '23505', NULL, 'E6 a unique violation of the application surfaces');
+SELECT is(once.accept('n', 77), 'duplicate', 'E7 after a duplicate');
+INSERT INTO effect VALUES (2);
+ROLLBACK;
+SELECT is(once.accept('n', 77), 'new', 'E8 the effect failed: redelivery is new');
+BEGIN;
+SAVEPOINT s;
+SELECT once.accept('n', 78) \g /dev/null
+ROLLBACK TO s;
+SELECT is(once.accept('n', 78), 'new', 'H18 a savepoint rolled back: the id is new');
+COMMIT;
+
+-- isolation levels
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT is(once.accept('n', 80), 'new', 'H16 REPEATABLE READ: new');
+SELECT is(once.accept('n', 80), 'duplicate', 'H16 REPEATABLE READ: its own id is a duplicate');
+SELECT is(once.accept('n', 0), 'duplicate', 'H16 REPEATABLE READ: a visible one too');
+COMMIT;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT is(once.accept('n', 81), 'new', 'H16 SERIALIZABLE: new');
+SELECT is(once.accept('n', 81), 'duplicate', 'H16 SERIALIZABLE: its own id is a duplicate');
+SELECT is(once.accept('fresh', 1), 'new', 'H16 SERIALIZABLE: declares a consumer');
+SELECT is(once.accept('fresh', 1), 'duplicate', 'H16 SERIALIZABLE: and sees it');
+COMMIT;
+BEGIN READ ONLY;
+SELECT throws_ok($$ SELECT once.accept('n', 0) $$, '25006', NULL, 'H17 read only: 25006, even for a duplicate');
+ROLLBACK;
+SELECT * FROM finish();
