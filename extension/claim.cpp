@@ -59,7 +59,7 @@ bool same_request(const ClaimRecord &record, std::string_view fingerprint) {
         return fingerprint.empty();
     const auto *stored = reinterpret_cast<varlena *>(DatumGetPointer(record.value[kFingerprint]));
     // The version byte is part of it: of a version we do not know no request is the same.
-    return std::string_view(VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) == fingerprint;
+    return !fingerprint.empty() && std::string_view(VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) == fingerprint;
 }
 
 // Pure: what a row as it is now means for this request.
