@@ -28,22 +28,11 @@ namespace {
 // Columns of a child table, from 0.
 enum Column { kXid, kSeq, kTime, kId, kPartition, kTopic, kKey, kPayload, kHeaders, kColumns };
 
-void new_id(TimestampTz now, unsigned char *id) {
-    // One call of the random source for many ids.
-    static unsigned char pool[512];
-    static size_t used = sizeof(pool);
-    if (used == sizeof(pool)) {
-        pg::call([] {
-            if (!pg_strong_random(pool, sizeof(pool)))
-                ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-                                errmsg("could not generate random values")));
-        });
-        used = 0;
-    }
-    constexpr int64_t kEpochOffset = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-    const wire::Uuid made = wire::uuid7(now + kEpochOffset, pool + used);
-    used += 8;
-    memcpy(id, made.data(), made.size());
+void take_id(const Event &event, TimestampTz now, unsigned char *id) {
+    if (event.id)
+        memcpy(id, event.id, sizeof(Written::id));
+    else
+        new_id(now, id);
 }
 
 // The table and its two indexes, open. Plain values: nothing to destroy when an ERROR jumps past
@@ -207,6 +196,24 @@ Place place_of(const Event &event, int64_t seq) {
 
 } // namespace
 
+void new_id(TimestampTz now, unsigned char *id) {
+    // One call of the random source for many ids.
+    static unsigned char pool[512];
+    static size_t used = sizeof(pool);
+    if (used == sizeof(pool)) {
+        pg::call([] {
+            if (!pg_strong_random(pool, sizeof(pool)))
+                ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+                                errmsg("could not generate random values")));
+        });
+        used = 0;
+    }
+    constexpr int64_t kEpochOffset = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+    const wire::Uuid made = wire::uuid7(now + kEpochOffset, pool + used);
+    used += 8;
+    memcpy(id, made.data(), made.size());
+}
+
 void assert_writable(const char *function) {
     pg::call([&] {
         PreventCommandIfReadOnly(function);
@@ -219,7 +226,7 @@ Written append(const Event &event) {
     const TimestampTz now = GetCurrentTimestamp();
     FullTransactionId xid{};
     Written written{};
-    new_id(now, written.id);
+    take_id(event, now, written.id);
     written.seq = draw(event, xid);
     place(event, written.seq, [&](const Child &child, const Lanes &known) {
         return write_one(event, child, known, xid, written, now);
@@ -233,7 +240,7 @@ void append_many(std::span<const Event> events) {
     std::vector<Written> written(events.size());
     std::vector<Place> places(events.size());
     for (size_t i = 0; i < events.size(); ++i) {
-        new_id(now, written[i].id);
+        take_id(events[i], now, written[i].id);
         written[i].seq = draw(events[i], xid);
         places[i] = place_of(events[i], written[i].seq);
     }

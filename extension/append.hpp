@@ -15,6 +15,9 @@ struct Written {
     unsigned char id[16];
 };
 
+// A uuid of version 7 for an event, 16 bytes.
+void new_id(TimestampTz now, unsigned char *id);
+
 // 25006 in a read-only transaction, on a standby or in a parallel worker's place. To be called
 // before anything else.
 void assert_writable(const char *function);

@@ -17,6 +17,7 @@ struct Event {
     int lane = 0;
     Oid sequence = InvalidOid; // of that lane: another one means that the lanes were made anew
     size_t bytes = 0;
+    const unsigned char *id = nullptr; // 16 bytes that were given out before; else append makes one
 };
 
 // What all events of a call share.

@@ -1,8 +1,11 @@
 // once.publish and once.publish_many: arguments to events, events to rows.
 #include "append.hpp"
+#include "arguments.hpp"
 #include "backlog.hpp"
 #include "errors.hpp"
 #include "pg/memory.hpp"
+#include "publish_key.hpp"
+#include "scheduled.hpp"
 
 #include <vector>
 
@@ -10,6 +13,7 @@ extern "C" {
 #include <catalog/pg_type.h>
 #include <utils/array.h>
 #include <utils/lsyscache.h>
+#include <utils/timestamp.h>
 #include <utils/uuid.h>
 }
 
@@ -23,18 +27,35 @@ enum Argument { kTopic, kPayload, kKey, kHeaders, kPartition, kDedupKey, kDelive
 constexpr size_t kBatchEvents = 1000;
 constexpr size_t kBatchBytes = 4 * 1024 * 1024;
 
-void refuse_what_is_not_built(FunctionCallInfo fcinfo) {
-    if (!PG_ARGISNULL(kDedupKey))
-        throw pg::Failure{ERRCODE_FEATURE_NOT_SUPPORTED, "dedup_key is not supported yet"};
-    if (!PG_ARGISNULL(kDeliverAt))
-        throw pg::Failure{ERRCODE_FEATURE_NOT_SUPPORTED, "deliver_at is not supported yet"};
+Datum uuid_datum(const unsigned char *id) {
+    auto *uuid = pg::call([] { return static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t))); });
+    memcpy(uuid->data, id, sizeof(uuid->data));
+    return UUIDPGetDatum(uuid);
+}
+
+// The id has to be known before the event is written: its dedup key is stored with it, or it waits in
+// once.scheduled. A key that stands already answers with the first event's id, and nothing is written.
+Datum publish_by_id(FunctionCallInfo fcinfo, const Topic &topic, Event &event) {
+    EventId id;
+    new_id(GetCurrentTimestamp(), id.data());
+    if (!PG_ARGISNULL(kDedupKey)) {
+        const EventId first = claim_publish_key(topic.datum, name_argument(fcinfo, kDedupKey, "dedup_key"), id);
+        if (first != id)
+            return uuid_datum(first.data());
+    }
+    event.id = id.data();
+    const TimestampTz due = PG_ARGISNULL(kDeliverAt) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(kDeliverAt);
+    if (due > GetCurrentTimestamp())
+        schedule(event, due);
+    else
+        (void)append(event);
+    return uuid_datum(id.data());
 }
 
 Datum publish(FunctionCallInfo fcinfo, Form form) {
     assert_writable("once.publish()");
     const Lanes &known = lanes();
     const Topic topic = check_topic(known, PG_ARGISNULL(kTopic), PG_GETARG_DATUM(kTopic));
-    refuse_what_is_not_built(fcinfo);
     Event event;
     if (!PG_ARGISNULL(kPayload))
         set_payload(event, form, PG_GETARG_DATUM(kPayload));
@@ -47,10 +68,9 @@ Datum publish(FunctionCallInfo fcinfo, Form form) {
     finish(event, topic, known);
     if (topic.max_backlog > 0)
         check_backlog(event.lane, topic.max_backlog);
-    const Written written = append(event);
-    auto *id = pg::call([] { return static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t))); });
-    memcpy(id->data, written.id, sizeof(written.id));
-    return UUIDPGetDatum(id);
+    if (!PG_ARGISNULL(kDedupKey) || !PG_ARGISNULL(kDeliverAt))
+        return publish_by_id(fcinfo, topic, event);
+    return uuid_datum(append(event).id);
 }
 
 // The elements of an array argument; none when it is null.

@@ -64,7 +64,8 @@ SQL_PARTS += \
 	sql/api/lease.sql \
 	sql/api/key.sql \
 	sql/api/content_id.sql \
-	sql/api/token.sql
+	sql/api/token.sql \
+	sql/api/scheduled.sql
 
 # last: nothing to PUBLIC
 SQL_PARTS += sql/api/revoke.sql

@@ -13,7 +13,9 @@ CREATE OR REPLACE FUNCTION once.publish(topic text, payload bytea, key text DEFA
         partition int DEFAULT NULL, dedup_key text DEFAULT NULL, deliver_at timestamptz DEFAULT NULL) RETURNS uuid
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_publish_bytea';
 COMMENT ON FUNCTION once.publish(text, jsonb, text, jsonb, int, text, timestamptz) IS
-    'adds an event to the outbox in the caller''s transaction and returns its id; errors: ON001 topic, ON002 size, ON003 header, ON004 backlog, 22004 null topic, 22023 partition, 25006 read only';
+    'adds an event to the outbox in the caller''s transaction and returns its id; errors: ON001 topic, ON002 size, ON003 header, ON004 backlog, 22004 null topic, 22023 partition, dedup_key or deliver_at, 25006 read only
+dedup_key: a second call with the same one in a topic publishes nothing and returns the first id, for at least 7 days (once.memory_set); waits for a transaction that is publishing under it; REPEATABLE READ, SERIALIZABLE: 40001 when that committed after the snapshot
+deliver_at: the event waits in once.scheduled until then (once.unschedule takes it out), is moved with the same id and ordered from then';
 COMMENT ON FUNCTION once.publish(text, json, text, jsonb, int, text, timestamptz) IS 'the same for json: goes out as it was written';
 COMMENT ON FUNCTION once.publish(text, text, text, jsonb, int, text, timestamptz) IS 'the same for text: goes out as its bytes in UTF-8';
 COMMENT ON FUNCTION once.publish(text, bytea, text, jsonb, int, text, timestamptz) IS 'the same for bytes';

@@ -69,8 +69,8 @@ SELECT is((SELECT headers FROM pg_temp.last()), NULL, 'are null');
 SELECT lives_ok($$SELECT once.publish('t', 'p', headers => '{"a": "", "Once-Id": "x"}')$$, 'an empty value; only the exact prefix is reserved');
 
 -- not built yet
-SELECT throws_ok($$SELECT once.publish('t', 'p', dedup_key => 'd')$$, '0A000', NULL, 'dedup_key');
-SELECT throws_ok($$SELECT once.publish('t', 'p', deliver_at => now())$$, '0A000', NULL, 'deliver_at');
+SELECT throws_ok($$SELECT once.publish('t', 'p', dedup_key => '')$$, '22023', NULL, 'dedup_key');
+SELECT throws_ok($$SELECT once.publish('t', 'p', deliver_at => 'infinity')$$, '22023', NULL, 'deliver_at');
 
 -- transactions
 BEGIN READ ONLY;

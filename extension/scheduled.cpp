@@ -1,0 +1,108 @@
+// once.publish(…, deliver_at) and once.deliver_due, which moves what is due into the event tables, with the ids it was
+// given, in the transaction that takes it out of once.scheduled: committed together, or not at all.
+#include "scheduled.hpp"
+
+#include "append.hpp"
+#include "lock.hpp"
+#include "pg/memory.hpp"
+#include "pg/owner.hpp"
+#include "pg/spi.hpp"
+
+extern "C" {
+#include <storage/lock.h>
+#include <utils/timestamp.h>
+#include <utils/uuid.h>
+}
+
+#include <limits>
+#include <vector>
+
+namespace once {
+
+void schedule(const Event &event, TimestampTz deliver_at) {
+    static pg::Plan plan("INSERT INTO once.scheduled (id, deliver_at, topic, key, payload, headers, partition, scheduled_at) "
+                         "VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp())",
+                         {UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BYTEAOID, BYTEAOID, INT4OID});
+    if (TIMESTAMP_NOT_FINITE(deliver_at))
+        throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "deliver_at must not be infinity"};
+    const pg::OwnerScope owner(pg::relation_oid("once", "scheduled"));
+    const pg::Spi spi;
+    const Datum values[] = {PointerGetDatum(event.id), TimestampTzGetDatum(deliver_at), event.topic, event.key,
+                            event.payload, event.headers, Int32GetDatum(event.partition)};
+    const char nulls[] = {' ', ' ', ' ', event.has_key ? ' ' : 'n', event.has_payload ? ' ' : 'n',
+                          event.has_headers ? ' ' : 'n', event.has_partition ? ' ' : 'n', '\0'};
+    plan.execute(values, nulls);
+}
+
+namespace {
+
+// A column of row `i`, copied out of SPI's memory; false: null.
+bool column(uint64_t i, int number, bool by_value, Datum &value) {
+    bool null;
+    const Datum found = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, number, &null);
+    if (!null)
+        value = by_value ? found : pg::varlena_of(pg::bytes_of(found));
+    return !null;
+}
+
+// It was checked when it was published: limits and declarations that changed since do not hold it up.
+Event event_of(uint64_t i) {
+    Event event;
+    Datum id = 0, partition = 0;
+    bool null;
+    id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null);
+    event.id = DatumGetUUIDP(id)->data;
+    Topic topic;
+    column(i, 2, false, topic.datum);
+    topic.name = pg::bytes_of(topic.datum);
+    topic.max_bytes = std::numeric_limits<int>::max();
+    event.has_key = column(i, 3, false, event.key);
+    event.has_payload = column(i, 4, false, event.payload);
+    event.has_headers = column(i, 5, false, event.headers);
+    event.has_partition = column(i, 6, true, partition);
+    event.partition = DatumGetInt32(partition);
+    finish(event, topic, lanes());
+    return event;
+}
+
+// One mover at a time: two would split a key's events between two transactions, in either order.
+bool only_mover() {
+    const LOCKTAG tag = lock_tag(LockSpace::deliver, "");
+    return pg::call([&] { return LockAcquire(&tag, ExclusiveLock, false, true); }) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+int deliver_due(int limit) {
+    static pg::Plan plan(
+        "WITH due AS (DELETE FROM once.scheduled WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
+        "SELECT id FROM once.scheduled WHERE deliver_at OPERATOR(pg_catalog.<=) $1 "
+        "ORDER BY deliver_at, scheduled_at, id FOR UPDATE SKIP LOCKED LIMIT $2)) RETURNING *) "
+        "SELECT id, topic, key, payload, headers, partition FROM due ORDER BY deliver_at, scheduled_at, id",
+        {TIMESTAMPTZOID, INT8OID});
+    if (!only_mover())
+        return 0;
+    const pg::Spi spi;
+    const Datum values[] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(limit)};
+    plan.execute(values);
+    std::vector<Event> events;
+    for (uint64_t i = 0; i < SPI_processed; i++)
+        events.push_back(event_of(i));
+    append_many(events);
+    return static_cast<int>(events.size());
+}
+
+} // namespace
+} // namespace once
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(once_deliver_due);
+PGDLLEXPORT Datum once_deliver_due(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum {
+        once::assert_writable("once.deliver_due()");
+        if (PG_ARGISNULL(0) || PG_GETARG_INT32(0) < 1)
+            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "limit must be at least 1"};
+        PG_RETURN_INT32(once::deliver_due(PG_GETARG_INT32(0)));
+    });
+}
+
+} // extern "C"

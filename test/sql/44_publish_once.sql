@@ -1,0 +1,66 @@
+-- publish with dedup_key and deliver_at, unschedule, deliver_due.
+SELECT plan(37);
+CREATE TABLE got (n int GENERATED ALWAYS AS IDENTITY, id uuid);
+CREATE FUNCTION pg_temp.events() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM once.event_0';
+
+-- dedup_key
+SELECT once.publish('t', 'one', 'k', dedup_key => 'd') AS first \gset
+SELECT isnt(:'first'::uuid, NULL, 'dedup_key: the first publishes');
+SELECT is((SELECT id FROM once.event_0), :'first'::uuid, 'dedup_key: with the id that it returns');
+SELECT is(once.publish('t', 'two', 'k', dedup_key => 'd'), :'first'::uuid, 'dedup_key: a retry gets the first id');
+SELECT is(once.publish('t', '{}'::jsonb, dedup_key => 'd'), :'first'::uuid, 'dedup_key: whatever it carries');
+SELECT is(pg_temp.events(), 1::bigint, 'dedup_key: and publishes nothing new');
+SELECT isnt(once.publish('u', 'one', dedup_key => 'd'), :'first'::uuid, 'dedup_key: is per topic');
+SELECT isnt(once.publish('t', 'one', dedup_key => 'D'), :'first'::uuid, 'dedup_key: another key is another event');
+SELECT is(pg_temp.events(), 3::bigint, 'dedup_key: both were published');
+BEGIN;
+SELECT once.publish('t', 'x', dedup_key => 'd') \g /dev/null
+SELECT is(pg_current_xact_id_if_assigned()::text, NULL, 'dedup_key: a retry burns no transaction id');
+COMMIT;
+BEGIN;
+SAVEPOINT s;
+SELECT once.publish('t', 'x', dedup_key => 'rolled') AS rolled \gset
+ROLLBACK TO s;
+SELECT isnt(once.publish('t', 'x', dedup_key => 'rolled'), :'rolled'::uuid, 'H18 dedup_key: forgotten with its savepoint');
+COMMIT;
+SELECT throws_ok(format('SELECT once.publish(''t'', ''x'', dedup_key => %L)', k), '22023', NULL, 'dedup_key: refused: ' || length(k)) FROM (VALUES (''), (repeat('x', 256)), (E'\n')) AS v(k);
+SELECT throws_ok($$ SELECT once.publish('no topic', 'x', dedup_key => 'n') $$, 'ON001', NULL, 'dedup_key: an event that is refused');
+SELECT is((SELECT count(*) FROM once.publish_key_0 WHERE dedup_key = 'n'), 0::bigint, 'dedup_key: does not use its key');
+
+-- hand-over of generations
+UPDATE once.memory SET opened_at = opened_at - interval '8 days' WHERE family = 'publish_key';
+SELECT is((SELECT steps FROM once.memory_sweep()), '{closing}', 'D4 dedup_key: a hand-over begins');
+SELECT is(once.publish('t', 'x', dedup_key => 'd'), :'first'::uuid, 'D4 dedup_key: known while it is closing');
+SELECT once.publish('t', 'x', dedup_key => 'between') AS between \gset
+SELECT is((SELECT count(*) FROM (SELECT FROM once.publish_key_0 WHERE id = :'between' UNION ALL SELECT FROM once.publish_key_1 WHERE id = :'between') AS v), 2::bigint, 'D4 dedup_key: new ones stand in both');
+SELECT steps FROM once.memory_sweep() \g /dev/null
+SELECT steps FROM once.memory_sweep() \g /dev/null
+SELECT is((SELECT generation FROM once.memory WHERE family = 'publish_key'), 1::smallint, 'D4 dedup_key: handed over');
+SELECT is(once.publish('t', 'x', dedup_key => 'd'), :'first'::uuid, 'D5 dedup_key: known in the generation before');
+SELECT is(once.publish('t', 'x', dedup_key => 'between'), :'between'::uuid, 'D5 dedup_key: known in both');
+UPDATE once.memory SET retired_at[1] = retired_at[1] - interval '6 days' WHERE family = 'publish_key';
+SELECT is((SELECT count(*) FROM once.memory_sweep()), 0::bigint, 'D2 dedup_key: kept for 7 days');
+UPDATE once.memory SET retired_at[1] = retired_at[1] - interval '1 day' WHERE family = 'publish_key';
+SELECT is((SELECT steps FROM once.memory_sweep()), '{truncated}', 'D2 dedup_key: then truncated whole');
+SELECT isnt(once.publish('t', 'x', dedup_key => 'd'), :'first'::uuid, 'D2 dedup_key: then a key may be used again');
+
+-- deliver_at
+TRUNCATE once.event_0_0;
+SELECT once.publish('t', 'later', 'k', '{"a": "b"}', 3, deliver_at => now() + interval '1 hour') AS later \gset
+SELECT once.publish('t', NULL::text, deliver_at => now() + interval '1 minute') AS sooner \gset
+SELECT once.publish('t', 'never', deliver_at => now() + interval '2 hours', dedup_key => 's') AS never \gset
+SELECT is(pg_temp.events(), 0::bigint, 'deliver_at: nothing goes out before');
+SELECT is((SELECT array_agg(id ORDER BY deliver_at) FROM once.scheduled), ARRAY[:'sooner', :'later', :'never']::uuid[], 'deliver_at: listed');
+SELECT is(once.publish('t', 'never', deliver_at => now(), dedup_key => 's'), :'never'::uuid, 'deliver_at: with a dedup_key, once');
+SELECT is(ARRAY[once.unschedule(:'never'), once.unschedule(:'never')], '{t,f}', 'deliver_at: cancelled once');
+SELECT is(once.deliver_due(), 0, 'deliver_at: nothing is due');
+UPDATE once.scheduled SET deliver_at = deliver_at - interval '2 hours';
+SELECT is(once.deliver_due(1), 1, 'deliver_at: at most as many as asked for');
+SELECT is((SELECT concat_ws('|', id, coalesce(payload::text, 'tombstone')) FROM once.event_0), :'sooner' || '|tombstone', 'deliver_at: the earliest first, same id');
+SELECT is(once.deliver_due(), 1, 'deliver_at: then the next');
+SELECT is((SELECT count(*) FROM once.scheduled), 0::bigint, 'deliver_at: moved, not copied');
+SELECT is((SELECT concat_ws('|', topic, key, convert_from(payload, 'UTF8'), partition, once.headers_json(headers)) FROM once.event_0 WHERE id = :'later'), 't|k|later|3|{"a": "b"}', 'deliver_at: as it was published');
+SELECT isnt(once.publish('t', 'now', deliver_at => now() - interval '1 s'), NULL, 'deliver_at: what is due already goes out at once');
+SELECT is(pg_temp.events(), 3::bigint, 'deliver_at: all there');
+SELECT throws_ok($$ SELECT once.publish('t', 'x', deliver_at => 'infinity') $$, '22023', NULL, 'deliver_at: never is refused');
+SELECT * FROM finish();
