@@ -8,6 +8,8 @@ CREATE TABLE once.publish_key_0 (
 CREATE TABLE once.publish_key_1 (LIKE once.publish_key_0 INCLUDING ALL);
 CREATE TABLE once.publish_key_2 (LIKE once.publish_key_0 INCLUDING ALL);
 COMMENT ON TABLE once.publish_key_0 IS 'dedup keys of once.publish and the ids of their events, one of three generations';
+COMMENT ON TABLE once.publish_key_1 IS 'the second';
+COMMENT ON TABLE once.publish_key_2 IS 'the third';
 
 -- Topic, payload and headers as they would stand in an event table.
 CREATE TABLE once.scheduled (
