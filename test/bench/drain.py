@@ -24,10 +24,6 @@ def load(database, script, events, per_transaction):
     return events // per_transaction // clients * clients * per_transaction, seconds_since(start)
 
 
-def count(broker, topic):
-    return sum(broker.tools.run("count", topic=topic).values())
-
-
 def raw(broker, events, topic, ring):
     broker.create_topic(topic, 4)
     return program("raw_producer", brokers=broker.brokers, topic=topic, count=events, transaction=TRANSACTION,

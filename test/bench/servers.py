@@ -24,7 +24,7 @@ def cluster():
 
 
 def kafka():
-    return Kafka(heap="1g", settings={"log.retention.ms": -1}).start()
+    return Kafka(heap="1g", settings={"log.retention.ms": -1})
 
 
 def program(name, **arguments):
