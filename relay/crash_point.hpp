@@ -32,6 +32,20 @@ enum class CrashPoint : int {
     after_redrive_commit,
     before_unstamp,
     after_unstamp,
+    inbox_after_claim,
+    inbox_after_start, // where a new group begins is stored, nothing is read
+    inbox_before_assign,
+    inbox_after_poll,
+    inbox_after_fence,
+    inbox_after_dedup,
+    inbox_after_handler,
+    inbox_before_commit,
+    inbox_in_commit, // COMMIT has left
+    inbox_after_commit,
+    inbox_before_park,
+    inbox_after_park,
+    inbox_before_redrive_commit,
+    inbox_after_advice,
     count
 };
 
@@ -59,7 +73,21 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(CrashPoin
                         "before_redrive_commit",
                         "after_redrive_commit",
                         "before_unstamp",
-                        "after_unstamp"};
+                        "after_unstamp",
+                        "inbox_after_claim",
+                        "inbox_after_start",
+                        "inbox_before_assign",
+                        "inbox_after_poll",
+                        "inbox_after_fence",
+                        "inbox_after_dedup",
+                        "inbox_after_handler",
+                        "inbox_before_commit",
+                        "inbox_in_commit",
+                        "inbox_after_commit",
+                        "inbox_before_park",
+                        "inbox_after_park",
+                        "inbox_before_redrive_commit",
+                        "inbox_after_advice"};
 
 namespace crash {
 extern CrashPoint chosen; // read from the environment before main

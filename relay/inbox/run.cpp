@@ -1,11 +1,70 @@
 #include "relay/inbox/run.hpp"
 
 #include "relay/exit_code.hpp"
+#include "relay/inbox/member.hpp"
+#include "relay/log.hpp"
+#include "relay/options.hpp"
+#include "relay/stop_signal.hpp"
+
+#include <exception>
+#include <mutex>
+#include <thread>
 
 namespace once::inbox {
+namespace {
 
-int run(const Options &, Metrics &, StopSignal &) {
-    throw Refusal(ExitCode::usage, "command \"inbox\" is not part of this build");
+// The first of several that fail; it ends all.
+class FirstFailure {
+  public:
+    explicit FirstFailure(StopSignal &stop_signal) : stop(stop_signal) {}
+    void set(std::exception_ptr error) {
+        const std::lock_guard lock(guard);
+        if (!first)
+            first = std::move(error);
+        stop.request();
+    }
+    void rethrow() const {
+        if (first)
+            std::rethrow_exception(first);
+    }
+
+  private:
+    std::mutex guard;
+    std::exception_ptr first;
+    StopSignal &stop;
+};
+
+std::size_t member_count(const Options &options) {
+    std::size_t count = 0;
+    for (const InboxOptions &inbox : options.inbox)
+        count += static_cast<std::size_t>(inbox.members);
+    return count;
+}
+
+} // namespace
+
+int run(const Options &options, Metrics &metrics, StopSignal &stop) {
+    Drain drain(options.until_empty, member_count(options));
+    FirstFailure failure(stop);
+    std::vector<std::thread> threads;
+    std::size_t number = 0;
+    for (const InboxOptions &inbox : options.inbox) {
+        for (int i = 0; i < inbox.members; ++i, ++number) {
+            InboxMetrics &own = metrics.inbox(inbox.consumer, inbox.topic);
+            threads.emplace_back([&, number] {
+                try {
+                    Member(options, inbox, own, stop, drain, number).run();
+                } catch (...) {
+                    drain.report(number, true);
+                    failure.set(std::current_exception());
+                }
+            });
+        }
+    }
+    for (std::thread &thread : threads)
+        thread.join();
+    failure.rethrow();
+    return static_cast<int>(ExitCode::stopped);
 }
 
 } // namespace once::inbox

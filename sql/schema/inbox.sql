@@ -30,6 +30,8 @@ CREATE TABLE once.inbox (
     attempts    int NOT NULL DEFAULT 0,
     next_at     timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     error       text,
+    pos         bigint,
+    sent_at     timestamptz,
     PRIMARY KEY (consumer, id)
 );
 CREATE INDEX inbox_ready ON once.inbox (consumer, seq) WHERE state = 'ready';

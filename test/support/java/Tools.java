@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
@@ -25,6 +26,7 @@ import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
@@ -71,6 +73,9 @@ public final class Tools {
             case "delete_records": return deleteRecords(command);
             case "transactions": return transactions(command);
             case "produce": return produce(command);
+            case "produce_many": return produceMany(command);
+            case "group_offsets": return groupOffsets(command);
+            case "set_group_offset": return setGroupOffset(command);
             case "transaction": return transaction(command);
             case "read": return read(command);
             case "coordinator": return coordinator(command);
@@ -179,6 +184,44 @@ public final class Tools {
     private JsonNode produce(JsonNode command) throws Exception {
         var producer = producers.computeIfAbsent(command.get("brokers").asText(), b -> producer(command, null));
         producer.send(record(command)).get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    /** "messages": [{key, value, partition, headers: [[name, base64 or null], …]}, …]; null is null. */
+    private JsonNode produceMany(JsonNode command) throws Exception {
+        var producer = producers.computeIfAbsent(command.get("brokers").asText(), b -> producer(command, null));
+        List<Future<?>> sent = new ArrayList<>();
+        for (JsonNode message : command.get("messages")) {
+            ((ObjectNode) message).put("topic", command.get("topic").asText());
+            ProducerRecord<byte[], byte[]> record = record(message);
+            message.path("headers").forEach(header -> record.headers().add(header.get(0).asText(), decode(header.get(1))));
+            sent.add(producer.send(record));
+        }
+        producer.flush();
+        for (Future<?> each : sent) {
+            each.get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        }
+        return JSON.nullNode();
+    }
+
+    /** What a group committed: {"topic/partition": [offset, note]}. */
+    private JsonNode groupOffsets(JsonNode command) throws Exception {
+        ObjectNode answer = JSON.createObjectNode();
+        admin(command).listConsumerGroupOffsets(command.get("group").asText()).partitionsToOffsetAndMetadata()
+                .get(TIMEOUT_SECONDS, TimeUnit.SECONDS).forEach((where, offset) -> {
+                    if (offset != null) {
+                        answer.putArray(where.topic() + "/" + where.partition()).add(offset.offset())
+                                .add(offset.metadata());
+                    }
+                });
+        return answer;
+    }
+
+    private JsonNode setGroupOffset(JsonNode command) throws Exception {
+        TopicPartition where = new TopicPartition(command.get("topic").asText(), command.get("partition").asInt());
+        admin(command).alterConsumerGroupOffsets(command.get("group").asText(),
+                Map.of(where, new OffsetAndMetadata(command.get("offset").asLong())))
+                .all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
         return JSON.nullNode();
     }
 

@@ -1,0 +1,204 @@
+#include "relay/inbox/message.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include <nlohmann/json.hpp>
+
+namespace once::inbox {
+namespace {
+
+constexpr std::string_view kReserved = "once-";
+constexpr std::size_t kMostIdBytes = 1024; // once.inbox takes no longer ones
+constexpr char kHex[] = "0123456789abcdef";
+
+// Length of the well-formed UTF-8 sequence at the front (shortest form, no surrogates, at most
+// U+10FFFF, as PostgreSQL checks it); 0 = malformed or NUL.
+std::size_t sequence_length(std::string_view text) {
+    const auto byte = [&](std::size_t i) {
+        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+    };
+    const auto follows = [&](std::size_t i, unsigned low = 0x80, unsigned high = 0xbf) {
+        return byte(i) >= low && byte(i) <= high;
+    };
+    const unsigned lead = byte(0);
+    if (lead >= 0x01 && lead <= 0x7f)
+        return 1;
+    if (lead >= 0xc2 && lead <= 0xdf)
+        return follows(1) ? 2 : 0;
+    if (lead >= 0xe0 && lead <= 0xef)
+        return follows(1, lead == 0xe0 ? 0xa0 : 0x80, lead == 0xed ? 0x9f : 0xbf) && follows(2) ? 3
+                                                                                               : 0;
+    if (lead >= 0xf0 && lead <= 0xf4)
+        return follows(1, lead == 0xf0 ? 0x90 : 0x80, lead == 0xf4 ? 0x8f : 0xbf) && follows(2) &&
+                       follows(3)
+                   ? 4
+                   : 0;
+    return 0;
+}
+
+bool is_text(std::string_view bytes) {
+    while (!bytes.empty()) {
+        const std::size_t length = sequence_length(bytes);
+        if (length == 0)
+            return false;
+        bytes.remove_prefix(length);
+    }
+    return true;
+}
+
+void append_json_string(std::string &json, std::string_view bytes) {
+    json += '"';
+    for (const char c : as_text(bytes)) {
+        const auto code = static_cast<unsigned char>(c);
+        if (c == '"' || c == '\\') {
+            json += '\\';
+            json += c;
+        } else if (code < 0x20) {
+            json += "\\u00";
+            json += kHex[code >> 4];
+            json += kHex[code & 15];
+        } else {
+            json += c;
+        }
+    }
+    json += '"';
+}
+
+void append_json_value(std::string &json, const std::optional<std::string_view> &value) {
+    if (value)
+        append_json_string(json, *value);
+    else
+        json += "null";
+}
+
+const Header *last_header(const Message &message, std::string_view name) {
+    // Kafka's own rule: of several headers with one name the last counts.
+    for (auto header = message.headers.rbegin(); header != message.headers.rend(); ++header)
+        if (header->name == name && header->value)
+            return &*header;
+    return nullptr;
+}
+
+std::optional<std::string> at_path(const Message &message, const std::string &path) {
+    if (!message.payload)
+        return std::nullopt;
+    const auto document = nlohmann::json::parse(*message.payload, nullptr, false);
+    if (document.is_discarded())
+        return std::nullopt;
+    try {
+        const auto &value = document.at(nlohmann::json::json_pointer(path));
+        if (value.is_string())
+            return value.get<std::string>();
+        if (value.is_number_integer())
+            return value.dump();
+    } catch (const nlohmann::json::exception &) {
+        // Not there: the message has no id of its own.
+    }
+    return std::nullopt;
+}
+
+std::optional<std::int64_t> number(std::string_view text) {
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || value < 0)
+        return std::nullopt;
+    return value;
+}
+
+} // namespace
+
+std::size_t Message::bytes() const {
+    std::size_t sum = (key ? key->size() : 0) + (payload ? payload->size() : 0);
+    for (const Header &header : headers)
+        sum += header.name.size() + (header.value ? header.value->size() : 0);
+    return sum;
+}
+
+Identity identify(const Message &message, const IdentityRule &rule) {
+    Identity identity;
+    const std::string place = std::string(message.topic) + "/" + std::to_string(message.partition);
+    const Header *source = last_header(message, "once-source");
+    const Header *position = last_header(message, "once-position");
+    const auto counter = position ? number(*position->value) : std::nullopt;
+    if (source != nullptr && counter) {
+        identity.source = as_text(*source->value) + "/" + place;
+        identity.position = *counter;
+    } else {
+        identity.source = place;
+        identity.position = message.offset;
+    }
+    std::optional<std::string> id;
+    if (!rule.path.empty())
+        id = at_path(message, rule.path);
+    if (!id)
+        if (const Header *header = last_header(message, rule.header))
+            id = as_text(*header->value);
+    identity.from_sender = id && !id->empty() && id->size() <= kMostIdBytes;
+    identity.id = identity.from_sender ? *id : place + "/" + std::to_string(message.offset);
+    return identity;
+}
+
+std::string as_text(std::string_view bytes) {
+    if (is_text(bytes))
+        return std::string(bytes);
+    std::string text = "\\x";
+    for (const char c : bytes) {
+        text += kHex[static_cast<unsigned char>(c) >> 4];
+        text += kHex[static_cast<unsigned char>(c) & 15];
+    }
+    return text;
+}
+
+std::optional<std::string> headers_json(const std::vector<Header> &headers) {
+    std::vector<const Header *> left;
+    for (const Header &header : headers)
+        if (header.name.substr(0, kReserved.size()) != kReserved)
+            left.push_back(&header);
+    if (left.empty())
+        return std::nullopt;
+    std::string json = "{";
+    while (!left.empty()) {
+        const std::string_view name = left.front()->name;
+        const auto same = std::stable_partition(
+            left.begin(), left.end(), [&](const Header *header) { return header->name == name; });
+        json += json.size() == 1 ? "" : ", ";
+        append_json_string(json, name);
+        json += same - left.begin() > 1 ? ": [" : ": ";
+        for (auto value = left.begin(); value != same; ++value) {
+            json += value == left.begin() ? "" : ", ";
+            append_json_value(json, (*value)->value);
+        }
+        json += same - left.begin() > 1 ? "]" : "";
+        left.erase(left.begin(), same);
+    }
+    return json + "}";
+}
+
+std::optional<std::string> uuid_bytes(std::string_view text) {
+    if (text.size() != 36)
+        return std::nullopt;
+    std::string bytes;
+    int digits = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            if (text[i] != '-')
+                return std::nullopt;
+            continue;
+        }
+        unsigned digit = 0;
+        if (text[i] >= '0' && text[i] <= '9')
+            digit = static_cast<unsigned>(text[i] - '0');
+        else if (text[i] >= 'a' && text[i] <= 'f')
+            digit = static_cast<unsigned>(text[i] - 'a' + 10);
+        else
+            return std::nullopt; // capitals too: as text they would be another id
+        if (digits++ % 2 == 0)
+            bytes.push_back(static_cast<char>(digit << 4));
+        else
+            bytes.back() = static_cast<char>(static_cast<unsigned char>(bytes.back()) | digit);
+    }
+    return bytes;
+}
+
+} // namespace once::inbox

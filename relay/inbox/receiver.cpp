@@ -1,0 +1,445 @@
+#include "relay/inbox/receiver.hpp"
+
+#include "extension/wire/protocol.hpp"
+#include "relay/crash_point.hpp"
+#include "relay/exit_code.hpp"
+#include "relay/inbox/arrays.hpp"
+#include "relay/log.hpp"
+#include "relay/options.hpp"
+
+#include <algorithm>
+
+namespace once::inbox {
+namespace {
+
+// The columns of once.message, one array each, in the order of the type.
+class MessageColumns {
+  public:
+    void add(const Message &message, const Identity &identity) {
+        topics.add_bytes(message.topic);
+        partitions.add_int(message.partition);
+        offsets.add_int(message.offset);
+        keys.add(message.key ? std::optional(as_text(*message.key)) : std::nullopt);
+        payloads.add(message.payload);
+        if (const auto json = headers_json(message.headers))
+            headers.add_json(*json);
+        else
+            headers.add_null();
+        ids.add_bytes(identity.id);
+        sources.add_bytes(identity.source);
+        positions.add_int(identity.position);
+        if (message.time_ms)
+            times.add_time(*message.time_ms);
+        else
+            times.add_null();
+    }
+
+    std::vector<Parameter> parameters() {
+        return {topics, partitions, offsets, keys, payloads, headers, ids, sources, positions, times};
+    }
+
+  private:
+    Array topics{ElementType::text}, partitions{ElementType::int4}, offsets{ElementType::int8},
+        keys{ElementType::text}, payloads{ElementType::bytea}, headers{ElementType::jsonb},
+        ids{ElementType::text}, sources{ElementType::text}, positions{ElementType::int8},
+        times{ElementType::timestamptz};
+};
+
+// unnest of several arrays is syntax, not a name: no search_path can redirect it.
+// FROM item with those columns, parameters $first and up, and their order `nr`.
+std::string message_rows(int first) {
+    constexpr const char *types[] = {"text", "int4",  "int8", "text", "bytea",
+                                     "jsonb", "text", "text", "int8", "timestamptz"};
+    std::string arrays;
+    for (const char *type : types)
+        arrays += (arrays.empty() ? "$" : ", $") + std::to_string(first++) + "::" + type + "[]";
+    return "unnest(" + arrays +
+           ") WITH ORDINALITY AS m(topic, part, log_offset, key, payload, headers, id, source, pos, "
+           "sent_at, nr)";
+}
+
+constexpr const char *kRow = "ROW(m.topic, m.part, m.log_offset, m.key, m.payload, m.headers, "
+                             "m.id, m.source, m.pos, m.sent_at)::once.message";
+
+[[noreturn]] void refuse_handler(const std::string &why, const std::string &detail,
+                                 const std::string &signature) {
+    throw Refusal(ExitCode::configuration, why, detail,
+                  "The handler is a function of this signature, which the relay's role may execute: " +
+                      signature + ".");
+}
+
+} // namespace
+
+Receiver::Receiver(Session &open_session, const InboxOptions &inbox_options)
+    : session(open_session), options(inbox_options),
+      rule{inbox_options.id_header, inbox_options.id_path} {}
+
+std::string Receiver::handler_signature() const {
+    return options.handler + (options.per_message ? "(once.message)" : "(once.message[])");
+}
+
+void Receiver::check() {
+    try {
+        const Rows found = session.execute("SELECT once.protocol(), pg_catalog.pg_is_in_recovery()");
+        if (found.number(0, 0) != wire::kProtocol)
+            throw Refusal(ExitCode::mismatch,
+                          "extension \"pg_once\" speaks protocol " + found.text(0, 0) +
+                              ", this program " + std::to_string(wire::kProtocol),
+                          {}, "Install extension and once-relay of the same version.");
+        if (found.truth(0, 1))
+            throw Refusal(ExitCode::database, "the server is a standby",
+                          "Messages are applied with their effects on a primary.",
+                          "Point the option \"database\" to the primary.");
+    } catch (const SqlError &error) {
+        if (is_transient(error.sqlstate))
+            throw ConnectionLost(error.what());
+        if (error.sqlstate == "42501")
+            throw Refusal(ExitCode::database, std::string("missing privilege: ") + error.what(), {},
+                          "Give the relay's role its rights: SELECT once.grant_consumer('role').");
+        throw Refusal(ExitCode::mismatch,
+                      std::string("extension \"pg_once\" is missing or of another version: ") +
+                          error.what(),
+                      {}, "CREATE EXTENSION pg_once in the receiving database.");
+    }
+    if (options.store)
+        return;
+    const std::string signature = handler_signature();
+    try {
+        const Rows found = session.execute(
+            "SELECT pg_catalog.format('%I.%I', n.nspname, p.proname), p.prokind = 'f',"
+            " pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AND"
+            " pg_catalog.has_schema_privilege(n.oid, 'USAGE'), p.provolatile = 'v'"
+            " FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+            " WHERE p.oid = pg_catalog.to_regprocedure($1)",
+            {signature});
+        if (found.count() == 0)
+            refuse_handler("handler " + signature + " does not exist", {}, signature);
+        if (!found.truth(0, 1))
+            refuse_handler("handler " + signature + " is not a function", {}, signature);
+        if (!found.truth(0, 2))
+            refuse_handler("handler " + signature + " may not be executed by the relay's role", {},
+                           signature);
+        if (!found.truth(0, 3))
+            refuse_handler("handler " + signature + " is not volatile",
+                           "PostgreSQL need not call a function that says it has no effect.",
+                           signature);
+        handler = found.text(0, 0);
+    } catch (const SqlError &error) {
+        if (is_transient(error.sqlstate))
+            throw ConnectionLost(error.what());
+        refuse_handler("could not look for handler " + signature + ": " + error.what(), {},
+                       signature);
+    }
+}
+
+std::string Receiver::database_identity() {
+    const Rows found = session.execute(
+        "SELECT c.system_identifier || '.' || d.oid FROM pg_catalog.pg_control_system() c,"
+        " pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()");
+    return found.text(0, 0);
+}
+
+std::vector<Claim> Receiver::claim(const std::vector<Place> &places) {
+    Array topics(ElementType::text), partitions(ElementType::int4);
+    for (const Place &place : places) {
+        topics.add_bytes(place.topic);
+        partitions.add_int(place.partition);
+    }
+    const Rows rows = session.execute_prepared(
+        "claim",
+        "SELECT c.fence, c.next FROM unnest($2::text[], $3::int4[]) WITH ORDINALITY"
+        " AS p(topic, part, nr), LATERAL once.offset_claim($1::text, p.topic, p.part) c ORDER BY nr",
+        {options.group, topics, partitions});
+    std::vector<Claim> claims;
+    for (int row = 0; row < rows.count(); ++row) {
+        Claim claim{places[static_cast<std::size_t>(row)], rows.number(row, 0), std::nullopt};
+        if (!rows.null(row, 1))
+            claim.next = rows.number(row, 1);
+        claims.push_back(claim);
+    }
+    return claims;
+}
+
+bool Receiver::start_at(const Place &place, std::int64_t fence, std::int64_t offset) {
+    return store_offsets(place, offset, offset - 1, fence); // an empty range: nothing is passed over
+}
+
+bool Receiver::skip_to(const Place &place, const Partition &partition, std::int64_t offset) {
+    return store_offsets(place, partition.next, offset - 1, partition.fence);
+}
+
+bool Receiver::store_offsets(const Place &place, std::int64_t first, std::int64_t last,
+                             std::int64_t fence) {
+    const Rows rows = session.execute_prepared(
+        "store_offsets",
+        "SELECT verdict <> 'fenced' FROM once.accept_offset($1::text, $2::text, $3::int4, $4::int8,"
+        " $5::int8, $6::int8)",
+        {options.group, place.topic, std::to_string(place.partition), std::to_string(first),
+         std::to_string(last), std::to_string(fence)});
+    return rows.truth(0, 0);
+}
+
+Applied Receiver::apply(std::span<const Message> part, const Assignment &assignment) {
+    Applied applied;
+    session.execute("BEGIN");
+    std::vector<Entry> entries = pass_fence(part, assignment, applied);
+    crash_point(CrashPoint::inbox_after_fence);
+    try {
+        drop_known(entries, applied);
+        crash_point(CrashPoint::inbox_after_dedup);
+        if (options.store) {
+            store(entries, applied);
+        } else {
+            set_aside_held(entries, assignment, applied);
+            call_handler(entries);
+            applied.fresh += entries.size();
+        }
+        for (const Entry &entry : entries)
+            applied.bytes += entry.message->bytes();
+        crash_point(CrashPoint::inbox_before_commit);
+        session.commit();
+    } catch (const SqlError &error) {
+        session.rollback();
+        throw MessageRefused(error.sqlstate, error.what());
+    }
+    crash_point(CrashPoint::inbox_after_commit);
+    return applied;
+}
+
+Applied Receiver::park(const Message &message, const Assignment &assignment,
+                       const std::string &error) {
+    Applied applied;
+    session.execute("BEGIN");
+    std::vector<Entry> entries = pass_fence({&message, 1}, assignment, applied);
+    // Its id is remembered now: it is redriven without asking again. An id that cannot be remembered
+    // may be why it is here.
+    session.execute("SAVEPOINT id");
+    try {
+        drop_known(entries, applied);
+    } catch (const SqlError &refused) {
+        if (is_transient(refused.sqlstate))
+            throw;
+        session.execute("ROLLBACK TO SAVEPOINT id");
+    }
+    for (const Entry &entry : entries)
+        applied.parked += put_aside(entry, error);
+    crash_point(CrashPoint::inbox_before_park);
+    session.commit();
+    crash_point(CrashPoint::inbox_after_park);
+    return applied;
+}
+
+// One accept_offset per partition of the part, from the offset we believe to be next to the last one
+// in the part: what is missing between them does not exist (compaction, transaction markers).
+std::vector<Receiver::Entry> Receiver::pass_fence(std::span<const Message> part,
+                                                  const Assignment &assignment, Applied &applied) {
+    std::map<Place, std::int64_t, PlaceOrder> last;
+    for (const Message &message : part) {
+        auto known = last.find(PlaceView{message.topic, message.partition});
+        if (known == last.end())
+            known = last.emplace(Place{std::string(message.topic), message.partition}, 0).first;
+        known->second = message.offset;
+    }
+    Array topics(ElementType::text), partitions(ElementType::int4), firsts(ElementType::int8),
+        lasts(ElementType::int8), fences(ElementType::int8);
+    for (const auto &[place, offset] : last) {
+        const Partition &partition = assignment.at(place);
+        topics.add_bytes(place.topic);
+        partitions.add_int(place.partition);
+        firsts.add_int(partition.next);
+        lasts.add_int(offset);
+        fences.add_int(partition.fence);
+    }
+    const Rows rows = session.execute_prepared(
+        "fence",
+        "SELECT o.verdict, o.next FROM unnest($2::text[], $3::int4[], $4::int8[],"
+        " $5::int8[], $6::int8[]) WITH ORDINALITY AS p(topic, part, first, last, fence, nr),"
+        " LATERAL once.accept_offset($1::text, p.topic, p.part, p.first, p.last, p.fence) o"
+        " ORDER BY nr",
+        {options.group, topics, partitions, firsts, lasts, fences});
+    std::map<Place, std::int64_t, PlaceOrder> from;
+    int row = 0;
+    for (const auto &[place, offset] : last) {
+        const std::string verdict = rows.text(row, 0);
+        if (verdict == "fenced") {
+            applied.fenced.push_back(place);
+        } else {
+            from[place] = rows.number(row, 1);
+            applied.next[place] = std::max(rows.number(row, 1), offset + 1);
+        }
+        ++row;
+    }
+    std::vector<Entry> entries;
+    entries.reserve(part.size());
+    for (const Message &message : part) {
+        const auto start = from.find(PlaceView{message.topic, message.partition});
+        if (start == from.end())
+            continue;
+        if (message.offset < start->second)
+            ++applied.duplicates;
+        else
+            entries.push_back({&message, identify(message, rule)});
+    }
+    return entries;
+}
+
+void Receiver::drop_known(std::vector<Entry> &entries, Applied &applied) {
+    Array uuids(ElementType::uuid), texts(ElementType::text), times(ElementType::timestamptz);
+    std::vector<std::size_t> asked;
+    bool only_uuids = true;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        const Identity &identity = entries[i].identity;
+        if (!identity.from_sender)
+            continue;
+        asked.push_back(i);
+        const auto uuid = only_uuids ? uuid_bytes(identity.id) : std::nullopt;
+        only_uuids = only_uuids && uuid;
+        if (only_uuids)
+            uuids.add_bytes(*uuid);
+        texts.add_bytes(identity.id);
+        if (entries[i].message->time_ms)
+            times.add_time(*entries[i].message->time_ms);
+        else
+            times.add_null();
+    }
+    if (asked.empty())
+        return;
+    const std::string type = only_uuids ? "uuid" : "text";
+    const Rows rows = session.execute_prepared(
+        "dedup_" + type,
+        "SELECT ordinal, verdict FROM once.accept_many($1::text, $2::" + type +
+            "[], $3::timestamptz[]) WHERE verdict <> 'new'",
+        {options.consumer, only_uuids ? uuids : texts, times});
+    for (int row = 0; row < rows.count(); ++row) {
+        entries[asked[static_cast<std::size_t>(rows.number(row, 0)) - 1]].message = nullptr;
+        ++(rows.text(row, 1) == "too_old" ? applied.too_old : applied.duplicates);
+    }
+    std::erase_if(entries, [](const Entry &entry) { return entry.message == nullptr; });
+}
+
+// Order per key: what follows a parked message waits behind it.
+void Receiver::set_aside_held(std::vector<Entry> &entries, const Assignment &assignment,
+                              Applied &applied) {
+    std::erase_if(entries, [&](const Entry &entry) {
+        const Message &message = *entry.message;
+        const Partition &partition =
+            assignment.find(PlaceView{message.topic, message.partition})->second;
+        if (!message.key || partition.held_keys.empty() ||
+            !partition.held_keys.contains(as_text(*message.key)))
+            return false;
+        applied.parked += put_aside(entry, std::nullopt);
+        return true;
+    });
+}
+
+void Receiver::call_handler(const std::vector<Entry> &entries) {
+    if (entries.empty())
+        return;
+    MessageColumns columns;
+    for (const Entry &entry : entries)
+        columns.add(*entry.message, entry.identity);
+    // In FROM and without output columns: whatever the function returns, nothing is sent.
+    const std::string call =
+        options.per_message
+            ? "SELECT FROM (SELECT " + std::string(kRow) + " AS message FROM " + message_rows(1) +
+                  " ORDER BY m.nr) AS q, LATERAL " + handler + "(q.message)"
+            : "SELECT FROM " + handler + "(ARRAY(SELECT " + kRow + " FROM " + message_rows(1) +
+                  " ORDER BY m.nr))";
+    session.execute_prepared("handle", call, columns.parameters());
+    crash_point(CrashPoint::inbox_after_handler);
+}
+
+void Receiver::store(const std::vector<Entry> &entries, Applied &applied) {
+    if (entries.empty())
+        return;
+    MessageColumns columns;
+    for (const Entry &entry : entries)
+        columns.add(*entry.message, entry.identity);
+    std::vector<Parameter> parameters = columns.parameters();
+    parameters.emplace_back(options.consumer);
+    const Rows rows = session.execute_prepared(
+        "store",
+        "SELECT once.inbox_store($11::text, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", parameters);
+    const auto stored = static_cast<std::uint64_t>(rows.number(0, 0));
+    applied.fresh += stored;
+    applied.duplicates += entries.size() - stored;
+    crash_point(CrashPoint::inbox_after_handler);
+}
+
+// Whether it was not there yet.
+bool Receiver::put_aside(const Entry &entry, const std::optional<std::string> &error) {
+    MessageColumns columns;
+    columns.add(*entry.message, entry.identity);
+    Array errors(ElementType::text);
+    errors.add(error);
+    std::vector<Parameter> parameters = columns.parameters();
+    parameters.emplace_back(options.consumer);
+    parameters.emplace_back(errors);
+    const std::string attempts = std::to_string(error ? options.max_attempts : 0);
+    parameters.emplace_back(attempts);
+    return session
+        .execute_prepared("park",
+                          "SELECT once.inbox_park($11::text, " + std::string(kRow) +
+                              ", ($12::text[])[1], $13::int4) FROM " + message_rows(1),
+                          parameters)
+        .truth(0, 0);
+}
+
+std::set<std::string> Receiver::held_keys(const Place &place) {
+    const Rows rows = session.execute_prepared(
+        "held",
+        "SELECT DISTINCT key FROM once.inbox WHERE consumer = $1::text AND topic = $2::text"
+        " AND \"partition\" = $3::int4 AND key IS NOT NULL",
+        {options.consumer, place.topic, std::to_string(place.partition)});
+    std::set<std::string> keys;
+    for (int row = 0; row < rows.count(); ++row)
+        keys.insert(rows.text(row, 0));
+    return keys;
+}
+
+std::optional<bool> Receiver::redrive_one() {
+    session.execute("BEGIN");
+    const Rows taken = session.execute_prepared(
+        "redrive_take", "SELECT id FROM once.inbox_take($1::text, 1)", {options.consumer});
+    if (taken.count() == 0) {
+        session.rollback();
+        return std::nullopt;
+    }
+    const std::string id = taken.text(0, 0);
+    const std::string error = redrive_error(id);
+    if (error.empty())
+        session.execute_prepared("redrive_done", "SELECT once.inbox_done($1::text, ARRAY[$2::text])",
+                                 {options.consumer, id});
+    else
+        session.execute_prepared("redrive_fail",
+                                 "SELECT once.inbox_fail($1::text, $2::text, $3::text)",
+                                 {options.consumer, id, error});
+    crash_point(CrashPoint::inbox_before_redrive_commit);
+    session.commit();
+    return error.empty();
+}
+
+// Why the handler does not take a message that was put aside; empty = it took it.
+std::string Receiver::redrive_error(const std::string &id) {
+    const std::string message =
+        "SELECT ROW(m.topic, m.\"partition\", m.log_offset, m.key, m.payload, m.headers, m.id,"
+        " m.source, m.pos, m.sent_at)::once.message AS message FROM once.inbox m"
+        " WHERE consumer = $1::text AND id = $2::text";
+    session.execute("SAVEPOINT handler");
+    try {
+        session.execute_prepared("redrive_handle",
+                                 options.per_message
+                                     ? "SELECT FROM (" + message + " OFFSET 0) AS q, LATERAL " +
+                                           handler + "(q.message)"
+                                     : "SELECT FROM " + handler + "(ARRAY(" + message + "))",
+                                 {options.consumer, id});
+    } catch (const SqlError &refused) {
+        if (is_transient(refused.sqlstate))
+            throw;
+        session.execute("ROLLBACK TO SAVEPOINT handler");
+        return std::string(refused.what()) + " (SQLSTATE " + refused.sqlstate + ")";
+    }
+    return {};
+}
+
+} // namespace once::inbox

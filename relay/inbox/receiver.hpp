@@ -1,0 +1,92 @@
+// The receiving side in SQL: every statement of the inbox stands here. Each public function is one
+// transaction, or one step outside of any.
+#pragma once
+
+#include "relay/inbox/assignment.hpp"
+#include "relay/inbox/message.hpp"
+#include "relay/inbox/session.hpp"
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace once {
+struct InboxOptions;
+}
+
+namespace once::inbox {
+
+// The message is to blame, or what the handler made of it: the same again will be refused again.
+// Thrown with the transaction rolled back.
+struct MessageRefused : SqlError {
+    using SqlError::SqlError;
+};
+
+struct Claim {
+    Place place;
+    std::int64_t fence = 0;
+    std::optional<std::int64_t> next; // nothing: the group is new to the database
+};
+
+struct Applied {
+    std::vector<Place> fenced; // somebody else claimed them: nothing of theirs was applied
+    std::map<Place, std::int64_t, PlaceOrder> next;
+    std::uint64_t fresh = 0, duplicates = 0, too_old = 0, parked = 0, bytes = 0;
+};
+
+class Receiver {
+  public:
+    Receiver(Session &session, const InboxOptions &options);
+
+    // Before anything is read: the extension's protocol, a writable server, the handler and its
+    // signature. Throws Refusal.
+    void check();
+    // Which database this is, for other members of the group: it is the same for both or one of them
+    // reads what the other should have had.
+    std::string database_identity();
+
+    std::vector<Claim> claim(const std::vector<Place> &places);
+    // Stores where to begin; false = fenced.
+    [[nodiscard]] bool start_at(const Place &place, std::int64_t fence, std::int64_t offset);
+    // Moves a partition on without applying what is between; false = fenced.
+    [[nodiscard]] bool skip_to(const Place &place, const Partition &partition, std::int64_t offset);
+
+    // {fence, dedup, effect, offset} of one part in one transaction. Messages of held keys are put
+    // behind the message that holds them. Throws MessageRefused, SqlError (ours), ConnectionLost.
+    Applied apply(std::span<const Message> part, const Assignment &assignment);
+    // Keeps one message with its error and passes over it.
+    Applied park(const Message &message, const Assignment &assignment, const std::string &error);
+
+    std::set<std::string> held_keys(const Place &place);
+    // Runs the handler for one message in once.inbox that may be taken: an operator set it free
+    // (once.inbox_redrive), or what it waited for is done. Nothing there: nullopt; else whether the
+    // handler took it.
+    std::optional<bool> redrive_one();
+
+  private:
+    struct Entry {
+        const Message *message;
+        Identity identity;
+    };
+    std::vector<Entry> pass_fence(std::span<const Message> part, const Assignment &assignment,
+                                  Applied &applied);
+    bool store_offsets(const Place &place, std::int64_t first, std::int64_t last,
+                       std::int64_t fence);
+    void drop_known(std::vector<Entry> &entries, Applied &applied);
+    void set_aside_held(std::vector<Entry> &entries, const Assignment &assignment,
+                        Applied &applied);
+    void call_handler(const std::vector<Entry> &entries);
+    void store(const std::vector<Entry> &entries, Applied &applied);
+    bool put_aside(const Entry &entry, const std::optional<std::string> &error);
+    std::string redrive_error(const std::string &id);
+    std::string handler_signature() const;
+
+    Session &session;
+    const InboxOptions &options;
+    const IdentityRule rule;
+    std::string handler; // as the catalog quotes it
+};
+
+} // namespace once::inbox

@@ -1,0 +1,103 @@
+// One connection to the receiving database over libpq: parameters in binary, and a wait that keeps
+// the heartbeat going while a handler works.
+#pragma once
+
+#include <libpq-fe.h>
+
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace once {
+struct DatabaseOptions;
+class StopSignal;
+} // namespace once
+
+namespace once::inbox {
+
+// The server refused a statement; the transaction is over, the connection lives.
+struct SqlError : std::runtime_error {
+    SqlError(std::string state, const std::string &message)
+        : std::runtime_error(message), sqlstate(std::move(state)) {}
+    std::string sqlstate;
+};
+
+// The connection is gone. Whether an open commit went through is unknown: claim again, the database
+// knows.
+struct ConnectionLost : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+class Array;
+
+// One parameter: text without NUL whose type the server decides, or an array in binary format. It
+// points to what it was made of.
+struct Parameter {
+    std::string_view bytes;
+    bool binary = false;
+    std::uint32_t type = 0;
+
+    Parameter(const std::string &text) : bytes(text.c_str(), text.size()) {}
+    Parameter(Array &array);
+};
+
+// Rows as text.
+class Rows {
+  public:
+    explicit Rows(PGresult *result) : owned(result, &PQclear) {}
+    int count() const { return PQntuples(owned.get()); }
+    bool null(int row, int column) const { return PQgetisnull(owned.get(), row, column) != 0; }
+    std::string text(int row, int column) const {
+        return {PQgetvalue(owned.get(), row, column),
+                static_cast<std::size_t>(PQgetlength(owned.get(), row, column))};
+    }
+    std::int64_t number(int row, int column) const {
+        return std::stoll(PQgetvalue(owned.get(), row, column));
+    }
+    std::string command() const { return PQcmdStatus(owned.get()); }
+    bool truth(int row, int column) const { return *PQgetvalue(owned.get(), row, column) == 't'; }
+
+  private:
+    std::unique_ptr<PGresult, decltype(&PQclear)> owned;
+};
+
+class Session {
+  public:
+    // `beat` is called at least once a second while a statement runs. Throws ConnectionLost.
+    Session(const DatabaseOptions &options, const StopSignal &stop_signal,
+            std::function<void()> beat);
+
+    // Throws SqlError, ConnectionLost. A statement that is still running `kStopGraceMs` after the stop
+    // signal is cancelled.
+    Rows execute(const std::string &statement, const std::vector<Parameter> &parameters = {});
+    // The same, planned once per connection under this name.
+    Rows execute_prepared(const std::string &name, const std::string &statement,
+                          const std::vector<Parameter> &parameters);
+
+    // Throws like execute; after ConnectionLost nobody knows whether it went through.
+    void commit();
+
+    bool in_transaction() const;
+    // Leaves a transaction whatever its state; never throws SqlError.
+    void rollback();
+
+  private:
+    Rows finish();
+    PGresult *wait_for_result();
+    void cancel();
+    [[noreturn]] void lost() const;
+
+    std::unique_ptr<PGconn, decltype(&PQfinish)> connection;
+    const StopSignal &stop;
+    std::function<void()> on_beat;
+    std::vector<std::string> prepared;
+};
+
+// Whether the same statement may work next time although nothing about the message changed: the
+// server is short of something, goes down, or another transaction was in the way.
+bool is_transient(std::string_view sqlstate);
+
+} // namespace once::inbox

@@ -1,0 +1,28 @@
+-- What once-relay inbox writes to once.inbox; the ids are accepted before, in the same transaction.
+CREATE OR REPLACE FUNCTION once.inbox_store(consumer text, topics text[], partitions int[], log_offsets bigint[], keys text[],
+        payloads bytea[], headers jsonb[], ids text[], sources text[], positions bigint[], sent timestamptz[]) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    stored bigint;
+BEGIN
+    -- unnest hands them out in their order, which becomes the order of seq
+    INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at)
+        SELECT inbox_store.consumer, m.*
+        FROM unnest(topics, partitions, log_offsets, keys, payloads, headers, ids, sources, positions, sent) m
+        ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING; -- forgotten by the memory, but still waiting here
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    RETURN stored;
+END $$;
+COMMENT ON FUNCTION once.inbox_store(text, text[], int[], bigint[], text[], bytea[], jsonb[], text[], text[], bigint[], timestamptz[]) IS 'internal: leaves a batch for workers; how many of them were not there';
+
+CREATE OR REPLACE FUNCTION once.inbox_park(consumer text, message once.message, error text, attempts int) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at,
+                            error, attempts, state)
+        SELECT inbox_park.consumer, message.*, inbox_park.error, inbox_park.attempts,
+               CASE WHEN inbox_park.error IS NULL THEN 'ready' ELSE 'parked' END
+        ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING;
+    RETURN FOUND;
+END $$;
+COMMENT ON FUNCTION once.inbox_park(text, once.message, text, int) IS 'internal: puts a message aside whose handler failed (parked), or one that waits behind it (error null: ready as soon as it is the first of its key)';

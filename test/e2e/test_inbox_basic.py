@@ -1,0 +1,223 @@
+"""once-relay inbox on its straight path: bytes, identities, dedup, store, start offsets, refusals."""
+import json
+
+import pytest
+
+from support.inbox import Inbox, message
+
+
+@pytest.fixture
+def inbox(cluster, kafka, world_name):
+    made = []
+
+    def make(**entry):
+        made.append(Inbox(cluster, kafka, f"{world_name}{len(made) or ''}", **entry).__enter__())
+        return made[-1]
+    yield make
+    for each in made:
+        each.__exit__()
+
+
+def effects(inbox, columns="payload"):
+    return inbox.database.query(f"SELECT {columns} FROM app.effect ORDER BY nr")
+
+
+def test_I13_each_message_once_in_order_per_key(inbox):
+    box = inbox()
+    box.send_numbered(3000)
+    relay = box.relay()
+    relay.drain()
+    box.assert_exact(3000)
+    box.send_numbered(500, first=3000)
+    relay.drain()
+    box.assert_exact(3500)
+    committed = box.kafka.tools.run("group_offsets", group=box.entry["group"])
+    stored = dict(box.database.query("SELECT topic || '/' || partition, next FROM once.consumer_offset"))
+    assert {place: offset for place, (offset, _) in committed.items()} == stored, "advice to lag tools"
+
+
+def test_P19_message_is_byte_exact(inbox):
+    box = inbox(partitions=1)
+    every = bytes(range(256))
+    source = "0199c1a0-5c3e-4bbb-8123-0123456789ab/0"
+    box.send([
+        message(every, key="plain", source=source, position=7,
+                headers=[("a", "1"), ("b", None), ("a", "zwei ä"), ("bin", b"\xff\x00")]),
+        message(None, key="tombstone"),
+        message(b"", key=None),
+        message("x" * 900_000, key="größe 😀"),
+        message("binary key", key=b"\xff\xfe"),
+        message("foreign", key="f", identity=None),
+        message("named", key="n", identity="not a uuid"),
+    ])
+    box.relay().drain()
+    rows = effects(box, "topic, partition, log_offset, key, payload, headers, id, source, pos, sent_at IS NOT NULL")
+    assert [row[2] for row in rows] == list(range(7))
+    assert [row[3] for row in rows] == ["plain", "tombstone", None, "größe 😀", "\\xfffe", "f", "n"]
+    payloads = [None if row[4] is None else bytes(row[4]) for row in rows]
+    assert payloads == [every, None, b"", b"x" * 900_000, b"binary key", b"foreign", b"named"]
+    assert rows[0][5] == {"a": ["1", "zwei ä"], "b": None, "bin": "\\xff00"} and rows[1][5] is None
+    assert rows[0][7:9] == (f"{source}/{box.topic}/0", 7)
+    assert rows[5][6:9] == (f"{box.topic}/0/5", f"{box.topic}/0", 5)
+    assert rows[6][6] == "not a uuid" and all(row[9] for row in rows)
+
+
+def test_E1_duplicate_ids_of_senders_act_once(inbox):
+    box = inbox()
+    ids = [f"0199c1a0-5c3e-7bbb-8123-{n:012x}" for n in range(400)]
+    box.send(message(f"first {n}", key=f"k{n}", identity=i) for n, i in enumerate(ids))
+    again = [message(f"again {n}", key=f"other{n}", identity=i) for n, i in enumerate(ids)]
+    box.kafka.tools.run("produce_many", topic=box.topic, messages=again)
+    relay = box.relay()
+    relay.drain()
+    # Partitions are read side by side: which of the two came first is not said, only that one acted.
+    assert box.database.query("SELECT count(*), count(DISTINCT id) FROM app.effect") == [(400, 400)]
+    box.kafka.tools.run("produce_many", topic=box.topic, messages=again[:50])
+    relay.drain()
+    assert box.applied() == 400
+
+
+def test_F9_aborted_transactions_and_markers_leave_no_gap(inbox):
+    box = inbox(partitions=1)
+    for n in range(5):
+        box.kafka.tools.run("transaction", transactional_id=f"{box.name}-{n}", topic=box.topic, key="aw==",
+                            value=message(str(n))["value"])
+    box.kafka.tools.run("transaction", transactional_id=f"{box.name}-x", topic=box.topic, key="aw==",
+                        value=message("never")["value"], open=True)
+    box.kafka.tools.run("transaction", transactional_id=f"{box.name}-x")  # fences, so aborts it
+    box.send([message("last", key="k")])
+    relay = box.relay()
+    relay.drain()
+    assert [bytes(row[0]) for row in effects(box)] == [b"0", b"1", b"2", b"3", b"4", b"last"]
+
+
+def test_E1_id_from_header_or_payload(inbox):
+    box = inbox(id_header="event-id")
+    box.send([message("a", headers=[("event-id", "1")]), message("b", headers=[("event-id", "1")])])
+    box.relay().drain()
+    assert box.applied() == 1
+    other = inbox(id_path="/meta/id")
+    other.send([message(json.dumps({"meta": {"id": n % 3}, "n": n}), identity=None) for n in range(9)])
+    other.relay().drain()
+    assert other.database.query("SELECT id FROM app.effect ORDER BY id") == [("0",), ("1",), ("2",)]
+
+
+def test_E10_store_leaves_rows_for_workers(inbox):
+    box = inbox(store=True)
+    box.send_numbered(2000)
+    box.relay().drain()
+    database = box.database
+    assert database.value("SELECT count(*) FROM once.inbox WHERE state = 'ready'") == 2000
+    assert database.value("SELECT bool_and(source IS NOT NULL AND pos IS NOT NULL AND sent_at IS NOT NULL) FROM once.inbox")
+    assert database.query("SELECT partition FROM (SELECT partition, log_offset, lag(log_offset) OVER "
+                          "(PARTITION BY partition ORDER BY seq) AS before FROM once.inbox) o "
+                          "WHERE before >= log_offset") == [], "order of arrival is the order of the partition"
+    taken = database.query("SELECT once.inbox_done('billing', array_agg(id)) FROM once.inbox_take('billing', 500)")
+    assert taken == [(500,)]
+    box.kafka.tools.run("produce_many", topic=box.topic, messages=box.sent)  # all again: their ids are known
+    box.relay().drain()
+    assert database.value("SELECT count(*) FROM once.inbox") == 1500
+
+
+def test_E1_handler_per_message(inbox):
+    box = inbox(handler="app.apply_one", per_message=True)
+    box.send_numbered(300)
+    box.relay().drain()
+    box.assert_exact(300)
+
+
+def test_F10_several_topics_by_pattern_and_members(inbox, kafka):
+    box = inbox(members=2)
+    box.entry["topic"] = f"^{box.topic}.*"
+    kafka.create_topic(box.topic + ".more", 3)
+    box.send_numbered(500)
+    box.send((message(f"more {n}", key=f"k{n}") for n in range(500)), topic=box.topic + ".more")
+    box.relay().drain()
+    box.assert_exact(1000)
+
+
+@pytest.mark.parametrize("start,expected", [("earliest", 10), ("latest", 0)])
+def test_F10_new_group_begins_where_it_is_told(inbox, start, expected):
+    box = inbox(start=start)
+    box.send_numbered(10)
+    relay = box.relay()
+    relay.drain()
+    assert box.applied() == expected
+    assert box.database.value("SELECT count(*) FROM once.consumer_offset WHERE next IS NOT NULL") == box.partitions
+    box.send_numbered(5, first=10)
+    relay.drain()
+    assert box.applied() == expected + 5
+
+
+def test_F10_start_refuse(inbox):
+    box = inbox(start="refuse")
+    relay = box.relay()
+    assert relay.run("--until-empty") == 6 and "has no offset" in relay.log()
+
+
+def test_F12_topic_made_again_is_refused(inbox, kafka):
+    box = inbox(partitions=1)
+    box.send_numbered(20)
+    relay = box.relay()
+    relay.drain()
+    kafka.tools.run("delete_topic", topic=box.topic)
+    kafka.create_topic(box.topic, 1)
+    box.send_numbered(5, first=100)
+    assert relay.run("--until-empty") == 6
+    assert "was deleted and made again" in relay.log() and "ends at offset 5" in relay.log()
+    assert box.applied() == 20
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_F8_retention_has_removed_unread_messages(inbox, kafka, policy):
+    box = inbox(partitions=1, on_out_of_range=policy)
+    box.send_numbered(10)
+    relay = box.relay()
+    relay.drain()
+    box.send_numbered(20, first=10)
+    kafka.tools.run("delete_records", topic=box.topic, partition=0, before=25)
+    status = relay.run("--until-empty")
+    assert "Offsets 10 to 24 of" in relay.log()
+    if policy == "stop":
+        assert status == 6 and box.applied() == 10
+    else:
+        assert status == 0 and box.applied() == 15
+
+
+def test_I13_foreign_group_is_refused(inbox, kafka):
+    box = inbox(partitions=1)
+    box.send_numbered(10)
+    kafka.tools.run("set_group_offset", group=box.entry["group"], topic=box.topic, partition=0, offset=4)
+    relay = box.relay()
+    assert relay.run("--until-empty") == 6
+    assert "is used by another consumer" in relay.log() and box.applied() == 0
+
+
+def test_I13_database_that_lost_its_offsets_is_refused(inbox):
+    box = inbox(partitions=1)
+    box.send_numbered(10)
+    relay = box.relay()
+    relay.drain()
+    box.database.execute("DELETE FROM once.consumer_offset")
+    assert relay.run("--until-empty") == 6
+    assert "does not know how far group" in relay.log() and box.applied() == 10
+
+
+@pytest.mark.parametrize("handler,words", [
+    ("app.nothing", "does not exist"), ("app.wrong", "does not exist"), ("app.forbidden", "may not be executed"),
+    ("app.stable", "is not volatile"), ("no good'name", "handler")])
+def test_bad_handler_is_refused_at_start(inbox, handler, words):
+    box = inbox(handler=handler)
+    box.database.execute("CREATE FUNCTION app.wrong(once.message) RETURNS void LANGUAGE sql AS ''")
+    box.database.execute("CREATE FUNCTION app.stable(once.message[]) RETURNS void STABLE LANGUAGE sql AS ''")
+    box.database.execute("CREATE FUNCTION app.forbidden(once.message[]) RETURNS void LANGUAGE sql AS ''")
+    box.database.execute("REVOKE ALL ON FUNCTION app.forbidden FROM PUBLIC")
+    relay = box.relay()
+    assert relay.run("--until-empty") == 2 and words in relay.log()
+
+
+def test_role_without_rights_is_told_which(inbox):
+    box = inbox()
+    box.database.execute("REVOKE EXECUTE ON FUNCTION once.offset_claim FROM relay")
+    relay = box.relay()
+    assert relay.run("--until-empty") == 4 and "once.grant_consumer" in relay.log()
