@@ -24,6 +24,8 @@ constexpr seconds kHeartbeat{3};
 // Tasks of the pipeline wait for at most so long behind a wait for new work.
 constexpr int kWaitMs = 250;
 constexpr seconds kIdleReport{10};
+constexpr int kDeliveryEvents = 200;           // of once.scheduled in one transaction
+constexpr milliseconds kDeliveryPause{500};    // how late an event with deliver_at may be
 
 std::string host_name() {
     char name[256] = "";
@@ -141,6 +143,7 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
         guarded([&] {
             Connection &db = session();
             bool work = true;
+            deliver_due(db);
             if (behind_empty) {
                 pqxx::nontransaction wait(db.pqxx());
                 work = exec_row(wait, "SELECT once.wait(" + lane_text + ", '" + reader.before() +
@@ -411,6 +414,17 @@ std::vector<TopicKey> PostgresSource::held_keys(std::int64_t covered) {
             keys.emplace_back(row[0].as<std::string>(), text_or_none(row, 1));
         return keys;
     });
+}
+
+// Events that wait for their time become events of a lane like all others; one relay at a time moves them.
+void PostgresSource::deliver_due(Connection &db) {
+    if (Clock::now() < next_delivery)
+        return;
+    pqxx::work work(db.pqxx());
+    const int moved =
+        exec_row(work, "SELECT once.deliver_due(" + std::to_string(kDeliveryEvents) + ")")[0].as<int>();
+    work.commit();
+    next_delivery = Clock::now() + (moved == kDeliveryEvents ? milliseconds(0) : kDeliveryPause);
 }
 
 void PostgresSource::look_for_redrive(Connection &db) {

@@ -62,6 +62,7 @@ class PostgresSource : public Source {
     void lose(const std::string &why); // with the mutex held
     void write_report(database::Connection &connection, const Progressed &what);
     void look_for_redrive(database::Connection &connection);
+    void deliver_due(database::Connection &connection);
     std::optional<Redrive> read_stamped(database::Connection &connection, std::int64_t above);
     database::Connection &session(); // in the thread; throws SessionLost when there is none
 
@@ -90,7 +91,7 @@ class PostgresSource : public Source {
     std::unique_ptr<database::Connection> connection;
     DifferenceReader reader;
     bool behind_empty = false; // the last cut gave nothing: wait before the next
-    Clock::time_point last_statement{}, last_report{};
+    Clock::time_point last_statement{}, last_report{}, next_delivery{};
     std::thread thread; // last: starts when everything above stands
 };
 

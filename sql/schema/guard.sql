@@ -26,6 +26,7 @@ COMMENT ON TABLE once.token_1 IS 'as once.token_0: the next generation';
 COMMENT ON TABLE once.token_2 IS 'as once.token_0: the next generation';
 COMMENT ON TABLE once.token_0 IS 'issued tokens, one of three generations';
 
+SELECT pg_catalog.pg_extension_config_dump('once.lease_state', '');
 SELECT pg_catalog.pg_extension_config_dump('once.key_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('once.token_0', '');
 SELECT pg_catalog.pg_extension_config_dump('once.token_1', '');
