@@ -1,6 +1,7 @@
 #include "relay/status.hpp"
 
 #include "relay/check/session.hpp"
+#include "relay/database/server_error.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/options.hpp"
 #include "relay/status_kafka.hpp"
@@ -55,12 +56,12 @@ Json ask_database(const Options &options) {
         whole["lanes"] = rows_of(*session, kLanes);
         whole["parked_keys"] = rows_of(*session, kKeys);
         return whole;
-    } catch (const pqxx::insufficient_privilege &error) {
-        throw Refusal(ExitCode::database, std::string("missing privilege: ") + error.what(), {},
-                      "Give the role its rights: SELECT once.grant_relay('role').");
     } catch (const pqxx::sql_error &error) {
-        throw Refusal(ExitCode::mismatch,
-                      std::string("could not ask once.status(): ") + error.what(), {},
+        const database::ServerError said = database::server_error(error);
+        if (said.state == "42501")
+            throw Refusal(ExitCode::database, "missing privilege: " + said.message, {},
+                          "Give the role its rights: SELECT once.grant_relay('role').");
+        throw Refusal(ExitCode::mismatch, "could not ask once.status(): " + said.message, said.detail,
                       "Install extension and once-relay of one version.");
     } catch (const pqxx::failure &failure) {
         throw Refusal(ExitCode::database, std::string("could not connect: ") + failure.what(), {},

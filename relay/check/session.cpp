@@ -1,5 +1,7 @@
 #include "relay/check/session.hpp"
 
+#include "relay/database/server_error.hpp"
+
 #include <cstdlib>
 
 namespace once::checks {
@@ -30,8 +32,7 @@ std::optional<std::string> attempt(database::Connection &connection, const std::
         ask(connection, sql);
         return std::nullopt;
     } catch (const pqxx::sql_error &error) {
-        const std::string text = error.what();
-        return text.substr(0, text.find('\n'));
+        return database::server_error(error).message;
     }
 }
 

@@ -1,6 +1,7 @@
 #include "relay/database/session.hpp"
 
 #include "extension/wire/protocol.hpp"
+#include "relay/database/server_error.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/options.hpp"
 
@@ -63,7 +64,8 @@ void rethrow_as_ours() {
     try {
         throw;
     } catch (const pqxx::sql_error &e) {
-        const std::string state = e.sqlstate(), what = one_line(e.what());
+        const ServerError said = server_error(e);
+        const std::string &state = said.state, &what = said.message;
         if (state == "42501")
             throw Refusal(ExitCode::database, "missing privilege: " + what, {},
                           "Give the relay's role its rights: SELECT once.grant_relay('role').");
@@ -72,8 +74,10 @@ void rethrow_as_ours() {
                           "extension \"pg_once\" is missing or of another version: " + what, {},
                           "Install the version that belongs to this program: CREATE EXTENSION "
                           "pg_once, or ALTER EXTENSION pg_once UPDATE.");
+        if (state == "22023") // a lane that does not exist
+            throw Refusal(ExitCode::configuration, what, said.detail, said.hint);
         if (state == "ON040")
-            throw Refusal(ExitCode::refused, what, {},
+            throw Refusal(ExitCode::refused, what, said.detail,
                           "Find out what happened to this database, then decide with once.rearm().");
         throw SessionLost(what + (state.empty() ? "" : " (SQLSTATE " + state + ")"));
     } catch (const std::exception &e) {

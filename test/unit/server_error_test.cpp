@@ -1,0 +1,34 @@
+// What the server said is shown as one line with its hint, without the statement it was about.
+#include "relay/database/server_error.hpp"
+
+#include <gtest/gtest.h>
+
+namespace once::database {
+namespace {
+
+TEST(server_error, message_detail_and_hint_are_taken_apart) {
+    const ServerError parsed = parse_server_error(
+        "ERROR:  lane 7 does not exist\nLINE 1: SELECT once.identity(7)\n               ^\n"
+        "DETAIL:  There is one.\nHINT:  once.set_lanes sets their number.\nCONTEXT:  PL/pgSQL "
+        "function\n");
+    EXPECT_EQ(parsed.message, "lane 7 does not exist");
+    EXPECT_EQ(parsed.detail, "There is one.");
+    EXPECT_EQ(parsed.hint, "once.set_lanes sets their number.");
+}
+
+TEST(server_error, any_text_gives_its_first_line) {
+    EXPECT_EQ(parse_server_error("FATAL:  terminating connection").message,
+              "terminating connection");
+    EXPECT_EQ(parse_server_error("lost synchronisation\nmore").message, "lost synchronisation");
+    EXPECT_EQ(parse_server_error("").message, "");
+}
+
+TEST(server_error, states_that_libpqxx_turned_into_types_are_known) {
+    EXPECT_EQ(server_error(pqxx::insufficient_privilege("ERROR:  no", "SELECT 1")).state, "42501");
+    EXPECT_EQ(server_error(pqxx::undefined_function("ERROR:  no", "SELECT 1")).state, "42883");
+    EXPECT_EQ(server_error(pqxx::undefined_table("ERROR:  no", "SELECT 1")).state, "42P01");
+    EXPECT_EQ(server_error(pqxx::sql_error("ERROR:  no", "SELECT 1", "ON040")).state, "ON040");
+}
+
+} // namespace
+} // namespace once::database
