@@ -1,0 +1,157 @@
+"""check, status, health: what an operator asks before going live and while it runs."""
+import json
+import signal
+import urllib.request
+
+import pytest
+from support.pooler import Pooler
+from support.process import wait_until
+from support.relay import run_relay
+
+DATABASE, KAFKA = 4, 5
+
+
+def check(world, *more, dsn=None, brokers=None, env=None):
+    """(exit code, findings as (severity, what, fix))"""
+    status, output = run_relay("check", "--json", "--database", dsn or world.database.dsn(), "--brokers",
+                               brokers or world.kafka.brokers, *more, timeout=60,
+                               env={"ONCE_OUTBOX_POSITION_TOPIC": world.position_topic, **(env or {})})
+    answer = json.loads(output)
+    assert answer["exit_code"] == status
+    return status, [(f["severity"], f["what"], f.get("fix", "")) for f in answer["findings"]]
+
+
+def finding(findings, text):
+    found = [f for f in findings if text in f[1]]
+    assert found, f"{text!r} is not in\n" + "\n".join(map(str, findings))
+    return found[0]
+
+
+def status(world, *more):
+    code, output = run_relay("status", "--json", "--database", world.database.dsn(), "--brokers", world.kafka.brokers,
+                             *more, env={"ONCE_OUTBOX_POSITION_TOPIC": world.position_topic})
+    assert code == 0, output
+    return json.loads(output)
+
+
+def test_check_good_set_up_has_no_error_and_changes_nothing(world):
+    world.publish(f"{world.name}.orders", "x", "k")
+    before = world.database.query("SELECT * FROM once.lane")
+    code, findings = check(world)
+    assert code == 0, findings
+    for text in ("PostgreSQL 1", "primary", "UTF8", "no pooler", "time-outs", "extension pg_once", "every right",
+                 "the relay may create it", "transactions can be begun", "librdkafka"):
+        assert finding(findings, text)[0] == "ok"
+    assert finding(findings, "one copy")[0] == "warning"
+    assert all(fix for severity, _, fix in findings if severity != "ok"), "each finding has its fix"
+    assert world.position_topic not in world.kafka.tools.run("list_topics")
+    assert world.database.query("SELECT * FROM once.lane") == before
+
+
+def test_check_topics(world):
+    world.publish(f"{world.name}.nowhere", "x", "k")
+    unclean = world.topic("unclean", 1, unclean_leader_election_enable="true")
+    small = world.topic("small", 1, max_message_bytes="1000")
+    compact = world.topic("compact", 1, cleanup_policy="compact")
+    for topic in (unclean, small, compact):
+        world.publish(topic, "x", "k")
+    code, findings = check(world)
+    assert code == KAFKA
+    assert finding(findings, f'"{world.name}.nowhere" does not exist')[0] == "error"
+    assert finding(findings, f'"{unclean}" has unclean')[0] == "error"
+    assert "kafka-configs.sh" in finding(findings, f'"{small}" takes messages up to')[2]
+    assert finding(findings, f'"{compact}" is compacted')[0] == "warning"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_check_pooler_in_the_way(world, shared):
+    pooler = Pooler(world.cluster.folder, world.cluster.port, "relay", world.name, shared=shared)
+    try:
+        code, findings = check(world, dsn=pooler.dsn())
+        severity, what, fix = next(f for f in findings if "pooler" in f[1])
+        if shared:
+            assert (code, severity) == (DATABASE, "error") and "transaction pooler" in what, findings
+        else:
+            assert severity == "warning" and "sessions are kept" in what, findings
+        assert "server itself" in fix
+    finally:
+        pooler.close()
+
+
+@pytest.mark.parametrize("encoding, severity", [("LATIN1", "warning"), ("SQL_ASCII", "error")])
+def test_check_database_that_is_not_utf8(world, encoding, severity):
+    name = f"{world.name}_other"
+    world.cluster.execute(f"CREATE DATABASE \"{name}\" ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    try:
+        _, findings = check(world, dsn=world.cluster.dsn(name, "relay"))
+        assert finding(findings, f"encoding {encoding}")[0] == severity
+    finally:
+        world.cluster.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def test_check_inbox_handler_and_group(world, tmp_path):
+    file = tmp_path / "inbox.toml"
+    file.write_text(f"[[inbox]]\ntopic = '{world.name}.orders'\ngroup = '{world.name}'\nhandler = 'public.nothing'\n")
+    dsn = world.cluster.dsn(world.name, "postgres")
+    code, findings = check(world, "--config", file, dsn=dsn)
+    assert code == 2 and finding(findings, 'handler "public.nothing(once.message[])" does not exist')
+    world.database.execute("CREATE FUNCTION public.nothing(once.message[]) RETURNS void LANGUAGE sql AS ''")
+    code, findings = check(world, "--config", file, dsn=dsn)
+    assert code == 0, findings
+    assert finding(findings, f'group "{world.name}"')[0] == "ok"
+
+
+def test_status_before_and_after_shipping(world):
+    world.publish_bulk(f"{world.name}.orders", 10)
+    [lane] = status(world)["lanes"]
+    assert (lane["backlog"], lane["armed"], lane["report"]) == (10, False, None)
+    assert lane["oldest_unshipped_s"] > 0
+    world.relay().drain()
+    [lane] = status(world)["lanes"]
+    assert (lane["backlog"], lane["armed"], lane["holder"]) == (0, True, None)
+    assert lane["kafka_position"]["counter"] == "10" == lane["report"]["position"]["counter"]
+    code, output = run_relay("status", "--database", world.database.dsn())
+    assert code == 0 and "no relay holds it" in output
+
+
+def test_status_names_the_transaction_that_holds_back_trimming(world):
+    connection = world.database.connect(autocommit=False)
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SELECT once.publish(%s, 'x'::text), pg_backend_pid()", (f"{world.name}.orders",))
+        pid = cursor.fetchone()[1]
+        [lane] = status(world)["lanes"]
+        assert pid in [blocker.get("pid") for blocker in lane["trim_blockers"]]
+    finally:
+        connection.close()
+
+
+def test_ready_is_measured_and_health_follows_the_states(world):
+    relay = world.relay().start()
+    wait_until("ready", lambda: relay.get("/readyz")[0] == 200, 30)
+    assert relay.get("/healthz")[0] == 200
+    before = relay.metric("once_outbox_events_total") or 0
+    world.publish_bulk(f"{world.name}.orders", 7)
+    wait_until("counted", lambda: relay.metric("once_outbox_events_total") == before + 7, 20)
+    assert 'once_outbox_state{lane="0",state="running"} 1' in relay.get("/metrics")[1]
+    # A topic that does not exist: the process lives, the lane does not get on, and the page says so.
+    world.publish(f"{world.name}.nowhere", "x", "k")
+    code, reason = wait_until("not ready", lambda: relay.get("/readyz") if relay.get("/readyz")[0] == 503 else None, 30)
+    assert code == 503 and "lane 0" in reason
+    assert relay.get("/healthz")[0] == 200
+    world.topic("nowhere", 1)
+    wait_until("ready again", lambda: relay.get("/readyz")[0] == 200, 40)
+    assert relay.process.stop(signal.SIGTERM, 20) == 0
+
+
+def test_standby_is_ready_and_says_so(world):
+    holder = world.relay().start()
+    wait_until("the holder is ready", lambda: holder.get("/readyz")[0] == 200, 30)
+    standby = world.relay().start()
+    wait_until("the standby says so",
+               lambda: 'once_outbox_state{lane="0",state="standby"} 1' in standby.get("/metrics")[1], 20)
+    assert standby.get("/readyz")[0] == 200
+    with urllib.request.urlopen(f"http://127.0.0.1:{standby.port}/healthz", timeout=2) as answer:
+        assert answer.status == 200
+    assert standby.stop() == 0
+    assert holder.stop() == 0
