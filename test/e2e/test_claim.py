@@ -1,0 +1,241 @@
+"""Claims where sessions race, wait, die, fail over and are dumped: what one session cannot show."""
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+import pytest
+
+from support.postgres import Cluster, server_user
+from support.process import STAGED_BIN
+
+VERDICTS = {"new", "reclaimed", "in_progress", "replay", "mismatch", "failed", "exhausted"}
+
+
+@pytest.fixture
+def database(cluster, world_name):
+    made = cluster.create_database(world_name)
+    yield made
+    made.drop()
+
+
+def run(connection, statement, *parameters):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchone()
+
+
+def claim(connection, key, wait=None):
+    """(verdict, token, seconds)"""
+    started = time.monotonic()
+    verdict, token = run(connection, "SELECT verdict, token FROM once.claim('s', %s, wait => %s)", key, wait)
+    return verdict, token, time.monotonic() - started
+
+
+def in_thread(function, *arguments):
+    return ThreadPoolExecutor(1).submit(function, *arguments)
+
+
+def test_a4_fifty_concurrent_claims_one_is_new(database):
+    sessions = [database.connect() for _ in range(50)]
+    start = threading.Barrier(50)
+
+    def one(session):
+        start.wait()
+        return claim(session, "k")[0]
+    with ThreadPoolExecutor(50) as pool:
+        verdicts = sorted(pool.map(one, sessions))
+    assert verdicts == ["in_progress"] * 49 + ["new"]
+
+
+def test_a4_fifty_atomic_transactions_one_effect(database):
+    database.execute("CREATE TABLE effect (id int)")
+    start = threading.Barrier(50)
+
+    def one(_):
+        session = database.connect(autocommit=False)
+        start.wait()
+        verdict, token, _ = claim(session, "k")
+        if verdict == "new":
+            run(session, "INSERT INTO effect VALUES (1) RETURNING id")
+            run(session, "SELECT once.complete('s', 'k', %s, '1')", token)
+        session.commit()
+        return verdict
+    with ThreadPoolExecutor(50) as pool:
+        assert sorted(pool.map(one, range(50))) == ["new"] + ["replay"] * 49
+    assert database.value("SELECT count(*) FROM effect") == 1
+
+
+def test_a5_a_waiting_claim_gets_the_answer_soon(database):
+    owner, waiter = database.connect(), database.connect()
+    _, token, _ = claim(owner, "k")
+    waiting = in_thread(claim, waiter, "k", "2 s")
+    time.sleep(0.1)
+    run(owner, "SELECT once.complete('s', 'k', %s, '1')", token)
+    verdict, _, seconds = waiting.result(10)
+    assert verdict == "replay" and seconds < 0.5  # 0.2 on an idle machine
+
+
+def test_a6_a_wait_ends_in_time(database):
+    owner, waiter = database.connect(), database.connect()
+    claim(owner, "k")
+    verdict, _, seconds = claim(waiter, "k", "0.3 s")
+    assert verdict == "in_progress" and 0.29 <= seconds < 1
+
+
+def test_a7_polling_answers_without_a_notification(database):
+    """The row changes behind the library's back, so nobody is woken: as if the notification were lost."""
+    owner, waiter = database.connect(), database.connect()
+    claim(owner, "k")
+    waiting = in_thread(claim, waiter, "k", "10 s")
+    time.sleep(0.2)
+    database.execute("UPDATE once.claim_0_0 SET state = 'd', settled_at = clock_timestamp(), response = '1'")
+    verdict, _, seconds = waiting.result(15)
+    assert verdict == "replay" and seconds < 2
+
+
+def test_a8_a_release_wakes_the_waiter(database):
+    owner, waiter = database.connect(), database.connect()
+    _, token, _ = claim(owner, "k")
+    waiting = in_thread(claim, waiter, "k", "10 s")
+    time.sleep(0.1)
+    run(owner, "SELECT once.release('s', 'k', %s)", token)
+    verdict, token, seconds = waiting.result(15)
+    assert verdict == "new" and token and seconds < 2
+
+
+def test_b2_a_waiter_reclaims_when_the_lease_lapses(database):
+    owner, waiter = database.connect(), database.connect()
+    run(owner, "SELECT verdict FROM once.claim('s', 'k', lease => '0.3 s')")
+    verdict, _, seconds = claim(waiter, "k", "10 s")
+    assert verdict == "reclaimed" and seconds < 2
+
+
+def test_a9_claim_races_release_and_the_sweep(database):
+    """4,800 claims from 12 sessions over few keys; who is told `new` must be the only owner until it releases."""
+    database.execute("SELECT once.scope_set('s', keep => '1 s')")
+    owners, lock, wrong, verdicts = {}, threading.Lock(), [], []
+    stop = threading.Event()
+
+    def worker(number):
+        session = database.connect()
+        for i in range(400):
+            key = f"k{(i + number) % 3}"
+            verdict, token, _ = claim(session, key)
+            with lock:
+                verdicts.append(verdict)
+                if verdict in ("new", "reclaimed"):
+                    if key in owners:
+                        wrong.append((key, verdict))
+                    owners[key] = number
+            if token:
+                with lock:
+                    owners.pop(key, None)
+                settled = run(session, "SELECT once.try_release('s', %s, %s)", key, token)[0]
+                if settled != "ok":
+                    wrong.append((key, settled))
+
+    def sweeper():
+        session = database.connect()
+        while not stop.is_set():
+            run(session, "UPDATE once.scope SET opened_at = opened_at - interval '1 h' WHERE name = 's' RETURNING 1")
+            run(session, "SELECT count(*) FROM once.scope_sweep()")
+    sweeping = in_thread(sweeper)
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(worker, range(12)))
+    stop.set()
+    sweeping.result(10)
+    assert len(verdicts) == 4800 and set(verdicts) <= VERDICTS and wrong == []
+
+
+STATEMENTS = ["SELECT verdict FROM once.claim('s', 'k')", "INSERT INTO effect VALUES (1) RETURNING id",
+              "SELECT once.complete('s', 'k', token, '1') FROM once.claim_0_0 WHERE key = 'k'"]
+
+
+@pytest.mark.parametrize("done", range(len(STATEMENTS) + 1))
+def test_a17_backend_terminated_at_each_statement_boundary(database, done):
+    database.execute("CREATE TABLE effect (id int)")
+    session = database.connect(autocommit=False)
+    for statement in STATEMENTS[:done]:
+        run(session, statement)
+    pid = session.info.backend_pid
+    if done:
+        database.execute(f"SELECT pg_terminate_backend({pid}, 5000)")
+        with pytest.raises(psycopg2.Error):
+            run(session, "SELECT 1")
+    assert database.value("SELECT state FROM once.describe('s', 'k')") == "missing"
+    assert database.value("SELECT count(*) FROM effect") == 0
+    assert claim(database.connect(), "k")[0] == "new"
+
+
+def test_a17_every_process_killed(world_name):
+    with Cluster(name=world_name).create() as server:
+        server.start()
+        database = server.create_database("kill")
+        database.execute("CREATE TABLE effect (id int)")
+        session = database.connect(autocommit=False)
+        for statement in STATEMENTS:
+            run(session, statement)
+        leased = database.connect()
+        _, token, _ = claim(leased, "leased")
+        server.kill()
+        server.start()
+        again = database.connect()
+        assert database.value("SELECT count(*) FROM effect") == 0
+        assert claim(again, "k")[0] == "new"
+        assert claim(again, "leased")[0] == "in_progress"
+        assert run(again, "SELECT once.try_complete('s', 'leased', %s, '1')", token)[0] == "ok"
+
+
+def test_h17_on_a_standby_describe_works_and_the_rest_is_refused(world_name):
+    with Cluster(name=world_name).create() as primary, Cluster(name=world_name + "_s") as standby:
+        database = primary.start().create_database("h17")
+        owner = database.connect()
+        _, token, _ = claim(owner, "k")
+        standby.copy_of(primary).start()
+        run(owner, "SELECT once.complete('s', 'k', %s, '\"there\"')", token)
+        reader = standby.connect("h17")
+        deadline = time.monotonic() + 20
+        while run(reader, "SELECT state FROM once.describe('s', 'k')")[0] != "completed":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert run(reader, "SELECT response FROM once.describe('s', 'k')")[0] == "there"
+        database.execute("SELECT once.scope_set('s', keep => '1 h')")  # the standby's cache hears of it
+        while run(reader, "SELECT keep_left <= interval '1 h' FROM once.describe('s', 'k')")[0] is not True:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for call in ("once.claim('s', 'k')", "once.claim_bytes('s', 'k', NULL)", "once.complete('s', 'k', gen_random_uuid())",
+                     "once.try_renew('s', 'k', gen_random_uuid(), '1 s')", "once.scope_set('s')", "once.scope_sweep()"):
+            with pytest.raises(psycopg2.Error) as caught:
+                run(reader, f"SELECT {call}")
+            assert caught.value.pgcode == "25006", call
+
+
+def test_h20_dump_and_restore_keep_settings_and_keys(cluster, database):
+    session = database.connect()
+    database.execute("CREATE ROLE dump_payer")
+    try:
+        for scope in ("declared", "common"):
+            if scope == "declared":
+                database.execute("SELECT once.scope_set('declared', keep => '3 h', max_attempts => 4)")
+                database.execute("SELECT once.scope_grant('declared', 'dump_payer')")
+            _, token = run(session, "SELECT verdict, token FROM once.claim(%s, 'k', '1')", scope)
+            run(session, "SELECT once.complete(%s, 'k', %s, '\"kept\"')", scope, token)
+        user = ["runuser", "-u", server_user(), "--"] if server_user() else []
+        dump = subprocess.run(user + [str(STAGED_BIN / "pg_dump"), cluster.dsn(database.name)], check=True, cwd="/tmp", capture_output=True).stdout
+        cluster.execute(f'CREATE DATABASE "{database.name}_copy"')
+        subprocess.run(user + [str(STAGED_BIN / "psql"), "-Xq", "-v", "ON_ERROR_STOP=1", cluster.dsn(database.name + "_copy")], input=dump, check=True,
+                       cwd="/tmp", capture_output=True)
+        copy = cluster.connect(database.name + "_copy")
+        for scope in ("declared", "common"):
+            assert run(copy, "SELECT verdict, response FROM once.claim(%s, 'k', '1')", scope) == ("replay", "kept")
+            assert run(copy, "SELECT verdict FROM once.claim(%s, 'k', '2')", scope) == ("mismatch",)
+        assert run(copy, "SELECT keep::text, max_attempts, restricted FROM once.scope WHERE name = 'declared'") == ("03:00:00", 4, True)
+        assert run(copy, "SELECT role FROM once.scope_right") == ("dump_payer",)
+        run(copy, "SELECT once.scope_set('another')")
+        assert run(copy, "SELECT verdict FROM once.claim('another', 'k')") == ("new",)
+        copy.close()
+        cluster.execute(f'DROP DATABASE "{database.name}_copy"')
+    finally:
+        database.execute("DROP OWNED BY dump_payer; DROP ROLE dump_payer")
