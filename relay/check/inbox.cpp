@@ -7,8 +7,10 @@ namespace once::checks {
 namespace {
 
 constexpr const char *kArea = "inbox";
-constexpr const char *kFunctions[] = {"protocol", "offset_claim", "accept_offset", "accept_many",
-                                      "inbox_put"};
+// What relay/inbox calls; test_check_status.py compares.
+constexpr const char *kFunctions[] = {"accept_many", "accept_offset", "inbox_done",
+                                      "inbox_fail",  "inbox_park",    "inbox_store",
+                                      "inbox_take",  "offset_claim",  "protocol"};
 
 std::string grant_fix(database::Connection &session) {
     return "SELECT once.grant_consumer(" +

@@ -15,10 +15,25 @@ constexpr const char *kArea = "database";
 // So many of the last events of each lane tell which topics are in use.
 constexpr const char *kSampledEvents = "5000";
 
-constexpr const char *kFunctions[] = {
-    "protocol",  "lane_lock",    "lane_unlock",     "identity", "history_check",  "cut",
-    "wait",      "missing_ids",  "report",          "trim",     "park",           "parked_seqs",
-    "held_keys", "redrive_next", "redrive_stamped", "status",   "redrive_refused"};
+// What relay/outbox and relay/database call; test_check_status.py compares.
+constexpr const char *kFunctions[] = {"cut",
+                                      "deliver_due",
+                                      "held_keys",
+                                      "history_check",
+                                      "identity",
+                                      "lane_lock",
+                                      "missing_ids",
+                                      "park",
+                                      "parked_seqs",
+                                      "protocol",
+                                      "redrive_next",
+                                      "redrive_refused",
+                                      "redrive_stamped",
+                                      "redrive_unstamp",
+                                      "report",
+                                      "status",
+                                      "trim",
+                                      "wait"};
 constexpr const char *kRelations[] = {"lane", "dead_letter"};
 
 std::string grant_fix(database::Connection &session, const char *kind) {

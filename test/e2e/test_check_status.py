@@ -1,14 +1,33 @@
 """check, status, health: what an operator asks before going live and while it runs."""
 import json
+import re
 import signal
 import urllib.request
 
 import pytest
 from support.pooler import Pooler
-from support.process import wait_until
+from support.process import TOP, wait_until
 from support.relay import run_relay
 
 DATABASE, KAFKA = 4, 5
+NAMED_IN_HINTS_ONLY = {"rearm", "set_lanes", "grant_relay", "grant_consumer", "offset_forget"}
+
+
+def functions_called(*folders):
+    """Functions of ours in string literals of the relay's code, comments left out."""
+    code = "".join(re.sub(r"//.*", "", file.read_text()) for folder in folders
+                   for file in sorted((TOP / "relay" / folder).glob("*.cpp")))
+    return set(re.findall(r"once\.([a-z_]+)\(", code)) - NAMED_IN_HINTS_ONLY
+
+
+def functions_checked(file):
+    code = (TOP / "relay/check" / file).read_text()
+    return set(re.findall(r'"(\w+)"', re.search(r"kFunctions\[\] = {(.*?)}", code, re.S)[1]))
+
+
+def test_check_asks_for_every_function_the_relay_calls():
+    assert functions_checked("outbox.cpp") == functions_called("outbox", "database") | {"status"}
+    assert functions_checked("inbox.cpp") == functions_called("inbox") | {"protocol"}
 
 
 def check(world, *more, dsn=None, brokers=None, env=None):

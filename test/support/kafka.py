@@ -101,7 +101,8 @@ class Kafka:
         self.heap = heap
         self.settings = settings or {}
         self.folder = temporary_folder("kafka")
-        self.identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Kafka's own ids never begin with "-" either: StorageTool would take it for an option.
+        self.identity = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         self.nodes = [Node(self, number) for number in range(1, nodes + 1)]
         self.brokers = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         self.proxied = ",".join(f"127.0.0.1:{node.proxy_port}" for node in self.nodes)
