@@ -182,6 +182,23 @@ def fork_snapshot(history):
     history.positions[place] = history.positions[place]._replace(value=json.dumps(value).encode())
 
 
+def skip_difference(history):
+    """A position moved on over rows that nobody shipped."""
+    place = next(place for place in range(len(history.positions) // 2, len(history.positions) - 1)
+                 if all(json.loads(history.positions[n].value)["slice_seq"] is None for n in (place - 1, place)))
+    del history.positions[place]
+    gone = {row.id for row in difference_of(history, place)}
+    history.final = [m for m in history.final if checker.header(m, "once-id") not in gone]
+    history.intents = [intent for intent in history.intents if intent.id not in gone]
+    history.live = []
+
+
+def difference_of(history, place):
+    value = json.loads(history.positions[place].value)
+    before = json.loads(history.positions[place - 1].value)
+    return checker.LaneRows(history.rows).difference(before["s_now"], value["s_prev"])
+
+
 def move_boundary(history):
     """A message belongs to the transaction before: it was visible when its position says it was not."""
     place = next(place for place in range(5, len(history.positions))
@@ -244,7 +261,7 @@ def counter_of(message):
 
 MUTATIONS = [
     (drop, "I1"), (drop_last, "I1"), (double, "I2"), (swap, "I4"), (invent, "I3"), (show_rolled_back, "I3"),
-    (tear, "I6"), (tear_other_way, "I6"), (fork, "I7"), (fork_snapshot, "I7"), (move_boundary, "I6"),
+    (tear, "I6"), (tear_other_way, "I6"), (fork, "I7"), (fork_snapshot, "I7"), (skip_difference, "I7"), (move_boundary, "I6"),
     (renumber, "I6"), (wrong_last, "I6"), (change_payload, "I15"), (change_key, "I15"), (add_header, "I15"),
     (move_partition, "I15"), (reader_saw_aborted, "I9"), (reader_saw_hole, "I5"), (reader_saw_hole, "I9"),
 ]

@@ -262,6 +262,10 @@ class Snapshot:
     def sees(self, xid):
         return xid < self.xmax and xid not in self.running
 
+    def covers(self, earlier):
+        """Sees everything that `earlier` saw."""
+        return self.xmax >= earlier.xmax and not any(earlier.sees(xid) for xid in self.running)
+
 
 class LaneRows:
     """Rows of one lane, to answer 'which rows are in s_now and not in s_prev' without a full scan each time."""
@@ -320,12 +324,7 @@ def _check_step(history, before, now, lane, messages, report):
     if same and now.redrive_no > before.redrive_no:
         _check_redrive(history, before, now, where, messages, report)
         return
-    if before.slice_seq is not None:
-        follows = (now.s_prev, now.s_now) == (before.s_prev, before.s_now) and (
-            now.slice_seq is None or now.slice_seq > before.slice_seq)
-    else:
-        follows = now.s_prev == before.s_now and Snapshot(now.s_now).xmax >= Snapshot(now.s_prev).xmax
-    if not follows and not same:
+    if not same and not _follows(before, now, lane):
         report.add("forked", "I7", f"{where}: {now.s_prev} → {now.s_now} / {now.slice_seq} does not follow "
                                    f"{before.s_prev} → {before.s_now} / {before.slice_seq}")
         return
@@ -338,6 +337,16 @@ def _check_step(history, before, now, lane, messages, report):
     _compare(expected, before, now, where, messages, report)
     if now.last_seq is not None and now.last_seq in lane.by_seq and lane.by_seq[now.last_seq].id != now.last_id:
         report.add("torn", "I6", f"{where}: last event {now.last_seq} is not {now.last_id}")
+
+
+def _follows(before, now, lane):
+    """The rest of an unfinished difference, or one that begins where the last ended. Where nothing was published in
+    between, the relay may have moved on without a record."""
+    if before.slice_seq is not None:
+        return (now.s_prev, now.s_now) == (before.s_prev, before.s_now) and (
+            now.slice_seq is None or now.slice_seq > before.slice_seq)
+    return (Snapshot(now.s_prev).covers(Snapshot(before.s_now)) and Snapshot(now.s_now).covers(Snapshot(now.s_prev))
+            and (now.s_prev == before.s_now or not lane.difference(before.s_now, now.s_prev)))
 
 
 def _check_redrive(history, before, now, where, messages, report):

@@ -175,6 +175,9 @@ class Database:
     def connect(self, **options):
         return self.cluster.connect(self.name, **options)
 
+    def session(self, **options):
+        return self.cluster.session(self.name, **options)
+
     def execute(self, statement, parameters=None):
         self.cluster.execute(statement, parameters, self.name)
 

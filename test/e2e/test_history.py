@@ -1,0 +1,235 @@
+"""Is this still the same history? What cannot be continued safely is refused with exit 6, and changes nothing."""
+import base64
+import shutil
+import subprocess
+
+import pytest
+
+from support.postgres import Cluster
+from support.process import STAGED_BIN
+from support.relay import Relay
+from support.world import World
+
+REFUSED = 6
+
+
+def refused(world, relay=None):
+    """The relay ends with 6, says why, and neither events nor positions appear."""
+    before = len(world.messages()), len(positions_of(world))
+    relay = relay or world.relay()
+    status = relay.run("--until-empty")
+    assert status == REFUSED, f"exit {status}\n{relay.log()}"
+    assert (len(world.messages()), len(positions_of(world))) == before, "something was committed"
+    return relay.log()
+
+
+def positions_of(world):
+    return [message for message in world.positions() if not message.key.endswith(b"/start")]
+
+
+@pytest.fixture
+def shipped(world):
+    """A world in which five events were shipped."""
+    topic = next(iter(world.topics))
+    for number in range(5):
+        world.publish(topic, f"event {number}", key="k")
+    world.relay().drain()
+    assert len(world.messages()) == 5
+    return world
+
+
+def test_P28_first_start_ships_everything_that_is_there(world):
+    work = world.writers(seed=28).run(threads=2, transactions=40)
+    assert world.database.value("SELECT armed FROM once.lane") is False
+    world.relay().drain()
+    assert world.assert_exact().delivered == work.committed
+    assert world.database.value("SELECT armed FROM once.lane") is True
+
+
+def test_P14_P28_position_topic_deleted(shipped):
+    shipped.kafka.tools.run("delete_topic", topic=shipped.position_topic)
+    relay = shipped.relay()
+    assert relay.run("--until-empty") == REFUSED, relay.log()
+    assert len(shipped.messages()) == 5
+
+
+def test_P14_position_record_gone(shipped):
+    end = shipped.kafka.tools.run("end_offsets", topic=shipped.position_topic)["0"]
+    for policy in ("delete", "compact"):  # a compacted topic lets nobody delete
+        shipped.kafka.tools.run("alter_topic", topic=shipped.position_topic, settings={"cleanup.policy": policy})
+        if policy == "delete":
+            shipped.kafka.tools.run("delete_records", topic=shipped.position_topic, partition=0, before=end)
+    log = refused(shipped)
+    assert "rearm" in log
+
+
+def test_P14_position_topic_with_delete_policy(world):
+    world.kafka.create_topic(world.position_topic, 1, **{"cleanup.policy": "delete"})
+    world.publish(next(iter(world.topics)), "x")
+    relay = world.relay()
+    assert relay.run("--until-empty") in (5, REFUSED)
+    assert "cleanup.policy" in relay.log()
+    assert world.messages() == []
+
+
+def test_P14_position_topic_with_two_partitions(world):
+    world.kafka.create_topic(world.position_topic, 2, **{"cleanup.policy": "compact"})
+    world.publish(next(iter(world.topics)), "x")
+    relay = world.relay()
+    assert relay.run("--until-empty") in (5, REFUSED)
+    assert "partition" in relay.log()
+    assert world.messages() == []
+
+
+@pytest.mark.parametrize("value", [b"not json", b'{"format":"999"}', None], ids=["garbage", "format", "tombstone"])
+def test_P14_unreadable_record(shipped, value):
+    shipped.kafka.tools.run("produce", topic=shipped.position_topic,
+                            key=base64.b64encode(f"{shipped.incarnation()}/0".encode()).decode(),
+                            value=None if value is None else base64.b64encode(value).decode())
+    refused(shipped)
+
+
+def test_P14_regressed_record(shipped):
+    first = next(m for m in positions_of(shipped))
+    shipped.kafka.tools.run("produce", topic=shipped.position_topic, key=base64.b64encode(first.key).decode(),
+                            value=base64.b64encode(first.value).decode())
+    refused(shipped)
+
+
+def copy_by_template(world):
+    world.cluster.execute(f'CREATE DATABASE "{world.name}_copy" TEMPLATE "{world.name}"')
+    return f"{world.name}_copy"
+
+
+def test_P13_template_copy_is_refused_and_the_original_goes_on(shipped):
+    """The copy has the same incarnation, system identifier and timeline; only the database oid differs."""
+    copy = copy_by_template(shipped)
+    topic = next(iter(shipped.topics))
+    original = shipped.relay().start()
+    original.wait_state("running")
+    log = refused(shipped, shipped.relay(database=shipped.cluster.dsn(copy, "relay")))
+    assert "database" in log
+    assert not original.metric("once_outbox_producer_recycles_total"), "P31: the original was disturbed"
+    shipped.publish(topic, "sixth", key="k")
+    assert original.stop() == 0
+    shipped.relay().drain()
+    assert shipped.assert_exact().delivered == 6
+    shipped.cluster.execute(f'DROP DATABASE "{copy}"')
+
+
+def test_P13_dump_and_restore_is_another_stream(shipped, world_name):
+    copy = f"{world_name}_restored"
+    dump = subprocess.run([STAGED_BIN / "pg_dump", "-d", shipped.cluster.dsn(shipped.name)], check=True,
+                          stdin=subprocess.DEVNULL, capture_output=True).stdout
+    shipped.cluster.execute(f'CREATE DATABASE "{copy}"')
+    restore = subprocess.run([STAGED_BIN / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", shipped.cluster.dsn(copy)],
+                             input=dump, capture_output=True, check=False)
+    assert restore.returncode == 0, restore.stderr.decode()
+    incarnation = shipped.cluster.query("SELECT incarnation::text FROM once.lane", database=copy)[0][0]
+    assert incarnation != shipped.incarnation()
+    shipped.cluster.execute(f'DROP DATABASE "{copy}"')
+
+
+@pytest.fixture
+def own_cluster(kafka, world_name):
+    """A world on a cluster of its own: for tests that take it apart."""
+    with Cluster(name="own").create() as cluster:
+        cluster.start()
+        world = World(cluster, kafka, world_name)
+        topic = next(iter(world.topics))
+        for number in range(5):
+            world.publish(topic, f"event {number}", key="k")
+        world.relay().drain()
+        yield world
+        for relay in world.relays:
+            if relay.process:
+                relay.process.kill()
+
+
+def restore_in_place(world):
+    """Ships three events more and puts the disk image from before them back."""
+    cluster, topic = world.cluster, next(iter(world.topics))
+    image = cluster.folder / "image"
+    cluster.stop()
+    subprocess.run(["cp", "-a", cluster.data, image], check=True)
+    cluster.start()
+    for number in range(3):
+        world.publish(topic, f"lost {number}", key="k")
+    world.relay().drain()
+    assert len(world.messages()) == 8
+    cluster.stop()
+    shutil.rmtree(cluster.data)
+    image.rename(cluster.data)
+    cluster.start()
+
+
+def test_P13_disk_image_restored_in_place(own_cluster):
+    world = own_cluster
+    restore_in_place(world)
+    log = refused(world)
+    assert "3" in log, "how many events are at stake"
+    for number in range(6):  # the same numbers are given again, to other events
+        world.publish(next(iter(world.topics)), f"again {number}", key="k")
+    refused(world)
+
+
+@pytest.mark.parametrize("mode, delivered", [("all", 8 + 6), ("none", 8 + 1), ("missing", 8 + 2)])
+def test_P13_rearm_modes(own_cluster, mode, delivered):
+    """After the restored image 5 old events and 1 new one stand in the tables; one more is published afterwards."""
+    world = own_cluster
+    topic = next(iter(world.topics))
+    restore_in_place(world)
+    world.publish(topic, "new", key="k")
+    refused(world)
+    world.database.execute("SELECT once.rearm(0, %s)", (mode,))
+    world.relay().drain()
+    world.publish(topic, "afterwards", key="k")
+    world.relay().drain()
+    values = [message.value for message in world.messages()]
+    expected = {"all": delivered + 1, "none": delivered, "missing": delivered}[mode]
+    assert len(values) == expected, values
+    assert values[-1] == b"afterwards"
+    assert (b"new" in values) == (mode != "none")
+    assert values.count(b"event 0") == (2 if mode == "all" else 1)
+
+
+def test_P13_rearm_continue_after_a_switch_somebody_verified(shipped):
+    """The lane goes on at the same place: nothing twice."""
+    copy = copy_by_template(shipped)
+    clone = shipped.relay(database=shipped.cluster.dsn(copy, "relay"))
+    refused(shipped, clone)
+    shipped.cluster.execute("SELECT once.rearm(0, 'continue')", database=copy)
+    shipped.cluster.execute("SELECT once.publish(%s, 'sixth'::text, key => 'k')", (next(iter(shipped.topics)),), copy)
+    assert clone.run("--until-empty") == 0, clone.log()
+    assert [m.value for m in shipped.messages()][-1] == b"sixth"
+    assert len(shipped.messages()) == 6
+    shipped.cluster.execute(f'DROP DATABASE "{copy}"')
+
+
+@pytest.mark.parametrize("lossy", [False, True], ids=["P12_nothing_lost", "P11_shipped_commits_lost"])
+def test_P11_P12_failover(own_cluster, lossy):
+    world, topic = own_cluster, next(iter(own_cluster.topics))
+    primary = world.cluster
+    with Cluster(name="standby").copy_of(primary) as standby:
+        standby.start()
+        if lossy:
+            standby.stop()  # receives nothing any more, not even what the socket holds
+            world.publish(topic, "shipped and lost", key="k")
+            world.relay().drain()
+            primary.kill()
+            standby.start()
+        else:
+            world.publish(topic, "kept", key="k")
+            world.relay().drain()
+            primary.stop()
+        standby.promote()
+        relay = Relay(standby.dsn(world.name, "relay"), world.kafka.brokers,
+                      env={"ONCE_OUTBOX_POSITION_TOPIC": world.position_topic})
+        world.relays.append(relay)
+        count = len(world.messages())
+        if lossy:
+            refused(world, relay)
+        else:
+            standby.execute("SELECT once.publish(%s, 'after'::text, key => 'k')", (topic,), world.name)
+            assert relay.run("--until-empty") == 0, relay.log()
+            assert len(world.messages()) == count + 1

@@ -1,0 +1,121 @@
+"""Who works on a lane: one relay at a time, the others stand by; safety never rests on the lock."""
+import os
+import time
+
+from support.process import wait_until
+from support.proxy import PRODUCE, Proxy
+
+ROUNDS = int(os.environ.get("ROUNDS", "10"))  # 100 in the long run
+
+
+def transactional_id(world, number=0):
+    return f"once-{world.incarnation()}-0-{number}"
+
+
+def test_P4_two_relays_take_turns(world):
+    work = world.writers(seed=4).start(threads=2, pause=0.01)
+    active, standby = world.relay().start(), world.relay()
+    active.wait_state("running")
+    standby.start()
+    standby.wait_state("standby")
+    for _ in range(ROUNDS):
+        active.kill()
+        started = time.monotonic()
+        standby.wait_state("running", timeout=10)
+        assert time.monotonic() - started < 10
+        active, standby = standby, active
+        standby.start()
+        standby.wait_state("standby", timeout=10)
+    work.stop()
+    standby.kill()
+    assert active.stop() == 0
+    world.relay().drain()
+    world.assert_exact()
+
+
+def test_P4_P5_paused_holder_loses_the_lane_and_commits_nothing_when_it_wakes(world):
+    work = world.writers(seed=45).start(threads=2, pause=0.005)
+    holder, successor = world.relay().start(), world.relay()
+    wait_until("it ships", lambda: (holder.metric("once_outbox_events_total") or 0) > 50, 30, 0.05)
+    successor.start()
+    successor.wait_state("standby")
+    holder.process.pause()
+    started = time.monotonic()
+    successor.wait_state("running", timeout=25)
+    assert time.monotonic() - started < 21
+    wait_until("the successor ships", lambda: (successor.metric("once_outbox_events_total") or 0) > 100, 30, 0.05)
+    shipped = holder_events(holder)
+    holder.process.resume()
+    time.sleep(3)
+    work.stop()
+    assert holder_events(holder) in (shipped, None), "it committed after it was deposed"
+    assert successor.state() == "running", "no duel"
+    if holder.alive():
+        assert holder.state() == "standby"
+    holder.kill()
+    assert successor.stop() == 0
+    world.relay().drain()
+    world.assert_exact()
+
+
+def holder_events(relay):
+    return relay.metric("once_outbox_events_total") if relay.process.popen.poll() is None else None
+
+
+def test_P4_holder_stopped_in_the_middle_of_a_copy_loses_the_lane(world):
+    """A session stuck in COPY outlives every server time-out; the waiter ends it."""
+    topic = next(iter(world.topics))
+    world.publish_bulk(topic, 150_000, size=500)
+    holder = world.relay().start()
+    wait_until("a COPY stands", lambda: world.database.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^COPY' "
+        "AND state = 'active'"), 30, 0.001)
+    holder.process.pause()
+    successor = world.relay().start("--until-empty")
+    assert successor.process.wait(60) == 0, successor.log()[-2000:]
+    holder.process.resume()
+    time.sleep(2)
+    holder.kill()
+    assert world.assert_exact().delivered == 150_000
+
+
+def test_P6_foreign_producer_takes_the_transactional_id(world, kafka):
+    work = world.writers(seed=6).start(threads=2, pause=0.01)
+    relay = world.relay().start()
+    wait_until("it ships", lambda: (relay.metric("once_outbox_events_total") or 0) > 20, 30, 0.05)
+    for _ in range(4):
+        kafka.tools.run("transaction", transactional_id=transactional_id(world))
+        before = relay.metric("once_outbox_position")
+        wait_until("progress between", lambda: (relay.metric("once_outbox_position") or 0) > before, 10, 0.05)
+        time.sleep(1)
+    work.stop()
+    assert relay.alive()
+    assert relay.metric("once_outbox_producer_recycles_total") >= 2
+    assert "fenced" in relay.log().lower(), "an operator must be told"
+    assert relay.stop() == 0
+    world.relay().drain()
+    world.assert_exact()
+
+
+def test_P33_slow_broker_does_not_cost_a_healthy_holder_its_lane(world, kafka):
+    seconds = int(os.environ.get("SLOW_SECONDS", "20"))  # longer than the 15 s after which a waiter acts
+    topic = next(iter(world.topics))
+    with Proxy(kafka.nodes[0]) as proxy:
+        holder = world.relay(brokers=kafka.proxied).start()
+        holder.wait_state("running")
+        standby = world.relay().start()
+        standby.wait_state("standby")
+        held = proxy.hold(PRODUCE)
+        world.publish(topic, "slow", key="k")
+        held.wait_caught(10)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            assert standby.state() == "standby", standby.log()
+            time.sleep(0.5)
+        held.release()
+        wait_until("it flows again", lambda: len(world.messages(topic)) == 1, 40, 0.3)
+        assert standby.state() == "standby"
+        holder.kill()
+        standby.kill()
+    world.relay().drain()
+    world.assert_exact()

@@ -1,0 +1,71 @@
+"""Events that the broker refuses for good: parked, their key held, the rest flows; redrive is exactly once."""
+from support import checker
+from support.process import wait_until
+
+
+def values(world, topic):
+    return [(message.key, message.value[:20]) for message in world.messages(topic)]
+
+
+def test_P18_refused_event_is_parked_and_its_key_held(world):
+    small = world.topic("small", 1, max_message_bytes=2000)
+    world.publish(small, "a1", key="a")
+    world.publish(small, "x" * 5000, key="a")
+    world.publish(small, "b1", key="b")
+    world.publish(small, "a3", key="a")
+    relay = world.relay()
+    relay.drain()
+    assert values(world, small) == [(b"a", b"a1"), (b"b", b"b1")]
+    assert world.database.query("SELECT key, wanted, stamp FROM once.dead_letter ORDER BY seq") == [
+        ("a", False, None), ("a", False, None)]
+    world.publish(small, "a4", key="a")
+    relay.drain()
+    assert len(values(world, small)) == 2, "the key is still held"
+    world.remember()
+    world.kafka.tools.run("alter_topic", topic=small, settings={"max.message.bytes": "100000"})
+    assert world.database.value("SELECT once.redrive(%s, 'a')", (small,)) == 3
+    world.publish(small, "a5", key="a")
+    relay.drain()
+    assert [value for key, value in values(world, small) if key == b"a"] == [b"a1", b"x" * 20, b"a3", b"a4", b"a5"]
+    world.assert_exact()
+
+
+def test_P18_skip_lets_the_key_go_on(world):
+    small = world.topic("small", 1, max_message_bytes=2000)
+    poison = world.publish(small, "x" * 5000, key="a")
+    world.publish(small, "a2", key="a")
+    world.relay(env={"ONCE_OUTBOX_ON_POISON": "skip"}).drain()
+    assert values(world, small) == [(b"a", b"a2")]
+    world.assert_exact(skipped={poison})
+
+
+def test_P18_stop_ends_and_ships_nothing_behind(world):
+    small = world.topic("small", 1, max_message_bytes=2000)
+    world.publish(small, "x" * 5000, key="a")
+    world.publish(small, "a2", key="a")
+    relay = world.relay(env={"ONCE_OUTBOX_ON_POISON": "stop"})
+    assert relay.run("--until-empty") != 0
+    assert values(world, small) == []
+    assert world.database.value("SELECT count(*) FROM once.dead_letter") == 0
+
+
+def test_P18_null_key_holds_nothing_else(world):
+    small = world.topic("small", 1, max_message_bytes=2000)
+    world.publish(small, "x" * 5000)
+    world.publish(small, "after")
+    world.relay().drain()
+    assert values(world, small) == [(None, b"after")]
+    world.assert_exact()
+
+
+def test_P18_missing_topic_blocks_and_says_so(world):
+    topic = f"{world.name}.later"
+    world.publish(topic, "first", key="k")
+    relay = world.relay().start()
+    relay.wait_state("blocked")
+    assert topic in relay.log()
+    assert world.database.value("SELECT count(*) FROM once.dead_letter") == 0
+    world.topic("later", 1)
+    wait_until("it goes on by itself", lambda: len(world.messages(topic)) == 1, 30, 0.3)
+    assert relay.stop() == 0
+    assert checker.check(world.history()).ok

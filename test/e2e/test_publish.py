@@ -1,0 +1,237 @@
+"""What is published arrives: once, in order, byte for byte, whatever the transactions look like."""
+import json
+import random
+import threading
+import time
+
+from support import checker
+from support.checker import Intent, digest
+from support.process import wait_until
+
+
+def header(message, name):
+    return checker.header(message, name)
+
+
+def test_P1_commit_ships_once_and_rollback_never(world):
+    topic = next(iter(world.topics))
+    with world.database.connect(autocommit=False) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT once.publish(%s, 'kept'::text)::text", (topic,))
+        kept = cursor.fetchone()[0]
+        cursor.execute("SAVEPOINT s; SELECT once.publish(%s, 'savepoint'::text); ROLLBACK TO SAVEPOINT s", (topic,))
+        connection.commit()
+        cursor.execute("SELECT once.publish(%s, 'rolled back'::text)", (topic,))
+        connection.rollback()
+    world.relay().drain()
+    messages = world.messages()
+    assert [(header(m, "once-id"), m.value) for m in messages] == [(kept, b"kept")]
+    assert header(messages[0], "once-source") == f"{world.incarnation()}/0"
+    assert header(messages[0], "once-position") == "1"
+    world.relay().drain()
+    assert len(world.messages()) == 1
+    world.assert_exact()
+
+
+def test_P1_concurrent_writers_under_a_running_relay(world):
+    relay = world.relay().start()
+    work = world.writers(seed=11).run(threads=4, transactions=60)
+    assert any(intent.outcome == "rolled back" for intent in work.intents)
+    assert relay.stop() == 0
+    world.relay().drain()
+    report = world.assert_exact()
+    assert report.delivered == work.committed
+
+
+class Schedule:
+    """A few transactions on two keys with randomly interleaved steps: early xid, lock, publish, savepoint, end."""
+
+    def __init__(self, world, number, topic):
+        self.chance = random.Random(number)
+        self.world = world
+        self.topic = topic
+        self.keys = [f"{number}a", f"{number}b"]
+        self.intents = []
+        self.threads = []
+
+    def run(self, connections):
+        with connections[0].cursor() as cursor:
+            cursor.execute("INSERT INTO app_state SELECT %s, unnest(%s::text[])", (self.topic, self.keys))
+            connections[0].commit()
+        for number, connection in enumerate(connections):
+            thread = threading.Thread(target=self.transaction, args=(connection, random.Random(self.chance.random())))
+            self.threads.append(thread)
+            thread.start()
+        for thread in self.threads:
+            thread.join(30)
+            assert not thread.is_alive()
+        return self.intents
+
+    def transaction(self, connection, chance):
+        events = []
+        with connection.cursor() as cursor:
+            if chance.random() < 0.5:
+                cursor.execute("SELECT pg_current_xact_id()")
+            time.sleep(chance.random() * 0.004)
+            for key in self.keys[:chance.randint(1, 2)]:
+                savepoint = chance.random() < 0.4
+                if savepoint:
+                    cursor.execute("SAVEPOINT s")
+                events.append(self.world.work.publish(cursor, self.topic, key))
+                if savepoint and chance.random() < 0.5:
+                    cursor.execute("ROLLBACK TO SAVEPOINT s")
+                    self.record([events.pop()], "rolled back")
+                time.sleep(chance.random() * 0.004)
+        committed = chance.random() < 0.8
+        (connection.commit if committed else connection.rollback)()
+        self.record(events, "committed" if committed else "rolled back")
+
+    def record(self, events, outcome):
+        for identity, topic, key, payload, version in events:
+            self.intents.append(Intent(identity, topic, key.encode(), digest(payload.encode()), outcome, version))
+
+
+def test_P2_order_per_key_is_the_order_of_row_locks(world):
+    """1,000 random schedules in parallel lanes of connections, a long transaction beside, the relay shipping."""
+    world.writers()
+    topic = next(iter(world.topics))
+    beside = world.database.connect(autocommit=False)
+    beside.cursor().execute("SELECT pg_current_xact_id()")
+    relay = world.relay().start()
+    failures = []
+
+    def schedules(first, count):
+        connections = [world.database.connect(autocommit=False) for _ in range(3)]
+        try:
+            for number in range(first, first + count):
+                world.work.intents.extend(Schedule(world, number, topic).run(connections))
+        except Exception as error:
+            failures.append(error)
+
+    lanes = [threading.Thread(target=schedules, args=(lane * 250, 250)) for lane in range(4)]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()
+    assert not failures, failures
+    assert relay.alive()
+    wait_until("all is shipped while the long transaction is open",
+               lambda: (relay.metric("once_outbox_events_total") or 0) >= world.work.committed, 30, 0.2)
+    beside.rollback()
+    assert relay.stop() == 0
+    world.relay().drain()
+    report = world.assert_exact()
+    assert report.published > 1500
+
+
+def test_P15_long_transactions_elsewhere_do_not_hold_delivery(world, cluster):
+    topic = next(iter(world.topics))
+    with world.database.connect(autocommit=False) as here, cluster.connect(autocommit=False) as other_database:
+        here.cursor().execute("SELECT pg_current_xact_id()")
+        other_database.cursor().execute("SELECT pg_current_xact_id()")
+        with world.database.connect(autocommit=False) as prepared:
+            prepared.cursor().execute("SELECT once.publish(%s, 'prepared'::text)", (topic,))
+            prepared.cursor().execute("PREPARE TRANSACTION 'p15'")
+        for number in range(5):
+            world.publish(topic, f"event {number}", key="k")
+            started = time.monotonic()
+            world.relay().drain(timeout=20)
+            assert time.monotonic() - started < 15
+            assert len(world.messages()) == number + 1
+        here.rollback()
+        other_database.rollback()
+    world.database.execute("COMMIT PREPARED 'p15'")
+    world.relay().drain()
+    assert world.messages()[-1].value is not None
+    assert world.assert_exact().delivered == 6
+
+
+def resident_mb(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+
+
+def test_P16_one_big_transaction_has_bounded_memory_and_resumes_inside(world):
+    count = 200_000
+    topic = next(iter(world.topics))
+    world.publish_bulk(topic, count)
+    relay = world.relay(env={"ONCE_OUTBOX_SLICE_ROWS": "10000", "ONCE_OUTBOX_MAX_ROWS": "10000"})
+    relay.start("--until-empty")
+    wait_until("the middle of it", lambda: (relay.metric("once_outbox_events_total") or 0) >= 40_000, 60, 0.02)
+    memory = resident_mb(relay.process.pid)
+    relay.kill()
+    before = [checker.parse_position(record) for record in world.positions()]
+    middle = [p for p in before if p][-1]
+    assert 0 < middle.counter < count and middle.slice_seq is not None, "killed inside the transaction"
+    relay.drain(timeout=120)
+    after = [p for p in map(checker.parse_position, world.positions()) if p and p.offset > middle.offset]
+    assert after[0].slice_seq is None or after[0].slice_seq > middle.slice_seq
+    assert memory < 100, f"{memory:.0f} MB resident"
+    assert world.assert_exact().delivered == count
+
+
+def test_P19_bytes_arrive_as_they_were_published(world):
+    topic = next(iter(world.topics))
+    big = random.Random(19).randbytes(900_000)
+    cases = [(b"\x00\x01\xff binary \x80", "k", None), (b"", "", None), (None, "tombstone", None), (b"x", None, None),
+             (big, "big", None), ("grüße 中文 \U0001f600".encode(), "ключ", {"héader": "wörld \U0001f600", "empty": ""})]
+    wanted = []
+    for payload, key, headers in cases:
+        with world.database.session() as cursor:
+            cursor.execute("SELECT once.publish(%s, %s::bytea, key => %s, headers => %s::jsonb)::text",
+                           (topic, payload, key, None if headers is None else json.dumps(headers)))
+            identity = cursor.fetchone()[0]
+        own = tuple((name, value.encode()) for name, value in (headers or {}).items())
+        wanted.append((identity, None if key is None else key.encode(), payload, own))
+    partition = world.publish(topic, b"there", "k", partition=3)
+    world.relay().drain()
+    found = {header(m, "once-id"): m for m in world.messages()}
+    for identity, key, payload, own in wanted:
+        message = found[identity]
+        assert (message.key, message.value) == (key, payload)
+        assert sorted(h for h in message.headers if not h[0].startswith("once-")) == sorted(own)
+    assert found[partition].partition == 3
+    published = world.database.query("SELECT id::text, (extract(epoch FROM time) * 1000)::bigint FROM once.event_0")
+    assert all(abs(found[identity].timestamp - ms) <= 1 for identity, ms in published)
+
+
+def test_P27_rotate_races_publishers(world):
+    world.database.execute("UPDATE once.lane SET generation_rows = 1000")
+    relay = world.relay(env={"ONCE_OUTBOX_REPORT_MS": "60000"}).start()  # no report, so nothing is trimmed
+    work = world.writers(seed=27).start(threads=4)
+    for _ in range(15):
+        world.database.execute("SELECT once.rotate()")
+        time.sleep(0.1)
+    work.stop()
+    assert relay.stop() == 0
+    world.relay().drain()
+    report = world.assert_exact()
+    assert len(world.rows) == report.published, "no seq twice"
+    assert report.published == work.committed > 100
+
+
+def test_P30_WAL_ends_on_a_page_boundary_of_a_quiet_server(world):
+    topic = next(iter(world.topics))
+    relay = world.relay()
+    relay.drain()
+    world.publish(topic, "before", "k")
+    with world.database.session() as cursor:
+        wait_until("the insert position stands behind a page header", lambda: pad_to_page(cursor), 20, 0)
+        relay.drain()
+    assert world.assert_exact().delivered == 1
+
+
+def pad_to_page(cursor):
+    """A record that ends where a page ends: then the insert position is past the next page's header."""
+    def position():
+        cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+        return cursor.fetchone()[0]
+
+    def emit(size):
+        before = position()
+        cursor.execute("SELECT pg_logical_emit_message(false, '', repeat('x', %s))", (size,))
+        return position() - before
+
+    overhead = emit(8) - 8
+    left = 8192 - position() % 8192
+    emit(left - overhead if left - overhead > 0 else left + 1000)
+    return position() % 8192 in (24, 40)

@@ -1,0 +1,136 @@
+"""Faults between relay and broker: answers that are lost, requests that arrive late, brokers that go away."""
+import os
+import time
+
+import pytest
+
+from support.kafka import Kafka
+from support.process import wait_until
+from support.proxy import END_TXN, PRODUCE, Proxy
+from support.world import World
+
+FAST = {"ONCE_OUTBOX_PRODUCERS": "1"}
+TIMEOUTS = ("--set", "kafka.socket.timeout.ms=2000")
+
+
+def settle(world, relay):
+    wait_until("all is shipped", lambda: relay.metric("once_outbox_backlog_events") == 0, 60, 0.2)
+    assert relay.stop() == 0, relay.log()[-2000:]
+    world.relay().drain()
+
+
+def test_P7_lost_reply_of_EndTxn(world, kafka):
+    work = world.writers(seed=7).start(threads=2, pause=0.01)
+    with Proxy(kafka.nodes[0]) as proxy:
+        relay = world.relay(*TIMEOUTS, brokers=kafka.proxied).start()
+        wait_until("it ships", lambda: (relay.metric("once_outbox_events_total") or 0) > 20, 30, 0.05)
+        for action in ("drop", "cut"):
+            before = relay.metric("once_outbox_producer_recycles_total")
+            lost = proxy.rule(action, END_TXN, "response")
+            lost.wait_caught(10)
+            wait_until("a new producer", lambda: (relay.metric("once_outbox_producer_recycles_total") or 0) > before,
+                       30, 0.1)
+        work.stop()
+        settle(world, relay)
+    world.assert_exact()
+
+
+def late_EndTxn(world, kafka, env):
+    """Holds EndTxn of one transaction until the client sent it again and went on, and lets it loose when the next
+    one has its messages at the broker and not yet its position record; then the relay dies."""
+    topic = next(iter(world.topics))
+    record = world.position_topic.encode()
+    start = f"{world.incarnation()}/0/start".encode()
+    with Proxy(kafka.nodes[0]) as proxy:
+        relay = world.relay(*TIMEOUTS, brokers=kafka.proxied, env={**FAST, **env}).start()
+        world.publish(topic, "first", key="k")
+        wait_until("it ships", lambda: (relay.metric("once_outbox_events_total") or 0) == 1, 30, 0.05)
+        held = proxy.hold(END_TXN)
+        sent = proxy.count(END_TXN)
+        world.publish(topic, "second", key="k")
+        held.wait_caught(10)
+        wait_until("EndTxn is sent again and the commit acknowledged",
+                   lambda: proxy.count(END_TXN) > sent + 1 and relay.metric("once_outbox_events_total") == 2, 40, 0.05)
+        position = proxy.hold(PRODUCE, where=lambda frame: record in frame and start not in frame)
+        messages = proxy.count(PRODUCE)
+        world.publish(topic, "third", key="k")
+        position.wait_caught(30)
+        wait_until("its message is with the broker", lambda: proxy.count(PRODUCE) > messages, 10)
+        time.sleep(0.5)
+        held.release()
+        time.sleep(1.5)
+        relay.kill()
+    world.relay().drain()
+    return world.check()
+
+
+def test_P8_late_EndTxn_ends_no_later_transaction(world, kafka):
+    report = late_EndTxn(world, kafka, {})
+    assert report.ok, report
+    assert report.delivered == 3
+
+
+def test_P8_control_without_R1_the_same_fault_tears(world, kafka):
+    """Proof that the test above can fail."""
+    report = late_EndTxn(world, kafka, {"ONCE_TEST_DISABLE": "r1"})
+    assert report.count("doubled") or report.count("torn"), report
+
+
+def test_P25_slow_broker_bounds_the_queue_and_aborts_nothing(world, kafka):
+    topic = next(iter(world.topics))
+    with Proxy(kafka.nodes[0]) as proxy:
+        relay = world.relay(brokers=kafka.proxied).start()
+        relay.wait_state("running")
+        slow = proxy.delay(0.3, PRODUCE, "response")
+        world.publish_bulk(topic, 60_000, size=400)
+        wait_until("it ships", lambda: (relay.metric("once_outbox_events_total") or 0) > 0, 60, 0.1)
+        time.sleep(3)
+        with open(f"/proc/{relay.process.pid}/status", encoding="ascii") as status:
+            memory = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+        slow.left = 0
+        settle_at = 60_000
+        wait_until("all is shipped", lambda: relay.metric("once_outbox_events_total") == settle_at, 60, 0.2)
+        assert memory < 150, f"{memory:.0f} MB"
+        assert not relay.metric("once_outbox_transactions_total", outcome="aborted")
+        assert relay.stop() == 0
+    assert world.assert_exact().delivered == 60_000
+
+
+@pytest.fixture(scope="module")
+def three_brokers():
+    with Kafka(3, heap="320m") as running:
+        yield running
+
+
+def test_P9_brokers_restart_one_by_one_and_min_isr_is_not_met(cluster, three_brokers, world_name):
+    seconds = int(os.environ.get("MIN_ISR_SECONDS", "8"))
+    kafka = three_brokers
+    world = World(cluster, kafka, world_name)
+    try:
+        work = world.writers(seed=9).start(threads=2, pause=0.01)
+        relay = world.relay().start()
+        moved = set()
+        for node in kafka.nodes:
+            shipped = wait_until("it ships", lambda: relay.metric("once_outbox_events_total"), 60, 0.1)
+            moved.add(kafka.tools.run("coordinator", transactional_id=f"once-{world.incarnation()}-0-0"))
+            node.stop()
+            wait_until("two brokers carry on",
+                       lambda: (relay.metric("once_outbox_events_total") or 0) > shipped + 20, 60, 0.1)
+            node.start()
+            wait_until("all replicas are in sync", lambda: in_sync(kafka, world), 60, 0.5)
+        assert len(moved) > 1, "the coordinator moved"
+        for topic in world.topics:
+            kafka.tools.run("alter_topic", topic=topic, settings={"min.insync.replicas": "3"})
+        kafka.nodes[2].stop()
+        time.sleep(seconds)
+        kafka.nodes[2].start()
+        work.stop()
+        settle(world, relay)
+        world.assert_exact()
+    finally:
+        world.close()
+
+
+def in_sync(kafka, world):
+    return all(partition["isr"] == 3 for topic in [*world.topics, world.position_topic, "__transaction_state"]
+               for partition in kafka.tools.run("describe_topic", topic=topic)["partitions"])
