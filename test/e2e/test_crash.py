@@ -17,6 +17,7 @@ class EveryStep:
 
     def __init__(self, world):
         self.world = world
+        world.writers(seed=3, keys=8)
         self.small = world.topic("small", 2, max_message_bytes=3000)
         world.database.execute("UPDATE once.lane SET generation_rows = 500")
         self.relay = world.relay(env=SMALL)
@@ -24,7 +25,7 @@ class EveryStep:
 
     def steps(self):
         world = self.world
-        world.writers(seed=3, keys=8).run(threads=2, transactions=20)
+        world.work.run(threads=2, transactions=20)
         world.publish_bulk(self.small, 150, keys=10)
         self.poison = world.publish(self.small, "p" * 9000, key="k3")
         world.publish(self.small, "behind", key="k3")

@@ -202,6 +202,7 @@ def test_P27_rotate_races_publishers(world):
         world.database.execute("SELECT once.rotate()")
         time.sleep(0.1)
     work.stop()
+    world.remember()
     assert relay.stop() == 0
     world.relay().drain()
     report = world.assert_exact()

@@ -79,12 +79,12 @@ class Writers:
                         self.prepare(connection)
                 self._transaction(connection, chance)
                 done += 1
-            except psycopg2.OperationalError:
-                time.sleep(0.2)  # the server is away: the fault of some test
-                connection = None
             except Exception as error:
-                self.errors.append(error)
-                return
+                if not _server_is_away(error, connection):
+                    self.errors.append(error)
+                    return
+                time.sleep(0.2)
+                connection = None
             if pause:
                 time.sleep(chance.random() * pause * 2)
         if connection is not None:
@@ -134,7 +134,7 @@ class Writers:
         try:
             connection.commit()
             self._record(events, "committed")
-        except psycopg2.OperationalError:
+        except psycopg2.Error:
             self._record(events, "unknown")
             raise
 
@@ -143,6 +143,12 @@ class Writers:
         for identity, topic, key, payload, version in events:
             self.intents.append(Intent(identity, topic, key.encode(), digest(payload.encode()), outcome, version,
                                        headers=()))
+
+
+def _server_is_away(error, connection):
+    """The fault of some test, and no mistake: libpq says OperationalError or, in a reply, just DatabaseError."""
+    return isinstance(error, psycopg2.OperationalError) or (
+        isinstance(error, psycopg2.Error) and connection is not None and connection.closed)
 
 
 def rows(database):
