@@ -155,14 +155,12 @@ int64_t draw(const Event &event, FullTransactionId &xid) {
     for (;;) {
         const Lanes &known = lanes_of(event);
         const int64_t seq = pg::call([&]() -> int64_t {
+            xid = GetTopFullTransactionId();
             Relation sequence = try_relation_open(event.sequence, RowExclusiveLock);
             if (!sequence)
                 return 0;
             relation_close(sequence, NoLock);
-            if (stale(known))
-                return 0;
-            xid = GetTopFullTransactionId();
-            return nextval_internal(event.sequence, false);
+            return stale(known) ? 0 : nextval_internal(event.sequence, false);
         });
         if (seq > 0)
             return seq;

@@ -40,6 +40,7 @@ def test_p4_a_hung_holder_loses_the_lane(cluster, world_name):
         for _ in range(HOLD_LIMIT + 1):
             time.sleep(1)
             alive.cursor().execute("SELECT 1")
+        assert lock(other.cursor(), 0) == (False, False), "only a holder of the same role is ended"
         answers = [lock(waiting, lane) for lane in range(4)]
         assert answers == [(False, True), (False, True), (False, False), (False, False)]
         wait_until("the idle holder's lane is free", lambda: lock(waiting, 0)[0], 5)

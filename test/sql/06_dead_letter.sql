@@ -1,5 +1,5 @@
 -- Parking and redrive: which keys are held, what is stamped, what a refusal takes back.
-SELECT plan(45);
+SELECT plan(48);
 CREATE TEMP TABLE position AS SELECT pg_current_snapshot() AS s_prev, pg_current_snapshot() AS s_now;
 CREATE FUNCTION pg_temp.now() RETURNS void LANGUAGE sql AS $$UPDATE position SET s_prev = s_now, s_now = pg_current_snapshot()$$;
 CREATE FUNCTION pg_temp.next(no bigint, rows int DEFAULT 100, bytes bigint DEFAULT 1000000, slice bigint DEFAULT NULL) RETURNS int LANGUAGE sql AS $$
@@ -75,6 +75,23 @@ SELECT is(pg_temp.next(5), 0, 'P32 beyond the position: not stamped');
 SELECT pg_temp.now() \g /dev/null
 SELECT is(pg_temp.next(5, slice => 8), 0, 'P32 in the difference, but above the slice');
 SELECT is(pg_temp.next(5, slice => 9), 1, 'P32 passed by the slice');
+
+
+-- a key that is not passed does not keep another one waiting, nor does it go along with its passed part
+SELECT once.redrive_refused(0, 9) \g /dev/null
+SELECT once.publish('t', 'other', key => 'other') \g /dev/null
+SELECT once.publish('t', 'late again', key => 'late') \g /dev/null
+SELECT once.publish('t', 'other again', key => 'other') \g /dev/null
+SELECT once.park(0, seq, 'x', 'hold_key') FROM generate_series(10, 12) seq \g /dev/null
+SELECT once.redrive_all() \g /dev/null
+SELECT format('%s:%s:%s', min(xid::text::bigint) FILTER (WHERE seq = 9), max(xid::text::bigint),
+              min(xid::text) FILTER (WHERE seq = 9)) AS without_9_and_12 FROM once.dead_letter \gset
+SELECT is(once.redrive_next(0, 6, :'without_9_and_12', :'without_9_and_12', NULL, 10, 1000), 1, 'P32 the first that is passed');
+SELECT is(pg_temp.stamps(), '9:w 10:6 11:w 12:w', 'P32 of its key only what is passed; behind 9 nothing of its key');
+SELECT is(once.redrive_next(0, 7, :'without_9_and_12', :'without_9_and_12', NULL, 10, 1000), 0, 'P32 11 is passed, but must not overtake 9');
+DELETE FROM once.dead_letter WHERE seq > 9;
+SELECT pg_temp.now() \g /dev/null
+SELECT pg_temp.next(5) \g /dev/null
 
 -- unstamp, rearm
 SELECT is(once.redrive_unstamp(0, ARRAY[(SELECT id FROM once.dead_letter)]), 1::bigint, 'P32 missing takes stamps off');
