@@ -143,3 +143,37 @@ def test_h20_a_dump_has_the_settings_and_no_identity(cluster, world_name):
         cursor.execute("SELECT count(*) FROM once.event_2")
     source.drop()
     target.drop()
+
+
+def test_p19_text_leaves_every_encoding_as_utf8(cluster, world_name):
+    for encoding, accented in (("LATIN1", True), ("SQL_ASCII", False)):
+        name = f"{world_name}_{encoding.lower()}"
+        cluster.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'")
+        database = type(cluster.create_database(name + "_u"))(cluster, name)
+        database.execute("CREATE EXTENSION pg_once")
+        database.execute("SELECT once.set_lanes(2)")
+        connection = database.connect()
+        connection.set_client_encoding("UTF8")
+        cursor = connection.cursor()
+        for payload in ("'caf\u00e9'::text", "'\"caf\u00e9\"'::jsonb", "'\"caf\u00e9\"'::json"):
+            cursor.execute(f"SELECT once.publish('t', {payload}, key => 'caf\u00e9', headers => '{{\"h\": \"caf\u00e9\"}}')")
+        cursor.execute("SELECT once.publish_many('t', ARRAY['caf\u00e9'], ARRAY['caf\u00e9'])")
+        cursor.execute("SELECT payload, once.headers_json(headers) ->> 'h', lane FROM ("
+                       "SELECT 0 AS lane, * FROM once.event_0 UNION ALL SELECT 1, * FROM once.event_1) e ORDER BY seq")
+        rows = cursor.fetchall()
+        assert [bytes(row[0]).decode("utf-8").strip('"') for row in rows] == ["caf\u00e9"] * 4
+        assert [row[1] for row in rows] == ["caf\u00e9"] * 3 + [None]
+        with cluster.session(name + "_u") as other:
+            other.execute("SELECT once.set_lanes(2)")
+            other.execute("SELECT once.publish('t', 'p', key => 'caf\u00e9')")
+            other.execute("SELECT count(*) FROM once.event_1")
+            assert {row[2] for row in rows} == {other.fetchone()[0]}, "the lane follows from the key, not from the encoding"
+        if not accented:
+            for statement in ("SELECT once.publish('t', convert_from('\\xff', 'SQL_ASCII'))",
+                              "SELECT once.publish('t', 'p', key => convert_from('\\xff', 'SQL_ASCII'))"):
+                with pytest.raises(psycopg2.Error) as refused:
+                    cursor.execute(statement)
+                assert refused.value.pgcode == "22021", "bytes that are no UTF-8 could never be sent"
+        connection.close()
+        database.drop()
+        cluster.execute(f"DROP DATABASE {name}_u WITH (FORCE)")
