@@ -117,14 +117,15 @@ Datum accept_one(FunctionCallInfo fcinfo, IdType argument) {
     const Memory &memory = view.memory();
     const StoredKey key = stored_key(memory.type, argument, PG_GETARG_DATUM(1));
     const TimestampTz made = made_at(key, PG_ARGISNULL(2) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(2));
-    const Oid type = pg::call([&] { return get_func_rettype(fcinfo->flinfo->fn_oid); });
-    return pg::call([&] {
+    const Verdict verdict = pg::call([&] {
         Decider decider{};
         decider.begin(memory, view.snapshot());
-        const Verdict verdict = decider.decide(key, made);
+        const Verdict decided = decider.decide(key, made);
         decider.end();
-        return enum_value(type, kVerdicts[static_cast<int>(verdict)]);
+        return decided;
     });
+    static ReturnedVerdicts verdicts[4]; // an overload each
+    return verdicts[static_cast<int>(argument)].of(fcinfo, kVerdicts, static_cast<int>(verdict));
 }
 
 struct Asked {

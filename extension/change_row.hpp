@@ -21,7 +21,7 @@ enum class Step { leave, look_again, write };
 //   row(values, nulls) → fills the columns behind the key
 template <int Columns, typename Decide, typename Row>
 void change_row(const char *name, std::initializer_list<Datum> key, Decide &&decide, Row &&row) {
-    const TableOids oids = table_named(name);
+    const TableOids oids = known_table(name);
     for (bool done = false; !done;) {
         PushActiveSnapshot(GetTransactionSnapshot());
         const Snapshot snapshot = GetActiveSnapshot();

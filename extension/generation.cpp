@@ -40,19 +40,19 @@ struct Row {
     }
 };
 
-// Rows by primary key under a snapshot. Server world.
+// Rows by primary key under a snapshot. The table stays locked for reading until the transaction ends: the next
+// call finds the lock. Server world.
 template <typename F> void each_row(const char *table, ScanKeyData *key, Snapshot snapshot, F &&take) {
-    const TableOids oids = table_named(table);
+    const TableOids oids = known_table(table);
     const Relation heap = table_open(oids.heap, AccessShareLock);
     const SysScanDesc scan = systable_beginscan(heap, oids.index, true, snapshot, 1, key);
     while (HeapTuple tuple = systable_getnext(scan))
         take(Row{tuple, RelationGetDescr(heap)});
     systable_endscan(scan);
-    table_close(heap, AccessShareLock);
+    table_close(heap, NoLock);
 }
 
 struct Settings {
-    bool found = false;
     bool declared = false; // has an id type
     Memory memory;
     int64 keep = 0;       // microseconds; 0: no limit by time
@@ -68,7 +68,15 @@ IdType type_of(Datum name) {
     return *id_type_of({VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))});
 }
 
-// The consumer's row. Of a consumer whose version is cached only number and version are needed.
+// A version is a random uuid that every change of the consumer's row or generations replaces, so what was once
+// read for it never changes. Only number and version have to be read under the snapshot each time.
+std::map<int, Memory> memories;
+
+bool cached(int consumer, const pg_uuid_t &version) {
+    const auto known = memories.find(consumer);
+    return known != memories.end() && std::memcmp(known->second.version.data, version.data, UUID_LEN) == 0;
+}
+
 Settings read_consumer(Datum name, Snapshot snapshot) {
     using namespace consumer_column;
     Settings result;
@@ -77,10 +85,10 @@ Settings read_consumer(Datum name, Snapshot snapshot) {
     key.sk_collation = C_COLLATION_OID;
     each_row("consumer", &key, snapshot, [&](const Row &row) {
         Memory &memory = result.memory;
-        result.found = true;
         memory.consumer = DatumGetInt32(row[number]);
         memory.version = *DatumGetUUIDP(row[version]);
-        if (row.null(id_type))
+        result.declared = cached(memory.consumer, memory.version);
+        if (result.declared || row.null(id_type))
             return;
         result.declared = true;
         memory.type = type_of(row[id_type]);
@@ -147,18 +155,14 @@ void read_generations(Settings &settings, Snapshot snapshot) {
     }
 }
 
-// A version is a random uuid that every change of the consumer's row or generations replaces, so what was once
-// read for it never changes. Only the version has to be read under the snapshot each time.
-const Memory *cached(const Settings &settings, Snapshot snapshot) {
-    static std::map<int, Memory> memories;
-    auto known = memories.find(settings.memory.consumer);
-    if (known == memories.end() ||
-        std::memcmp(known->second.version.data, settings.memory.version.data, UUID_LEN) != 0) {
+const Memory *remembered(const Settings &settings, Snapshot snapshot) {
+    const int consumer = settings.memory.consumer;
+    if (!cached(consumer, settings.memory.version)) {
         Settings complete = settings;
         pg::call([&] { read_generations(complete, snapshot); });
-        known = memories.insert_or_assign(settings.memory.consumer, complete.memory).first;
+        memories.insert_or_assign(consumer, complete.memory);
     }
-    return &known->second;
+    return &memories.find(consumer)->second;
 }
 
 // In SQL, with the rights of the extension's owner: it creates tables.
@@ -167,7 +171,7 @@ void declare(Datum consumer, IdType type) {
         Oid owner;
         int context;
         GetUserIdAndSecContext(&owner, &context);
-        const Relation consumers = table_open(table_named("consumer").heap, AccessShareLock);
+        const Relation consumers = table_open(known_table("consumer").heap, AccessShareLock);
         SetUserIdAndSecContext(consumers->rd_rel->relowner, context | SECURITY_LOCAL_USERID_CHANGE);
         table_close(consumers, AccessShareLock);
         Oid types[] = {TEXTOID, TEXTOID};
@@ -208,7 +212,7 @@ View::View(std::string_view consumer, IdType argument) {
     if (!settings.declared) // declared by somebody else after our transaction's only snapshot
         throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE,
                           "could not serialize access due to concurrent declaration of a consumer"};
-    memory_ = cached(settings, snapshot());
+    memory_ = remembered(settings, snapshot());
 }
 
 View::~View() {

@@ -12,6 +12,7 @@ extern "C" {
 #include <executor/executor.h>
 #include <storage/lmgr.h>
 #include <utils/fmgroids.h>
+#include <utils/inval.h>
 #include <utils/lsyscache.h>
 #include <utils/snapmgr.h>
 }
@@ -149,6 +150,42 @@ TableOids table_named(const char *name) {
     list_free(RelationGetIndexList(heap)); // fills rd_pkindex
     oids.index = heap->rd_pkindex;
     table_close(heap, AccessShareLock);
+    return oids;
+}
+
+namespace {
+
+struct KnownTable {
+    const char *name = nullptr;
+    TableOids oids;
+};
+constexpr int kMostKnown = 8;
+KnownTable known[kMostKnown];
+
+// Only tags: the next look-up finds the table again, or that it is gone.
+void forget_table(Datum, Oid relation) {
+    for (KnownTable &one : known)
+        if (!OidIsValid(relation) || relation == one.oids.heap || relation == one.oids.index)
+            one.name = nullptr;
+}
+
+} // namespace
+
+TableOids known_table(const char *name) {
+    static bool registered = false;
+    if (!registered) {
+        CacheRegisterRelcacheCallback(forget_table, 0);
+        registered = true;
+    }
+    for (const KnownTable &one : known)
+        if (one.name && strcmp(one.name, name) == 0)
+            return one.oids;
+    const TableOids oids = table_named(name);
+    for (KnownTable &one : known)
+        if (!one.name) {
+            one = {name, oids};
+            break;
+        }
     return oids;
 }
 

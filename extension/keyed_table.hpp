@@ -42,6 +42,8 @@ struct TableOids {
 };
 // A table of ours with its primary key.
 [[nodiscard]] TableOids table_named(const char *name);
+// The same, remembered for the session; `name` is a literal.
+[[nodiscard]] TableOids known_table(const char *name);
 
 // For looking up rows under `snapshot`; the table may be locked for writing besides.
 void open_for_lookup(KeyedTable &table, TableOids oids, Snapshot snapshot);

@@ -75,7 +75,7 @@ std::optional<int64> stored_fence(const Partition &partition) {
     std::optional<int64> fence;
     PushActiveSnapshot(GetTransactionSnapshot());
     KeyedTable table;
-    open_for_lookup(table, table_named("offset_fence"), GetActiveSnapshot());
+    open_for_lookup(table, known_table("offset_fence"), GetActiveSnapshot());
     if (find(table, key))
         fence = DatumGetInt64(column(table, 4));
     close(table);
@@ -142,7 +142,7 @@ Datum row_of(FunctionCallInfo fcinfo, const Answer &answer) {
 int writer_process(const Partition &partition) {
     const Datum key[] = {partition.group, partition.topic, partition.number};
     KeyedTable table;
-    open_for_insert(table, table_named("consumer_offset"));
+    open_for_insert(table, known_table("consumer_offset"));
     const TransactionId writer = writer_of(table, key);
     close(table);
     if (!TransactionIdIsValid(writer))

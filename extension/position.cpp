@@ -176,7 +176,8 @@ PGDLLEXPORT Datum once_accept_position(PG_FUNCTION_ARGS) {
         if (previous && *previous >= position)
             throw pg::Failure{once::kImplausiblePosition, "expected_previous must be lower than the position"};
         const auto verdict = once::accept_position(source, position, previous);
-        return once::verdict_of(fcinfo, once::kVerdicts[static_cast<int>(verdict)]);
+        static once::ReturnedVerdicts verdicts;
+        return verdicts.of(fcinfo, once::kVerdicts, static_cast<int>(verdict));
     });
 }
 
@@ -207,7 +208,8 @@ PGDLLEXPORT Datum once_accept_window(PG_FUNCTION_ARGS) {
             throw pg::Failure{once::kImplausiblePosition, "position " + std::to_string(position) + " is implausible",
                               "It is more than 2^40 above the highest position seen.",
                               "Where the source started over, give it a new source name."};
-        return once::verdict_of(fcinfo, once::kWindowVerdicts[static_cast<int>(verdict)]);
+        static once::ReturnedVerdicts verdicts;
+        return verdicts.of(fcinfo, once::kWindowVerdicts, static_cast<int>(verdict));
     });
 }
 

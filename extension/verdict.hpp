@@ -24,6 +24,25 @@ inline Datum verdict_of(FunctionCallInfo fcinfo, const char *label) {
     return pg::call([&] { return enum_value(get_func_rettype(fcinfo->flinfo->fn_oid), label); });
 }
 
+// The values of the enum that a function returns, looked up once a session for each function.
+struct ReturnedVerdicts {
+    Oid function = InvalidOid;
+    Datum values[3] = {};
+
+    Datum of(FunctionCallInfo fcinfo, const char *const (&labels)[3], int verdict) {
+        const Oid called = fcinfo->flinfo->fn_oid;
+        if (function != called) {
+            pg::call([&] {
+                const Oid type = get_func_rettype(called);
+                for (int i = 0; i < 3; i++)
+                    values[i] = enum_value(type, labels[i]);
+            });
+            function = called;
+        }
+        return values[verdict];
+    }
+};
+
 // What every writing function refuses first: a read-only transaction, a standby (25006), a parallel worker.
 inline void check_writable(const char *function) {
     pg::call([&] {
