@@ -2,12 +2,14 @@
 
 #include "errors.hpp"
 #include "pg/boundary.hpp"
+#include "pg/compat.hpp"
 #include "pg/memory.hpp"
 
 extern "C" {
 #include <access/genam.h>
 #include <access/htup_details.h>
 #include <access/table.h>
+#include <storage/bufmgr.h>
 #include <catalog/pg_collation.h>
 #include <utils/fmgroids.h>
 #include <utils/rel.h>
@@ -15,6 +17,7 @@ extern "C" {
 #include <utils/timestamp.h>
 }
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -23,7 +26,7 @@ namespace {
 
 // Columns by number, as sql/schema/{consumer,generation}.sql declare them.
 namespace consumer_column {
-enum { name = 1, number, version, id_type, reject_older, horizon, keep, keep_count };
+enum { number = 1, version, name, id_type, reject_older, horizon, keep, keep_count };
 }
 namespace generation_column {
 enum { consumer = 1, slot, state, closed_at, keys };
@@ -54,6 +57,7 @@ template <typename F> void each_row(const char *table, ScanKeyData *key, Snapsho
 
 struct Settings {
     bool declared = false; // has an id type
+    ItemPointerData at{};
     Memory memory;
     int64 keep = 0;       // microseconds; 0: no limit by time
     int64 keep_count = 0; // 0: no limit by count
@@ -66,6 +70,32 @@ int64 microseconds(const Interval &span) {
 IdType type_of(Datum name) {
     const text *value = DatumGetTextPP(name);
     return *id_type_of({VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))});
+}
+
+// Where a consumer's row was last seen. A row version that a snapshot shows is the only one of its row, so while
+// it is still visible there is nothing to look up in the index.
+struct Seen {
+    ItemPointerData at;
+    pg_uuid_t version;
+    int consumer;
+};
+std::map<std::string, Seen, std::less<>> seen;
+
+// Server world.
+bool still_visible(const Seen &last, Snapshot snapshot) {
+    const Relation heap = table_open(known_table("consumer").heap, AccessShareLock);
+    HeapTupleData tuple{};
+    tuple.t_self = last.at;
+    Buffer buffer;
+    bool visible = pg::fetch_row(heap, snapshot, &tuple, &buffer);
+    if (visible) {
+        const Row row{&tuple, RelationGetDescr(heap)};
+        // The place may have been taken by another row since.
+        visible = std::memcmp(DatumGetUUIDP(row[consumer_column::version])->data, last.version.data, UUID_LEN) == 0;
+        ReleaseBuffer(buffer);
+    }
+    table_close(heap, NoLock);
+    return visible;
 }
 
 // A version is a random uuid that every change of the consumer's row or generations replaces, so what was once
@@ -85,6 +115,7 @@ Settings read_consumer(Datum name, Snapshot snapshot) {
     key.sk_collation = C_COLLATION_OID;
     each_row("consumer", &key, snapshot, [&](const Row &row) {
         Memory &memory = result.memory;
+        result.at = row.tuple->t_self;
         memory.consumer = DatumGetInt32(row[number]);
         memory.version = *DatumGetUUIDP(row[version]);
         result.declared = cached(memory.consumer, memory.version);
@@ -188,6 +219,12 @@ void declare(Datum consumer, IdType type) {
 } // namespace
 
 View::View(std::string_view consumer, IdType argument) {
+    const auto last = seen.find(consumer);
+    if (last != seen.end() && pg::call([&] { return still_visible(last->second, GetActiveSnapshot()); })) {
+        memory_ = &memories.find(last->second.consumer)->second;
+        if (std::memcmp(memory_->version.data, last->second.version.data, UUID_LEN) == 0)
+            return;
+    }
     check_name("consumer", consumer);
     const Datum name = pg::varlena_of(consumer);
     auto read = [&] { return pg::call([&] { return read_consumer(name, GetActiveSnapshot()); }); };
@@ -213,6 +250,7 @@ View::View(std::string_view consumer, IdType argument) {
         throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE,
                           "could not serialize access due to concurrent declaration of a consumer"};
     memory_ = remembered(settings, snapshot());
+    seen.insert_or_assign(std::string(consumer), Seen{settings.at, settings.memory.version, settings.memory.consumer});
 }
 
 View::~View() {

@@ -8,6 +8,7 @@ extern "C" {
 #include <storage/procarray.h>
 #include <storage/proc.h>
 #include <access/genam.h>
+#include <access/heapam.h>
 #include <access/tableam.h>
 #include <storage/lock.h>
 #include <access/xlog.h>
@@ -35,6 +36,15 @@ inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot sn
     return index_beginscan(heap, index, snapshot, nullptr, keys, 0);
 #else
     return index_beginscan(heap, index, snapshot, keys, 0);
+#endif
+}
+
+// Whether this version of a row is the one that the snapshot shows; if so it stays pinned until ReleaseBuffer.
+inline bool fetch_row(Relation heap, Snapshot snapshot, HeapTuple tuple, Buffer *buffer) {
+#if PG_VERSION_NUM >= 150000
+    return heap_fetch(heap, snapshot, tuple, buffer, false);
+#else
+    return heap_fetch(heap, snapshot, tuple, buffer);
 #endif
 }
 

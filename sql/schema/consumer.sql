@@ -5,9 +5,9 @@ CREATE SEQUENCE once.consumer_no AS int;
 COMMENT ON SEQUENCE once.consumer_no IS 'numbers of the consumers: they name the tables of their keys';
 
 CREATE TABLE once.consumer (
-    name         text COLLATE "C" PRIMARY KEY,
     no           int NOT NULL UNIQUE DEFAULT pg_catalog.nextval('once.consumer_no'),
     version      uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+    name         text COLLATE "C" PRIMARY KEY,
     id_type      text COLLATE "C" CHECK (id_type IN ('bigint', 'uuid', 'text', 'bytea')),
     reject_older boolean NOT NULL DEFAULT false,
     horizon      timestamptz,
