@@ -1,0 +1,265 @@
+"""Receiving as far as it needs a server of its own or its processes: expiry, dumps, standbys, members that hang."""
+import subprocess
+import threading
+import time
+
+import psycopg2
+import psycopg2.errors
+import pytest
+
+from support.postgres import Cluster
+from support.process import STAGED_BIN, wait_until
+
+
+@pytest.fixture
+def database(cluster, world_name):
+    cluster.create_database(world_name)
+    yield world_name
+    cluster.execute(f'DROP DATABASE "{world_name}" WITH (FORCE)')
+
+
+def settle(sql, consumer, rounds=4):
+    for _ in range(rounds):
+        sql.execute("SELECT once.sweep(%s)", (consumer,))
+
+
+def verdict(sql, consumer, number):
+    sql.execute("SELECT once.accept(%s, %s::bigint)", (consumer, number))
+    return sql.fetchone()[0]
+
+
+def test_D3_expiry_of_a_million_keys_of_two_writes_next_to_no_wal(cluster, database):
+    with cluster.session(database) as sql:
+        sql.execute("SELECT once.consumer_set('c', 'bigint', keep => '1 hour')")
+        fill = "INSERT INTO once.key_1_{} SELECT i FROM generate_series({}, {}) i"  # as a million accepts leave it
+        sql.execute("ALTER TABLE once.key_1_0 SET (autovacuum_enabled = off)")
+        sql.execute("ALTER TABLE once.key_1_1 SET (autovacuum_enabled = off)")
+        sql.execute(fill.format(0, 1, 1_000_000))
+        sql.execute("SELECT once.generation_turn('c')")
+        settle(sql, "c")
+        sql.execute(fill.format(1, 1_000_001, 2_000_000))
+        sql.execute("UPDATE once.generation SET closed_at = closed_at - interval '2 hours' WHERE slot = 0")
+        sql.execute("UPDATE once.generation SET opened_at = now() WHERE state = 'open'")
+        sql.execute("SELECT sum(pg_total_relation_size('once.key_1_' || i)) FROM generate_series(0, 3) i")
+        before = sql.fetchone()[0]
+        sql.execute("CHECKPOINT")
+        sql.execute("SELECT pg_current_wal_insert_lsn()")
+        start = sql.fetchone()[0]
+        longest = 0
+        for _ in range(3):
+            began = time.monotonic()
+            sql.execute("SELECT once.sweep()")
+            longest = max(longest, time.monotonic() - began)
+        sql.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)", (start,))
+        wal = sql.fetchone()[0]
+        sql.execute("SELECT sum(pg_total_relation_size('once.key_1_' || i)) FROM generate_series(0, 3) i")
+        after = sql.fetchone()[0]
+        assert wal < 1_000_000, f"{wal} bytes of WAL"
+        assert after * 10 < before * 6, f"{before} bytes, afterwards {after}"
+        assert longest < 5, f"a sweep took {longest:.1f} s"
+        assert verdict(sql, "c", 2_000_000) == "duplicate"
+        assert verdict(sql, "c", 1) == "new"
+
+
+def test_D4_a_dump_in_another_session_only_delays_the_hand_over(cluster, database):
+    """A snapshot that is held keeps the states where they are; accept goes on, whoever acts under it is right."""
+    with cluster.session(database) as sql, cluster.session(database, autocommit=False) as dump:
+        sql.execute("SELECT once.consumer_set('c', 'bigint')")
+        assert verdict(sql, "c", 1) == "new"
+        dump.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        dump.execute("SELECT count(*) FROM once.generation")
+        sql.execute("SELECT once.generation_turn('c')")
+        settle(sql, "c")
+        assert [verdict(sql, "c", n) for n in (1, 2, 2)] == ["duplicate", "new", "duplicate"]
+        assert verdict(dump, "c", 3) == "new"
+        dump.connection.commit()
+        settle(sql, "c")
+        sql.execute("SELECT state FROM once.generation WHERE slot = 0")
+        assert sql.fetchone()[0] == "read_only"
+        assert [verdict(sql, "c", n) for n in (1, 2, 3)] == ["duplicate"] * 3
+
+
+def test_D8_a_snapshot_from_before_a_truncation_is_not_fooled(cluster, database):
+    """TRUNCATE obeys no snapshot: were it not to wait, the old transaction would find its generation empty."""
+    with cluster.session(database) as sql, cluster.session(database, autocommit=False) as old:
+        sql.execute("SELECT once.consumer_set('c', 'bigint', keep => '1 hour')")
+        assert verdict(sql, "c", 1) == "new"
+        sql.execute("SELECT once.generation_turn('c')")
+        settle(sql, "c")
+        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT count(*) FROM once.generation")
+        sql.execute("UPDATE once.generation SET closed_at = closed_at - interval '2 hours' WHERE slot = 0")
+        sql.execute("UPDATE once.consumer SET keep = keep")
+        settle(sql, "c")
+        sql.execute("SELECT state FROM once.generation WHERE slot = 0")
+        assert sql.fetchone()[0] == "retired"
+        assert verdict(old, "c", 1) == "duplicate"
+        old.connection.rollback()
+        settle(sql, "c")
+        sql.execute("SELECT state FROM once.generation WHERE slot = 0")
+        assert sql.fetchone()[0] == "free"
+
+
+def test_H20_a_dump_carries_settings_and_keys_but_no_fence(cluster, database):
+    target = f"{database}_restored"
+    with cluster.session(database) as sql:
+        sql.execute("SELECT once.consumer_set('c', 'bigint', keep => '3 days'); SELECT once.accept('c', 1::bigint)")
+        sql.execute("SELECT once.generation_turn('c')")
+        settle(sql, "c")
+        sql.execute("SELECT once.accept('c', 2::bigint); SELECT once.accept('t', 'x'::text)")
+        sql.execute("SELECT once.generation_turn('c')")  # dumped in the middle of a hand-over
+        sql.execute("SELECT once.accept('c', 3::bigint)")
+        sql.execute("SELECT once.accept_position('c', 's', 7), once.accept_window('c', 's', 7)")
+        sql.execute("SELECT once.inbox_put('t', 'i', 'x')")
+        sql.execute("SELECT once.offset_claim('g', 't', 0); SELECT once.accept_offset('g', 't', 0, 0, 9)")
+    connection = ["-h", str(cluster.folder), "-p", str(cluster.port), "-U", "postgres"]
+    dump = subprocess.run([STAGED_BIN / "pg_dump", *connection, database], check=True, stdout=subprocess.PIPE).stdout
+    cluster.create_database(target, extension=False)
+    done = subprocess.run([STAGED_BIN / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", *connection, "-d", target], input=dump,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    with cluster.session(target) as sql:
+        assert [verdict(sql, "c", n) for n in (1, 2, 3, 4)] == ["duplicate"] * 3 + ["new"]
+        sql.execute("SELECT once.accept('t', 'x'::text), once.accept('t', 'i'::text), keep::text FROM once.consumer WHERE name = 'c'")
+        assert sql.fetchone() == ("duplicate", "duplicate", "3 days")
+        sql.execute("SELECT once.accept_position('c', 's', 7), once.accept_window('c', 's', 7), (SELECT id FROM once.inbox_take('t', 1))")
+        assert sql.fetchone() == ("duplicate", "duplicate", "i")
+        sql.execute("SELECT count(*) FROM once.offset_fence")
+        assert sql.fetchone()[0] == 0
+        sql.execute("SELECT next FROM once.offset_claim('g', 't', 0)")
+        assert sql.fetchone()[0] == 10
+        settle(sql, "c", 5)
+        sql.execute("SELECT count(*) FROM once.generation WHERE state = 'closing'")
+        assert sql.fetchone()[0] == 0, "the hand-over goes on with the new server's xids"
+        assert [verdict(sql, "c", n) for n in (1, 2, 3, 4)] == ["duplicate"] * 4
+        sql.execute("SELECT once.consumer_set('fresh', 'uuid')")
+    cluster.execute(f'DROP DATABASE "{target}" WITH (FORCE)')
+
+
+def test_H17_on_a_standby_nothing_is_accepted(cluster, database):
+    with cluster.session(database) as sql:
+        sql.execute("SELECT once.accept('c', 1::bigint)")
+        sql.execute("SELECT pg_current_wal_insert_lsn()")
+        lsn = sql.fetchone()[0]
+    with Cluster(name="accept_standby") as standby:
+        standby.copy_of(cluster).start()
+        wait_until("the standby has it", lambda: standby.query("SELECT pg_last_wal_replay_lsn() >= %s", (lsn,))[0][0], 30)
+        with standby.session(database) as sql:
+            sql.execute("SELECT name FROM once.consumer")
+            assert sql.fetchall() == [("c",)]
+            for call in ("once.accept('c', 1::bigint)", "once.accept_many('c', '{1}'::bigint[])", "once.accept_position('c', 's', 1)",
+                         "once.accept_positions('c', 's', '{1}')", "once.accept_window('c', 's', 1)", "once.offset_claim('g', 't', 0)",
+                         "once.accept_offset('g', 't', 0, 1, 2)", "once.inbox_put('c', '1', 'x')", "once.inbox_take('c', 1)",
+                         "once.inbox_done('c', '{1}')", "once.inbox_fail('c', '1', 'x')", "once.consumer_set('c')",
+                         "once.generation_turn('c')"):
+                with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+                    sql.execute(f"SELECT {call}")
+
+
+def test_F11_a_member_that_hangs_in_its_transaction_is_ended_after_15_seconds(cluster, database):
+    with cluster.session(database) as sql, cluster.session(database, autocommit=False) as member:
+        sql.execute("SELECT fence FROM once.offset_claim('g', 't', 0)")
+        fence = sql.fetchone()[0]
+        member.execute("SELECT once.accept_offset('g', 't', 0, 0, 9, %s)", (fence,))
+        began = time.monotonic()
+        sql.execute("SELECT fence, next FROM once.offset_claim('g', 't', 0)")
+        later, stored = sql.fetchone()
+        assert 14 < time.monotonic() - began < 20
+        assert later > fence and stored is None
+        with pytest.raises(psycopg2.OperationalError):
+            member.execute("COMMIT")
+
+
+def test_F11_a_member_that_works_is_waited_for(cluster, database):
+    with cluster.session(database) as sql, cluster.session(database, autocommit=False) as member:
+        sql.execute("SELECT fence FROM once.offset_claim('g', 't', 0)")
+        fence = sql.fetchone()[0]
+        member.execute("SELECT once.accept_offset('g', 't', 0, 0, 9, %s)", (fence,))
+        answer = []
+        claimer = threading.Thread(target=lambda: answer.extend(
+            cluster.query("SELECT next FROM once.offset_claim('g', 't', 0)", database=database)))
+        claimer.start()
+        for _ in range(6):  # 18 s, with a statement every 3 s
+            time.sleep(3)
+            member.execute("SELECT 1")
+        assert not answer
+        member.connection.commit()
+        claimer.join(10)
+        assert answer == [(10,)]
+
+
+def test_E10_rows_of_a_worker_that_dies_come_back(cluster, database):
+    with cluster.session(database) as sql, cluster.session(database, autocommit=False) as worker:
+        for id_, key in (("a1", "a"), ("a2", "a"), ("b1", "b")):
+            sql.execute("SELECT once.inbox_put('w', %s, 'x', %s)", (id_, key))
+        worker.execute("SELECT id FROM once.inbox_take('w', 1)")
+        assert worker.fetchall() == [("a1",)]
+        sql.execute("SELECT id FROM once.inbox_take('w', 10)")
+        assert sql.fetchall() == [("b1",)], "a1 is in other hands, so a2 waits"
+        sql.execute("SELECT pg_terminate_backend(%s)", (worker.connection.get_backend_pid(),))
+
+        def all_back():
+            sql.execute("SELECT id FROM once.inbox_take('w', 10) ORDER BY seq")
+            return sql.fetchall() == [("a1",), ("a2",), ("b1",)]
+        wait_until("its rows are back", all_back, 10)
+
+
+def test_E10_workers_keep_the_order_of_a_key(cluster, database):
+    """Four workers, twenty keys, some failures: each key's ids are done in the order in which they were put."""
+    with cluster.session(database) as sql:
+        sql.execute("""SELECT once.inbox_put('w', format('%s-%s', k, n), 'x', 'k' || k)
+                       FROM generate_series(1, 15) n, generate_series(1, 20) k ORDER BY n, k""")
+        sql.execute("CREATE TABLE done (at bigserial, id text)")
+
+    def work(number):
+        with cluster.session(database, autocommit=False) as sql:
+            for turn in range(400):
+                sql.execute("SELECT id FROM once.inbox_take('w', 7)")
+                ids = [row[0] for row in sql.fetchall()]
+                if (turn + number) % 9 == 0 and ids:
+                    sql.execute("SELECT once.inbox_fail('w', %s, 'x', '10 ms')", (ids[0],))
+                elif (turn + number) % 7 == 0:
+                    sql.connection.rollback()
+                    continue
+                else:
+                    for id_ in ids:
+                        sql.execute("INSERT INTO done (id) VALUES (%s)", (id_,))
+                    sql.execute("SELECT once.inbox_done('w', %s)", (ids,))
+                sql.connection.commit()
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    with cluster.session(database) as sql:
+        sql.execute("SELECT id FROM done ORDER BY at")
+        done = [row[0] for row in sql.fetchall()]
+    assert len(done) == len(set(done)) == 300
+    for key in range(1, 21):
+        turns = [int(id_.split("-")[1]) for id_ in done if id_.split("-")[0] == str(key)]
+        assert turns == sorted(turns), f"key {key}: {turns}"
+
+
+def test_E5_overlapping_unsorted_batches_do_not_deadlock(cluster, database):
+    cluster.execute("SELECT once.consumer_set('c', 'bigint')", database=database)
+    failures, news = [], []
+
+    def receive(number):
+        with cluster.session(database) as sql:
+            for turn in range(40):
+                ids = [(turn * 20 + (i * (number * 2 + 7)) % 60) for i in range(60)]
+                try:
+                    sql.execute("SELECT count(*) FILTER (WHERE verdict = 'new') FROM once.accept_many('c', %s::bigint[])", (ids,))
+                    news.append(sql.fetchone()[0])
+                except psycopg2.Error as error:
+                    failures.append(error)
+
+    sessions = [threading.Thread(target=receive, args=(number,)) for number in range(8)]
+    for session in sessions:
+        session.start()
+    for session in sessions:
+        session.join(120)
+    assert not failures
+    keys = cluster.query("SELECT count(*) FROM once.key_1_0", database=database)[0][0]
+    assert sum(news) == keys
