@@ -18,7 +18,8 @@ class Backoff {
         const auto whole = current.count();
         current = std::min(current * 2, ceiling_ms);
         state ^= state << 13, state ^= state >> 7, state ^= state << 17; // xorshift64
-        return std::chrono::milliseconds(whole - whole / 2 + static_cast<long>(state % (whole / 2 + 1)));
+        return std::chrono::milliseconds(whole - whole / 2 +
+                                         static_cast<long>(state % (whole / 2 + 1)));
     }
     void reset() { current = floor_ms; }
 

@@ -1,6 +1,6 @@
-// Where libpqxx 6 and 7 differ, and nowhere else: a connection that never reconnects by itself (locks
-// and settings would be gone) and that lends its libpq handle for the one thing libpqxx cannot do, a
-// binary COPY.
+// Where libpqxx 6 and 7 differ, and nowhere else: a connection that never reconnects by itself
+// (locks and settings would be gone) and that lends its libpq handle for the one thing libpqxx
+// cannot do, a binary COPY.
 #pragma once
 
 #include <libpq-fe.h>
@@ -23,10 +23,16 @@ class Connection : public pqxx::connection_base {
         inhibit_reactivation(true);
 #pragma GCC diagnostic pop
     }
-    ~Connection() noexcept { close(); }
+    ~Connection() noexcept {
+        close();
+    }
 
-    PGconn *raw() const noexcept { return policy.raw; }
-    pqxx::connection_base &pqxx() noexcept { return *this; }
+    PGconn *raw() const noexcept {
+        return policy.raw;
+    }
+    pqxx::connection_base &pqxx() noexcept {
+        return *this;
+    }
 
   private:
     struct Policy : pqxx::connectionpolicy {

@@ -33,8 +33,8 @@ std::string_view without_file_header(std::string_view message) {
 
 CopyStream::CopyStream(PGconn *connection, const std::string &query) : handle(connection) {
     const std::string statement = "COPY (" + query + ") TO STDOUT (FORMAT binary)";
-    const std::unique_ptr<PGresult, decltype(&PQclear)> result(
-        PQexec(handle, statement.c_str()), PQclear);
+    const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(handle, statement.c_str()),
+                                                               PQclear);
     if (PQresultStatus(result.get()) != PGRES_COPY_OUT)
         throw SessionLost("could not read events: " + text_of(handle));
 }
@@ -63,8 +63,7 @@ std::optional<std::string_view> CopyStream::next_row() {
             finish();
             break;
         }
-        std::string_view row =
-            without_file_header({buffer, static_cast<std::size_t>(size)});
+        std::string_view row = without_file_header({buffer, static_cast<std::size_t>(size)});
         if (row.size() < 2)
             continue;
         if (big_endian<std::int16_t>(row.data()) < 0)

@@ -25,10 +25,12 @@ std::string with_defaults(const DatabaseOptions &options) {
     const bool uri = given.rfind("postgres://", 0) == 0 || given.rfind("postgresql://", 0) == 0;
     if (uri) {
         given += given.find('?') == std::string::npos ? '?' : '&';
-        return given + "application_name=once-relay&client_encoding=UTF8&keepalives=1&tcp_user_timeout=" +
+        return given +
+               "application_name=once-relay&client_encoding=UTF8&keepalives=1&tcp_user_timeout=" +
                timeout + "&connect_timeout=" + connect;
     }
-    return given + " application_name=once-relay client_encoding=UTF8 keepalives=1 tcp_user_timeout=" +
+    return given +
+           " application_name=once-relay client_encoding=UTF8 keepalives=1 tcp_user_timeout=" +
            timeout + " connect_timeout=" + connect;
 }
 
@@ -37,8 +39,9 @@ std::string session_settings(const DatabaseOptions &options) {
     const std::string timeout = std::to_string(options.session_timeout_ms);
     return
         // A relay that hangs must not keep the lane.
-        "SET idle_session_timeout = " + timeout + "; SET idle_in_transaction_session_timeout = " +
-        timeout + "; SET tcp_user_timeout = " + timeout +
+        "SET idle_session_timeout = " + timeout +
+        "; SET idle_in_transaction_session_timeout = " + timeout +
+        "; SET tcp_user_timeout = " + timeout +
         ";"
         // A killed relay's backend in once.wait() must not keep it either.
         " SET client_connection_check_interval = 200;"
@@ -47,7 +50,8 @@ std::string session_settings(const DatabaseOptions &options) {
         // A statement that outlives the time-out of a holder looks like a holder that hangs.
         " SET statement_timeout = 10000; SET lock_timeout = 5000;"
         " SET default_transaction_isolation = 'read committed';"
-        " SET bytea_output = 'hex'; SET DateStyle = 'ISO'; SET TimeZone = 'UTC'; SET extra_float_digits = 1;"
+        " SET bytea_output = 'hex'; SET DateStyle = 'ISO'; SET TimeZone = 'UTC'; SET "
+        "extra_float_digits = 1;"
         // The plans we want are known: the xid index for small differences, the primary keys in
         // order for big ones. Statistics of tables that are truncated all the time mislead.
         " SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off;"
@@ -77,8 +81,9 @@ void rethrow_as_ours() {
         if (state == "22023") // a lane that does not exist
             throw Refusal(ExitCode::configuration, what, said.detail, said.hint);
         if (state == "ON040")
-            throw Refusal(ExitCode::refused, what, said.detail,
-                          "Find out what happened to this database, then decide with once.rearm().");
+            throw Refusal(
+                ExitCode::refused, what, said.detail,
+                "Find out what happened to this database, then decide with once.rearm().");
         throw SessionLost(what + (state.empty() ? "" : " (SQLSTATE " + state + ")"));
     } catch (const std::exception &e) {
         throw SessionLost(one_line(e.what()));

@@ -64,9 +64,9 @@ topic_settings(rd_kafka_t *client, const std::string &name, int timeout_ms, std:
     size_t count = 0;
     const auto **resources = rd_kafka_DescribeConfigs_result_resources(
         rd_kafka_event_DescribeConfigs_result(event.get()), &count);
-    if (count != 1 ||
-        rd_kafka_ConfigResource_error(resources[0]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        const char *text = count == 1 ? rd_kafka_ConfigResource_error_string(resources[0]) : nullptr;
+    if (count != 1 || rd_kafka_ConfigResource_error(resources[0]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        const char *text =
+            count == 1 ? rd_kafka_ConfigResource_error_string(resources[0]) : nullptr;
         error = text != nullptr ? text : "unknown reason";
         return std::nullopt;
     }

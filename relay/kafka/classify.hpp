@@ -6,8 +6,8 @@
 
 namespace once::kafka {
 
-// By flags and never by code: codes differ between brokers and versions, the flags are the contract.
-// An error without any flag is one nobody foresaw: the producer is thrown away.
+// By flags and never by code: codes differ between brokers and versions, the flags are the
+// contract. An error without any flag is one nobody foresaw: the producer is thrown away.
 inline Outcome classify(const rd_kafka_error_t *error) {
     if (error == nullptr)
         return Outcome::ok;

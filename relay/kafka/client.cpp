@@ -9,8 +9,8 @@
 namespace once::kafka {
 namespace {
 
-// librdkafka retries by itself and talks about each attempt: what matters to an operator comes out of
-// outcomes and states, this is for the curious.
+// librdkafka retries by itself and talks about each attempt: what matters to an operator comes out
+// of outcomes and states, this is for the curious.
 void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text) noexcept {
     try {
         log::write(level <= LOG_ERR ? log::Level::warning : log::Level::debug, "kafka",
@@ -21,10 +21,10 @@ void on_log(const rd_kafka_t *client, int level, const char *facility, const cha
 
 void on_error(rd_kafka_t *client, int code, const char *reason, void *) noexcept {
     try {
-        log::debug("kafka_error", {{"client", rd_kafka_name(client)},
-                                   {"error", rd_kafka_err2name(
-                                                 static_cast<rd_kafka_resp_err_t>(code))},
-                                   {"text", reason}});
+        log::debug("kafka_error",
+                   {{"client", rd_kafka_name(client)},
+                    {"error", rd_kafka_err2name(static_cast<rd_kafka_resp_err_t>(code))},
+                    {"text", reason}});
     } catch (...) {
     }
 }
@@ -65,7 +65,8 @@ Client make_client(Conf conf, rd_kafka_type_t type) {
     char reason[512];
     Client client(rd_kafka_new(type, conf.get(), reason, sizeof reason));
     if (!client)
-        throw Refusal(ExitCode::configuration, std::string("cannot make a Kafka client: ") + reason);
+        throw Refusal(ExitCode::configuration,
+                      std::string("cannot make a Kafka client: ") + reason);
     static_cast<void>(conf.release()); // belongs to the client now
     return client;
 }

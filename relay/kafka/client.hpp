@@ -16,8 +16,8 @@ namespace once::kafka {
 
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
-// Throws Refusal(configuration) naming the setting librdkafka does not take. A passed-through setting
-// that only the other kind of client knows is left out.
+// Throws Refusal(configuration) naming the setting librdkafka does not take. A passed-through
+// setting that only the other kind of client knows is left out.
 Conf make_conf(const KafkaOptions &options, const Settings &role, rd_kafka_type_t type);
 // Takes the configuration.
 Client make_client(Conf conf, rd_kafka_type_t type);

@@ -23,7 +23,8 @@ bool Difference::possible() const {
 
 // Two branches and no OR: each is an index scan by itself, where an OR would need a bitmap.
 std::string Difference::narrow(std::size_t rows) const {
-    const std::string select = std::string("SELECT ") + kEventColumns + " FROM " + table() + " WHERE ";
+    const std::string select =
+        std::string("SELECT ") + kEventColumns + " FROM " + table() + " WHERE ";
     std::string branches;
     if (before.xmax < now.xmax) {
         branches = select + "xid >= " + xid8(before.xmax) + " AND xid < " + xid8(now.xmax);
@@ -41,8 +42,8 @@ std::string Difference::wide(std::int64_t after, std::int64_t until, std::size_t
     return std::string("SELECT ") + kEventColumns + " FROM " + table() + " WHERE seq > " +
            std::to_string(after) + " AND seq <= " + std::to_string(until) +
            " AND pg_visible_in_snapshot(xid, '" + now_text + "')" +
-           " AND NOT pg_visible_in_snapshot(xid, '" + before_text + "')" +
-           " ORDER BY seq LIMIT " + std::to_string(rows);
+           " AND NOT pg_visible_in_snapshot(xid, '" + before_text + "')" + " ORDER BY seq LIMIT " +
+           std::to_string(rows);
 }
 
 // `seq + 0`: a bare min(seq) is answered by walking the primary key from its start.

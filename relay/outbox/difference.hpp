@@ -22,8 +22,8 @@ struct Difference {
     // False: no transaction can be in it, whatever the tables hold.
     bool possible() const;
 
-    // Everything, through the xid index, sorted; at most `rows` rows, and then any of them: who gets
-    // that many has to read wide.
+    // Everything, through the xid index, sorted; at most `rows` rows, and then any of them: who
+    // gets that many has to read wide.
     std::string narrow(std::size_t rows) const;
     // In seq order through the primary keys: above `after`, up to and with `until`.
     std::string wide(std::int64_t after, std::int64_t until, std::size_t rows) const;

@@ -34,8 +34,9 @@ std::optional<std::int64_t> one_number(Connection &connection, const std::string
 Cut take_cut(Connection &connection, int lane) {
     return database::guarded([&] {
         pqxx::nontransaction work(connection.pqxx());
-        const auto row = database::exec_row(
-            work, "SELECT snapshot, lsn, timeline, seq FROM once.cut(" + std::to_string(lane) + ")");
+        const auto row =
+            database::exec_row(work, "SELECT snapshot, lsn, timeline, seq FROM once.cut(" +
+                                         std::to_string(lane) + ")");
         return Cut{row[0].as<std::string>(), row[1].as<std::string>(),
                    static_cast<std::uint32_t>(row[2].as<std::int64_t>()),
                    row[3].is_null() ? 0 : row[3].as<std::int64_t>()};

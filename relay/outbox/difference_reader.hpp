@@ -1,5 +1,5 @@
-// Reads events behind a position, piece by piece: cuts a snapshot, reads the difference whole when it
-// is small (narrow) and in slices when it is not (wide). Lives in the session's thread.
+// Reads events behind a position, piece by piece: cuts a snapshot, reads the difference whole when
+// it is small (narrow) and in slices when it is not (wide). Lives in the session's thread.
 #pragma once
 
 #include "relay/database/session.hpp"
@@ -62,7 +62,8 @@ class DifferenceReader {
     std::int64_t passed_seq = 0; // whatever began after s_prev has a higher seq than this
     std::optional<Open> open;
     bool sliced = false; // slices of it have been told
-    std::optional<Position> resumed_inside; // position in the middle of a difference, not opened yet
+    std::optional<Position>
+        resumed_inside; // position in the middle of a difference, not opened yet
     std::size_t last_rows = 0;
     double row_bytes = 300; // average of late
 };

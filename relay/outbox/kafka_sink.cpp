@@ -42,8 +42,7 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
 } // namespace
 
 KafkaSink::KafkaSink(const Options &options, int lane)
-    : options(options), lane(lane),
-      ring_size(options.outbox.producers >= 2 ? 2 : 1),
+    : options(options), lane(lane), ring_size(options.outbox.producers >= 2 ? 2 : 1),
       log(std::make_unique<PositionLog>(options.kafka)) {}
 
 Outcome KafkaSink::told(Outcome outcome, const Producer &producer) {
@@ -72,8 +71,7 @@ Outcome KafkaSink::open(const std::string &incarnation, Timeout timeout) {
     for (int i = 0; i < 2; ++i) {
         const std::string id =
             "once-" + incarnation + "-" + std::to_string(lane) + "-" + std::to_string(i);
-        producers.push_back(
-            std::make_unique<Producer>(options.kafka, id, options.outbox.max_rows));
+        producers.push_back(std::make_unique<Producer>(options.kafka, id, options.outbox.max_rows));
         producers.back()->start_init(static_cast<int>(timeout.count()));
     }
     Outcome outcome = Outcome::ok;
@@ -121,12 +119,15 @@ ReadBack KafkaSink::read_back(std::optional<std::int64_t> hint, Timeout timeout)
 Outcome KafkaSink::commit_start_record(Timeout timeout) {
     const auto deadline = Clock::now() + timeout;
     Producer &producer = *producers.front();
-    if (const auto outcome = producer.know(options.kafka.position_topic, static_cast<int>(timeout.count()));
+    if (const auto outcome =
+            producer.know(options.kafka.position_topic, static_cast<int>(timeout.count()));
         outcome != Outcome::ok)
         return told(outcome, producer);
     if (const auto outcome = producer.begin(); outcome != Outcome::ok)
         return told(outcome, producer);
-    value = nlohmann::json{{"format", kPositionFormat}, {"pid", ::getpid()}, {"version", ONCE_VERSION}}.dump();
+    value =
+        nlohmann::json{{"format", kPositionFormat}, {"pid", ::getpid()}, {"version", ONCE_VERSION}}
+            .dump();
     const std::string key = source + "/start";
     if (const auto outcome = produce_position(producer, key, value); outcome != Outcome::ok)
         return told(outcome, producer);
@@ -170,8 +171,7 @@ Outcome KafkaSink::prepare(const Batch &batch, Timeout timeout) {
     return told(outcome, producer);
 }
 
-Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch,
-                               std::int64_t first_counter) {
+Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int64_t first_counter) {
     Outgoing message;
     std::string topic;
     message.topic = &topic;

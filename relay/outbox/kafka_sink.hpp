@@ -1,4 +1,5 @@
-// The sink over librdkafka: a ring of transactional producers that take turns, and the position log.
+// The sink over librdkafka: a ring of transactional producers that take turns, and the position
+// log.
 #pragma once
 
 #include "relay/options.hpp"
@@ -24,8 +25,7 @@ class KafkaSink : public Sink {
     void close() noexcept override;
     void abandon() noexcept override;
     Outcome prepare(const Batch &batch, Timeout timeout) override;
-    Outcome fill(const Batch &batch, std::int64_t first_counter,
-                 const Position &position) override;
+    Outcome fill(const Batch &batch, std::int64_t first_counter, const Position &position) override;
     Outcome flush(Timeout timeout) override;
     void commit() override;
     bool committing() const override { return committer != nullptr; }
@@ -51,7 +51,7 @@ class KafkaSink : public Sink {
     std::size_t turn = 0;
     Producer *filled = nullptr;    // begun, not committing yet
     Producer *committer = nullptr; // committing
-    std::string value; // of the record, alive until its report
+    std::string value;             // of the record, alive until its report
     std::int64_t offset = -1;
     Trouble why;
 };

@@ -29,9 +29,8 @@ bool Pipeline::take_lane() {
         const Claim claim = source.claim();
         metrics.beat();
         if (claim.evicted)
-            log::warning("silent_holder_terminated", {{"lane", lane},
-                                                      {"backend", claim.holder},
-                                                      {"silent_s", claim.held_s}});
+            log::warning("silent_holder_terminated",
+                         {{"lane", lane}, {"backend", claim.holder}, {"silent_s", claim.held_s}});
         if (claim.acquired) {
             log::info("lane_acquired", {{"lane", lane}});
             metrics.enter(WorkState::starting);
@@ -67,12 +66,12 @@ void Pipeline::start() {
     if (stopping())
         return;
     if (armed && identity.cluster_id && *identity.cluster_id != sink.cluster_id())
-        throw Refusal(ExitCode::refused,
-                      "this is another Kafka cluster than lane " + std::to_string(lane) +
-                          " was shipped to",
-                      "The lane's position is in " + *identity.cluster_id + ", this is " +
-                          sink.cluster_id() + ".",
-                      "Connect to that cluster, or decide with once.rearm() what to ship to this one.");
+        throw Refusal(
+            ExitCode::refused,
+            "this is another Kafka cluster than lane " + std::to_string(lane) + " was shipped to",
+            "The lane's position is in " + *identity.cluster_id + ", this is " + sink.cluster_id() +
+                ".",
+            "Connect to that cluster, or decide with once.rearm() what to ship to this one.");
     // Before anybody is fenced: a clone must leave the original alone.
     for (;;) {
         const ReadBack seen = sink.peek(identity.incarnation, identity.offset_hint);
@@ -113,8 +112,7 @@ void Pipeline::reach_kafka() {
 void Pipeline::require_position_or_first_start(bool found) {
     if (found || !armed)
         return;
-    throw Refusal(ExitCode::refused,
-                  "the position of lane " + std::to_string(lane) + " is lost",
+    throw Refusal(ExitCode::refused, "the position of lane " + std::to_string(lane) + " is lost",
                   "The database knows of earlier shipping, the topic \"" +
                       options.kafka.position_topic + "\" has no position of incarnation " +
                       identity.incarnation + ".",

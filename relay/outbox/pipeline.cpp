@@ -71,7 +71,8 @@ void Pipeline::run() {
             source.close();
             under_way.reset();
             if (!ever_ran)
-                throw Refusal(ExitCode::database, "could not use the database: " + std::string(e.what()));
+                throw Refusal(ExitCode::database,
+                              "could not use the database: " + std::string(e.what()));
             metrics.enter(WorkState::retrying);
             log::warning("session_lost", {{"lane", lane}, {"reason", e.what()}});
             timing.pause(backoff.next());
@@ -215,10 +216,10 @@ bool Pipeline::hand_over(const Batch &batch, Shipment shipment) {
 }
 
 bool Pipeline::wait_for_topics(const Batch &batch) {
-    for (;;) {
+    for (bool waited = false;; waited = true) {
         const Outcome outcome = sink.prepare(batch, kMetadata);
         if (outcome == Outcome::ok) {
-            if (metrics.state != WorkState::running) {
+            if (waited) {
                 log::info("lane_running", {{"lane", lane}});
                 metrics.enter(WorkState::running);
             }
@@ -288,7 +289,8 @@ void Pipeline::irregular(const char *step, Outcome outcome) {
     ++metrics.producer_recycles;
     metrics.enter(trouble.kind == Trouble::Kind::topic ? WorkState::blocked
                                                        : WorkState::recovering);
-    log::warning(trouble.kind == Trouble::Kind::fenced ? "producer_fenced" : "transaction_irregular",
+    log::warning(trouble.kind == Trouble::Kind::fenced ? "producer_fenced"
+                                                       : "transaction_irregular",
                  {{"lane", lane},
                   {"step", step},
                   {"outcome", to_string(outcome)},

@@ -1,7 +1,8 @@
 // The loop that decides. Takes the lane, finds the position, ships batches, and after anything
 // irregular throws the producers away, reads the position back and goes on from it.
 //
-//   standby ──lane──▶ starting ──position──▶ running ⇄ recovering        (blocked, retrying: waits inside)
+//   standby ──lane──▶ starting ──position──▶ running ⇄ recovering        (blocked, retrying: waits
+//   inside)
 //      ▲                                        │
 //      └──────────── session lost ──────────────┘
 //
@@ -78,8 +79,8 @@ class Pipeline {
     bool ship_redrive(const Redrive &what);
     void refuse_redriven(const Batch &batch);
 
-    bool stopping();  // asked to stop
-    bool too_late();  // and the time for finishing is over
+    bool stopping(); // asked to stop
+    bool too_late(); // and the time for finishing is over
     void wait_a_little(const char *why);
 
     const Options &options;
@@ -93,8 +94,8 @@ class Pipeline {
 
     Identity identity;
     bool armed = false;
-    Position position;  // last one known to be committed
-    Position head;      // of the last transaction that was handed over
+    Position position;                // last one known to be committed
+    Position head;                    // of the last transaction that was handed over
     std::optional<std::int64_t> hint; // offset of a record of ours
     std::optional<Shipment> under_way;
     DeadLetters dead_letters;

@@ -1,5 +1,5 @@
-// The pipeline's dealings with refused messages: finding them by halves, putting them aside, holding
-// their keys, shipping them again.
+// The pipeline's dealings with refused messages: finding them by halves, putting them aside,
+// holding their keys, shipping them again.
 #include "relay/outbox/pipeline.hpp"
 
 #include "relay/crash_point.hpp"
@@ -83,8 +83,8 @@ void Pipeline::put_aside(const Event &event) {
                                        {"reason", error}});
 }
 
-// Between two batches: one key's wanted entries in one Kafka transaction whose position carries their
-// number. True: nothing irregular.
+// Between two batches: one key's wanted entries in one Kafka transaction whose position carries
+// their number. True: nothing irregular.
 bool Pipeline::redrive() {
     if (!settle(kCommitPatience))
         return false;
@@ -106,9 +106,8 @@ bool Pipeline::ship_redrive(const Redrive &what) {
     crash_point(CrashPoint::before_redrive_commit);
     if (!hand_over(what.batch, std::move(shipment)) || !settle(kCommitPatience))
         return false;
-    log::info("redriven", {{"lane", lane},
-                           {"number", what.number},
-                           {"events", what.batch.events.size()}});
+    log::info("redriven",
+              {{"lane", lane}, {"number", what.number}, {"events", what.batch.events.size()}});
     dead_letters.hold_only(source.held_keys(position.redrive_no));
     metrics.keys_held = static_cast<std::int64_t>(dead_letters.held_count());
     return true;

@@ -20,7 +20,7 @@ struct Position {
     std::uint32_t database_oid = 0;
     std::string system_identifier; // unsigned 64 bits, never calculated with
     std::uint32_t timeline = 0;
-    std::string lsn; // flushed, and waited for where standbys are synchronous
+    std::string lsn;                   // flushed, and waited for where standbys are synchronous
     std::optional<std::string> s_prev; // none: the genesis
     std::string s_now;
     // How far into (s_prev, s_now]; none: finished, the next difference starts at s_now.

@@ -19,12 +19,16 @@ constexpr std::int64_t kTailGrowth = 10;
 constexpr std::int64_t kTailMost = 2'000'000;
 
 const kafka::Settings kReaderSettings = {
-    {"isolation.level", "read_committed"}, {"enable.partition.eof", "true"},
-    {"enable.auto.commit", "false"},       {"enable.auto.offset.store", "false"},
+    {"isolation.level", "read_committed"},
+    {"enable.partition.eof", "true"},
+    {"enable.auto.commit", "false"},
+    {"enable.auto.offset.store", "false"},
     {"auto.offset.reset", "earliest"}, // a hint that compaction or deletion overtook
-    {"fetch.wait.max.ms", "20"}, // so long an end of partition takes to be told
-    {"fetch.error.backoff.ms", "50"},      {"queued.min.messages", "5000"},
-    {"queued.max.messages.kbytes", "8192"}, {"allow.auto.create.topics", "false"},
+    {"fetch.wait.max.ms", "20"},       // so long an end of partition takes to be told
+    {"fetch.error.backoff.ms", "50"},
+    {"queued.min.messages", "5000"},
+    {"queued.max.messages.kbytes", "8192"},
+    {"allow.auto.create.topics", "false"},
 };
 
 // A partition being consumed without a group; stopped before its topic handle goes.
@@ -76,16 +80,15 @@ Outcome PositionLog::ensure(bool may_create) {
         return outcome;
     if (partitions == 0) {
         if (!may_create)
-            throw Refusal(ExitCode::refused,
-                          "topic \"" + options.position_topic + "\" is missing",
+            throw Refusal(ExitCode::refused, "topic \"" + options.position_topic + "\" is missing",
                           "The database knows of earlier shipping, so the position is lost.",
                           "Bring the topic back, or decide with once.rearm() what to ship.");
         return create();
     }
     if (partitions != 1)
         throw Refusal(ExitCode::refused,
-                      "topic \"" + options.position_topic + "\" has " +
-                          std::to_string(partitions) + " partitions",
+                      "topic \"" + options.position_topic + "\" has " + std::to_string(partitions) +
+                          " partitions",
                       "Positions need one partition, so that their order is known.");
     return check_settings();
 }
@@ -105,9 +108,9 @@ Outcome PositionLog::count_partitions(int &partitions) {
     if (answer.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         return Outcome::ok;
     if (answer.err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-        throw Refusal(ExitCode::kafka,
-                      "not authorised for topic \"" + options.position_topic + "\"", {},
-                      "Allow the relay to read and write it; once-relay check lists what it needs.");
+        throw Refusal(
+            ExitCode::kafka, "not authorised for topic \"" + options.position_topic + "\"", {},
+            "Allow the relay to read and write it; once-relay check lists what it needs.");
     if (answer.err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return fail(options.position_topic + ": " + rd_kafka_err2str(answer.err));
     partitions = answer.partition_cnt;
@@ -122,8 +125,8 @@ Outcome PositionLog::create() {
         {"min.insync.replicas", replicas >= 3 ? "2" : "1"},
         {"unclean.leader.election.enable", "false"},
     };
-    const auto error = kafka::create_topic(client.get(), options.position_topic, 1, replicas, config,
-                                           options.request_timeout_ms);
+    const auto error = kafka::create_topic(client.get(), options.position_topic, 1, replicas,
+                                           config, options.request_timeout_ms);
     if (!error.empty() && error.find("already exists") == std::string::npos)
         throw Refusal(ExitCode::kafka,
                       "cannot create topic \"" + options.position_topic + "\": " + error, {},
@@ -147,8 +150,8 @@ Outcome PositionLog::check_settings() {
     const auto policy = settings->find("cleanup.policy");
     if (policy != settings->end() && policy->second != "compact")
         throw Refusal(ExitCode::refused,
-                      "topic \"" + options.position_topic + "\" has cleanup.policy=" +
-                          policy->second,
+                      "topic \"" + options.position_topic +
+                          "\" has cleanup.policy=" + policy->second,
                       "Kafka would delete positions, and with them what is known of the progress.",
                       "Set cleanup.policy=compact on it.");
     return Outcome::ok;
@@ -188,7 +191,8 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
         if (!message)
             continue;
         if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            // The end the broker tells must not lie before the one we know: a deposed leader's does.
+            // The end the broker tells must not lie before the one we know: a deposed leader's
+            // does.
             if (!until || message->offset > *until)
                 return {Outcome::ok, record};
             continue;

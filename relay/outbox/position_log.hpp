@@ -23,15 +23,15 @@ class PositionLog {
     using Timeout = std::chrono::milliseconds;
     explicit PositionLog(const KafkaOptions &options);
 
-    // ok: the topic is there and as it has to be. retry: brokers do not answer. Throws Refusal: wrong
-    // settings, or missing when it may not be made.
+    // ok: the topic is there and as it has to be. retry: brokers do not answer. Throws Refusal:
+    // wrong settings, or missing when it may not be made.
     Outcome ensure(bool may_create);
     const std::string &cluster_id() const { return cluster; }
 
-    // The last record under this key, read committed. `until`: offset that must be reached; none: the
-    // end as the broker tells it now. Begins at the hint or near the tail and goes back only if the
-    // key is not there. A time-out is retry, never "none". Throws Refusal for a record that cannot be
-    // read or goes backwards.
+    // The last record under this key, read committed. `until`: offset that must be reached; none:
+    // the end as the broker tells it now. Begins at the hint or near the tail and goes back only if
+    // the key is not there. A time-out is retry, never "none". Throws Refusal for a record that
+    // cannot be read or goes backwards.
     ReadBack last(const std::string &key, std::optional<std::int64_t> hint,
                   std::optional<std::int64_t> until, Timeout timeout);
 

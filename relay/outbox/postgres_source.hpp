@@ -55,7 +55,7 @@ class PostgresSource : public Source {
     template <typename Function>
     auto in_session(Function fn) -> decltype(fn(std::declval<database::Connection &>()));
 
-    void run();                                    // the thread
+    void run(); // the thread
     void read_ahead(std::unique_lock<std::mutex> &lock);
     void keep_alive(std::unique_lock<std::mutex> &lock);
     bool wants_reading() const;
@@ -94,5 +94,25 @@ class PostgresSource : public Source {
     Clock::time_point last_statement{}, last_report{}, next_delivery{};
     std::thread thread; // last: starts when everything above stands
 };
+
+template <typename Function>
+auto PostgresSource::in_session(Function fn)
+    -> decltype(fn(std::declval<database::Connection &>())) {
+    std::packaged_task<decltype(fn(std::declval<database::Connection &>()))()> task([&] {
+        try {
+            return database::guarded([&] { return fn(session()); });
+        } catch (const database::SessionLost &e) {
+            connection.reset();
+            throw SourceLost(e.what());
+        }
+    });
+    auto answer = task.get_future();
+    {
+        const std::lock_guard lock(mutex);
+        tasks.emplace_back([&task] { task(); });
+    }
+    wake_thread.notify_one();
+    return answer.get();
+}
 
 } // namespace once::outbox

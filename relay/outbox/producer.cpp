@@ -51,8 +51,8 @@ Producer::~Producer() {
     worker.join(); // a commit under way ends by its time-out
     // Nobody waits for reports any more. What was not committed is aborted by the next
     // init_transactions of this id, or by the coordinator's time-out.
-    rd_kafka_purge(client.get(),
-                   RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+    rd_kafka_purge(client.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+                                     RD_KAFKA_PURGE_F_NON_BLOCKING);
     topics.clear();
     client.reset();
 }
@@ -175,12 +175,14 @@ Outcome Producer::commit_now(int timeout_ms) {
         commit_troubled = true;
         return outcome;
     }
-    // R1: it is committed, but an EndTxn that was sent twice, or one whose answer we did not see, may
-    // still be on its way and would end the next transaction of this epoch.
+    // R1: it is committed, but an EndTxn that was sent twice, or one whose answer we did not see,
+    // may still be on its way and would end the next transaction of this epoch.
     const int sent = end_txns_sent - end_txns_before;
     if ((sent != 1 || commit_troubled) && !disabled_by_test(Rule::r1)) {
         why = {Trouble::Kind::unclean,
-               "committed, with " + std::to_string(sent) + " EndTxn requests sent", {}, 0};
+               "committed, with " + std::to_string(sent) + " EndTxn requests sent",
+               {},
+               0};
         return Outcome::abort;
     }
     return Outcome::ok;
@@ -210,7 +212,8 @@ rd_kafka_topic_t *Producer::topic(const std::string &name) {
     auto found = topics.find(name);
     if (found == topics.end())
         found = topics
-                    .emplace(name, kafka::Topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr)))
+                    .emplace(name,
+                             kafka::Topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr)))
                     .first;
     recent_name = &found->first;
     recent_topic = found->second.get();
@@ -225,8 +228,8 @@ Outcome Producer::produce(const Outgoing &message, kafka::Headers headers) {
     const std::size_t key_size = message.key ? message.key->size() : 0;
     const std::size_t payload_size = message.payload ? message.payload->size() : 0;
     const auto error = rd_kafka_producev(
-        client.get(), RD_KAFKA_V_RKT(topic(*message.topic)), RD_KAFKA_V_PARTITION(message.partition),
-        RD_KAFKA_V_KEY(bytes(message.key), key_size),
+        client.get(), RD_KAFKA_V_RKT(topic(*message.topic)),
+        RD_KAFKA_V_PARTITION(message.partition), RD_KAFKA_V_KEY(bytes(message.key), key_size),
         RD_KAFKA_V_VALUE(bytes(message.payload), payload_size),
         RD_KAFKA_V_TIMESTAMP(message.time_ms), RD_KAFKA_V_HEADERS(headers.get()),
         RD_KAFKA_V_OPAQUE(reinterpret_cast<void *>(message.number)), RD_KAFKA_V_END);

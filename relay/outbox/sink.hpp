@@ -47,7 +47,8 @@ class Sink {
     virtual ~Sink() = default;
 
     // Brokers answer; the position topic is there and of the right kind (made if it may be). Throws
-    // Refusal for wrong settings, or a topic that is missing and may not be made. Fills cluster_id().
+    // Refusal for wrong settings, or a topic that is missing and may not be made. Fills
+    // cluster_id().
     virtual Outcome reach(bool may_create) = 0;
     virtual const std::string &cluster_id() const = 0;
 
@@ -75,7 +76,8 @@ class Sink {
     virtual Outcome settle(Timeout timeout) = 0;
     virtual std::size_t ring() const = 0;
 
-    virtual std::int64_t record_offset() const = 0; // of the position in the last flushed transaction
+    virtual std::int64_t
+    record_offset() const = 0; // of the position in the last flushed transaction
     virtual const Trouble &trouble() const = 0;
 
     // Every message of this source (once-source) in these topics.

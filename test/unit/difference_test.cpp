@@ -1,0 +1,110 @@
+#include "relay/outbox/difference.hpp"
+
+#include "relay/backoff.hpp"
+#include "relay/crash_point.hpp"
+#include "relay/database/copy_stream.hpp"
+#include "relay/database/session.hpp"
+#include "relay/kafka/classify.hpp"
+#include "relay/outbox/dead_letters.hpp"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace once::outbox {
+namespace {
+
+Difference difference(const std::string &before, const std::string &now) {
+    return {0, *wire::parse_snapshot(before), *wire::parse_snapshot(now), before, now};
+}
+
+bool has(const std::string &text, const std::string &part) {
+    return text.find(part) != std::string::npos;
+}
+
+TEST(DifferenceSql, P2_covers_new_transactions_and_those_that_were_running) {
+    const std::string sql = difference("10:20:10,15", "15:30:15,25").narrow(7);
+    EXPECT_TRUE(has(sql, "xid >= '20'::xid8 AND xid < '30'::xid8")) << sql;
+    EXPECT_TRUE(has(sql, "pg_visible_in_snapshot(xid, '15:30:15,25')")) << sql; // 25 runs still
+    EXPECT_TRUE(has(sql, "xid = ANY ('{10}'::xid8[])")) << sql;                 // 15 runs still
+    EXPECT_TRUE(has(sql, "LIMIT 7")) << sql;
+    EXPECT_TRUE(has(sql, "ORDER BY seq")) << sql;
+}
+
+TEST(DifferenceSql, P15_nothing_can_be_in_it_when_nothing_ended) {
+    EXPECT_FALSE(difference("10:20:10", "10:20:10").possible());
+    EXPECT_TRUE(difference("10:20:10", "20:20:").possible());
+    EXPECT_TRUE(difference("10:20:10", "10:21:10").possible());
+}
+
+TEST(DifferenceSql, P16_slices_go_on_behind_the_last_seq) {
+    const std::string sql = difference("3:3:", "9:9:").wide(41, 100, 5);
+    EXPECT_TRUE(has(sql, "seq > 41 AND seq <= 100")) << sql;
+    EXPECT_TRUE(has(sql, "NOT pg_visible_in_snapshot(xid, '3:3:')")) << sql;
+    EXPECT_TRUE(has(sql, "ORDER BY seq LIMIT 5")) << sql;
+}
+
+TEST(DifferenceSql, P16_lower_bound_looks_at_those_that_were_running) {
+    EXPECT_EQ(difference("3:3:", "9:9:").lowest_of_running(), "SELECT NULL::bigint");
+    EXPECT_TRUE(has(difference("3:8:4", "9:9:").lowest_of_running(), "'{4}'::xid8[]"));
+}
+
+TEST(CopyRow, P19_null_and_empty_differ_and_cut_off_rows_are_refused) {
+    const std::string row("\0\0\0\0\xff\xff\xff\xff\0\0\0\x02hi", 14);
+    database::RowReader reader(row);
+    EXPECT_EQ(reader.field(), std::string_view(""));
+    EXPECT_EQ(reader.field(), std::nullopt);
+    EXPECT_EQ(reader.field(), std::string_view("hi"));
+    EXPECT_THROW(reader.field(), database::SessionLost);
+    database::RowReader cut(std::string_view(row).substr(8, 5));
+    EXPECT_THROW(cut.field(), database::SessionLost);
+}
+
+TEST(BackoffWaits, P26_grow_to_the_ceiling_and_start_again) {
+    using std::chrono::milliseconds;
+    Backoff backoff(milliseconds(20), milliseconds(100));
+    for (int i = 0; i < 10; ++i) {
+        const auto wait = backoff.next();
+        EXPECT_GE(wait, milliseconds(10));
+        EXPECT_LE(wait, milliseconds(100));
+    }
+    EXPECT_GE(backoff.next(), milliseconds(50));
+    backoff.reset();
+    EXPECT_LE(backoff.next(), milliseconds(20));
+}
+
+TEST(CrashPoints, P3_each_has_a_name_of_its_own) {
+    const std::set<std::string_view> names(kCrashPointNames.begin(), kCrashPointNames.end());
+    EXPECT_EQ(names.size(), kCrashPointNames.size());
+    EXPECT_FALSE(names.count(""));
+    EXPECT_EQ(kCrashPointNames.back(), "after_unstamp"); // the list is as long as the enumeration
+}
+
+TEST(DeadLettersKept, P18_a_null_key_holds_nothing_else) {
+    DeadLetters letters;
+    Event event;
+    event.seq = 1;
+    event.topic = "t";
+    letters.park(event, true);
+    EXPECT_TRUE(letters.is_parked(1));
+    EXPECT_FALSE(letters.is_held(event));
+    event.key = "";
+    letters.park(event, true);
+    EXPECT_TRUE(letters.is_held(event)); // an empty key is a key
+    event.topic = "u";
+    EXPECT_FALSE(letters.is_held(event));
+}
+
+TEST(Classifier, R5_by_flags) {
+    EXPECT_EQ(kafka::classify(nullptr), Outcome::ok);
+    const kafka::Error plain(rd_kafka_error_new(RD_KAFKA_RESP_ERR__FAIL, "no flag"));
+    EXPECT_EQ(kafka::classify(plain.get()), Outcome::fatal);
+    EXPECT_EQ(kafka::undelivered(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT), kafka::Undelivered::weather);
+    EXPECT_EQ(kafka::undelivered(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE),
+              kafka::Undelivered::message);
+    EXPECT_EQ(kafka::undelivered(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
+              kafka::Undelivered::topic);
+}
+
+} // namespace
+} // namespace once::outbox

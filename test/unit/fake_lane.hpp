@@ -1,0 +1,347 @@
+// A database and a Kafka in memory, behind the interfaces that the pipeline sees. The fake Kafka
+// keeps what was committed, with the position inside the transaction, and can be told to fail any
+// step.
+#pragma once
+
+#include "relay/outbox/pipeline.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+
+namespace once::outbox::fake {
+
+struct Row {
+    std::string topic, key;
+    bool refused = false; // the broker will not have it
+};
+
+inline Uuid id_of(std::int64_t seq) {
+    Uuid id{};
+    for (int i = 0; i < 8; ++i)
+        id[15 - i] = static_cast<unsigned char>(seq >> (8 * i));
+    return id;
+}
+
+// Events 1, 2, 3 …; the snapshot "k:k:" has passed the first k - 3 of them. More than the limit
+// comes in slices.
+class Database : public Source {
+  public:
+    std::vector<Row> rows;
+    Identity who;
+    bool held_by_other = false;
+    bool same_history = true;
+    int lose_session_in = 0; // at the n-th call of next(); 0 never
+    int claims = 0, confirms = 0, reports = 0;
+    std::size_t largest_wanted = 0;
+    std::vector<Progressed> progress;
+    std::set<std::int64_t> parked;
+    std::map<std::int64_t, std::string> policy;
+    std::set<TopicKey> held;
+    std::vector<std::int64_t> wanted; // to redrive
+    std::map<std::int64_t, std::int64_t> stamps;
+    std::vector<std::int64_t> refused_again;
+    std::function<void()> on_next = [] {};
+
+    Database() {
+        who.incarnation = "11111111-2222-3333-4444-555555555555";
+        who.system_identifier = "7";
+        who.timeline = 1;
+        who.database_oid = 5;
+    }
+    void publish(int count, const std::string &topic = "t", const std::string &key = "k") {
+        for (int i = 0; i < count; ++i)
+            rows.push_back({topic, key, false});
+    }
+
+    Claim claim() override {
+        ++claims;
+        Claim claim;
+        claim.acquired = !held_by_other;
+        claim.holder = held_by_other ? 99 : 0;
+        return claim;
+    }
+    Identity identity() override { return who; }
+    Verdict check_history(const Position &) override {
+        return {same_history, "other xids", "next is below"};
+    }
+    Cut cut() override { return {snapshot(rows.size()), "0/10", 1, 0}; }
+    void confirm() override { ++confirms; }
+    void resume(const Position &p) override {
+        const auto passed = [](const std::string &text) { return std::stoull(text) - 3; };
+        cursor = p.slice_seq ? static_cast<std::size_t>(*p.slice_seq) : passed(p.s_now);
+        from = p.slice_seq ? passed(*p.s_prev) : cursor;
+        to = passed(p.s_now);
+        resumed = true;
+    }
+    Answer next(std::chrono::milliseconds, std::size_t limit) override {
+        on_next();
+        largest_wanted = std::max(largest_wanted, limit);
+        if (lose_session_in > 0 && --lose_session_in == 0)
+            throw SourceLost("gone");
+        if (cursor >= rows.size())
+            return {std::nullopt, true};
+        if (cursor >= to)
+            from = to, to = rows.size();
+        Batch batch;
+        batch.arena = std::make_shared<Arena>();
+        batch.s_prev = snapshot(from);
+        const std::size_t end = std::min(to, cursor + limit);
+        for (; cursor < end; ++cursor)
+            batch.events.push_back(event(static_cast<std::int64_t>(cursor) + 1));
+        batch.s_now = snapshot(to);
+        if (cursor < to)
+            batch.slice_seq = static_cast<std::int64_t>(cursor);
+        batch.lsn = "0/20";
+        batch.timeline = 1;
+        return {std::move(batch), true};
+    }
+    void progressed(const Progressed &what) override { progress.push_back(what); }
+    void report(const Progressed &what, const std::string &cluster) override {
+        ++reports;
+        progress.push_back(what);
+        who.armed = true;
+        who.cluster_id = cluster;
+        if (who.mode == what.position.mode)
+            who.mode.reset();
+    }
+    std::string park(const std::vector<std::int64_t> &seqs, const std::string &,
+                     const std::string &how, std::int64_t) override {
+        for (const auto seq : seqs) {
+            parked.insert(seq);
+            policy[seq] = how;
+            if (how == "hold_key")
+                held.insert({rows[seq - 1].topic, rows[seq - 1].key});
+        }
+        return "0/30";
+    }
+    std::vector<std::int64_t> parked_seqs(std::int64_t) override {
+        return {parked.begin(), parked.end()};
+    }
+    std::vector<TopicKey> held_keys(std::int64_t covered) override {
+        std::set<TopicKey> keys;
+        for (const auto seq : parked)
+            if (policy[seq] == "hold_key" && (!stamps.count(seq) || stamps[seq] > covered))
+                keys.insert({rows[seq - 1].topic, rows[seq - 1].key});
+        return {keys.begin(), keys.end()};
+    }
+    bool redrive_waiting() override { return !wanted.empty() || !stamps.empty(); }
+    std::optional<Redrive> next_redrive(const Position &p) override {
+        Redrive redrive;
+        const auto take = [&] {
+            for (const auto &[seq, stamp] : stamps)
+                if (stamp > p.redrive_no)
+                    redrive.batch.events.push_back(event(seq)), redrive.number = stamp;
+        };
+        take();
+        if (redrive.batch.events.empty() && !wanted.empty()) {
+            for (const auto seq : wanted)
+                stamps[seq] = p.redrive_no + 1;
+            wanted.clear();
+            take();
+        }
+        if (redrive.batch.events.empty())
+            return std::nullopt;
+        redrive.batch.arena = std::make_shared<Arena>();
+        redrive.batch.lsn = "0/40";
+        redrive.batch.timeline = 1;
+        return redrive;
+    }
+    void redrive_refused(std::int64_t seq) override {
+        refused_again.push_back(seq);
+        for (auto it = stamps.lower_bound(seq); it != stamps.end();)
+            it = stamps.erase(it);
+    }
+    void redrive_unstamp(const std::vector<Uuid> &ids) override {
+        for (auto it = stamps.begin(); it != stamps.end();)
+            if (std::find(ids.begin(), ids.end(), id_of(it->first)) != ids.end()) {
+                wanted.push_back(it->first);
+                it = stamps.erase(it);
+            } else {
+                ++it;
+            }
+    }
+    std::vector<Uuid> stamped_ids() override { return {}; }
+    std::vector<Uuid> missing_ids(const std::vector<Uuid> &) override { return {}; }
+    std::vector<std::string> topics() override { return {"t"}; }
+    void close() noexcept override { resumed = false; }
+
+    Event event(std::int64_t seq) const {
+        Event made;
+        made.seq = seq;
+        made.id = id_of(seq);
+        made.time_ms = 1;
+        made.topic = rows[seq - 1].topic;
+        made.key = rows[seq - 1].key;
+        made.payload = "p";
+        return made;
+    }
+    static std::string snapshot(std::size_t passed) {
+        const auto text = std::to_string(passed + 3);
+        return text + ":" + text + ":";
+    }
+
+  private:
+    std::size_t cursor = 0, from = 0, to = 0; // the difference being read, and how far
+    bool resumed = false;
+};
+
+// One scripted failure of a step. `done`: the brokers carried it out although they said otherwise.
+struct Fault {
+    Outcome outcome = Outcome::ok;
+    Trouble::Kind kind = Trouble::Kind::weather;
+    bool done = false;
+};
+
+class Kafka : public Sink {
+  public:
+    explicit Kafka(Database &database) : database(database) {}
+
+    std::deque<Fault> on_reach, on_open, on_read_back, on_fill, on_flush, on_settle, on_prepare;
+    std::vector<std::int64_t> log; // seqs, in committed order
+    std::vector<Record> positions; // committed
+    std::set<std::string> missing_topics;
+    std::size_t ring_size = 1;
+    int opens = 0, transactions = 0;
+    std::string cluster = "cluster-a";
+    std::vector<std::size_t> attempts; // messages in each transaction that was begun
+
+    Outcome reach(bool) override { return take(on_reach).outcome; }
+    const std::string &cluster_id() const override { return cluster; }
+    ReadBack peek(const std::string &, std::optional<std::int64_t>) override { return last(); }
+    Outcome open(const std::string &, Timeout) override {
+        ++opens;
+        close();
+        return take(on_open).outcome;
+    }
+    ReadBack read_back(std::optional<std::int64_t>, Timeout) override {
+        const Fault fault = take(on_read_back);
+        return fault.outcome == Outcome::ok ? last() : ReadBack{fault.outcome, std::nullopt};
+    }
+    void close() noexcept override { filled.reset(), under_way.reset(); }
+    void abandon() noexcept override { close(); }
+    Outcome prepare(const Batch &batch, Timeout) override {
+        for (const Event &event : batch.events)
+            if (missing_topics.count(std::string(event.topic)) != 0) {
+                why = {Trouble::Kind::topic, "missing", std::string(event.topic), 0};
+                return Outcome::retry;
+            }
+        return take(on_prepare).outcome;
+    }
+    Outcome fill(const Batch &batch, std::int64_t first, const Position &position) override {
+        attempts.push_back(batch.events.size());
+        Transaction made;
+        made.position = position;
+        for (std::size_t i = 0; i < batch.events.size(); ++i) {
+            made.seqs.push_back(batch.events[i].seq);
+            if (database.rows[batch.events[i].seq - 1].refused)
+                made.refused = i + 1;
+        }
+        made.first = first;
+        filled = made;
+        return take(on_fill).outcome;
+    }
+    Outcome flush(Timeout) override {
+        if (filled->refused != 0) {
+            why = {Trouble::Kind::message, "too large", "t", filled->refused};
+            return Outcome::abort;
+        }
+        return take(on_flush).outcome;
+    }
+    void commit() override {
+        under_way = std::exchange(filled, std::nullopt);
+        ++transactions;
+    }
+    bool committing() const override { return under_way.has_value(); }
+    Outcome settle(Timeout) override {
+        if (!under_way)
+            return Outcome::ok;
+        const Fault fault = take(on_settle);
+        if (fault.outcome == Outcome::retry)
+            return Outcome::retry;
+        if (fault.outcome == Outcome::ok || fault.done) {
+            log.insert(log.end(), under_way->seqs.begin(), under_way->seqs.end());
+            positions.push_back({under_way->position, static_cast<std::int64_t>(positions.size())});
+        }
+        under_way.reset();
+        return fault.outcome;
+    }
+    std::size_t ring() const override { return ring_size; }
+    std::int64_t record_offset() const override {
+        return static_cast<std::int64_t>(positions.size());
+    }
+    const Trouble &trouble() const override { return why; }
+    Outcome scan(const std::vector<std::string> &, const std::string &, const Seen &seen) override {
+        for (const auto seq : in_topics)
+            seen(id_of(seq), 0, 0);
+        return Outcome::ok;
+    }
+    std::set<std::int64_t> in_topics;
+
+  private:
+    struct Transaction {
+        Position position;
+        std::vector<std::int64_t> seqs;
+        std::size_t refused = 0;
+        std::int64_t first = 0;
+    };
+    Fault take(std::deque<Fault> &script) {
+        if (script.empty())
+            return {};
+        const Fault fault = script.front();
+        script.pop_front();
+        if (fault.outcome != Outcome::ok)
+            why = {fault.kind, "scripted", {}, 0};
+        return fault;
+    }
+    ReadBack last() const {
+        return {Outcome::ok,
+                positions.empty() ? std::nullopt : std::optional<Record>(positions.back())};
+    }
+
+    Database &database;
+    std::optional<Transaction> filled, under_way;
+    Trouble why;
+};
+
+class Time : public Timing {
+  public:
+    Instant now() override { return instant; }
+    void pause(Span span) override {
+        instant += span;
+        ++pauses;
+        on_pause();
+    }
+    bool stop_requested() override { return stop; }
+
+    Instant instant{};
+    int pauses = 0;
+    bool stop = false;
+    std::function<void()> on_pause = [] {};
+};
+
+// All of it, and a pipeline that ships until nothing is left.
+struct Lane {
+    Database database;
+    Kafka kafka{database};
+    Time time;
+    Options options;
+    LaneMetrics metrics{0};
+    bool until_empty = true;
+
+    Lane() { options.outbox.max_rows = 100; }
+    void run() {
+        Pipeline pipeline(options, until_empty, 0, database, kafka, time, metrics);
+        pipeline.run();
+    }
+    std::vector<std::int64_t> all() const {
+        std::vector<std::int64_t> seqs;
+        for (std::size_t seq = 1; seq <= database.rows.size(); ++seq)
+            seqs.push_back(static_cast<std::int64_t>(seq));
+        return seqs;
+    }
+};
+
+} // namespace once::outbox::fake

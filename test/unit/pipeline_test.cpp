@@ -1,0 +1,316 @@
+// The loop that decides, over every outcome of every step: whatever happens, each event is in the
+// log exactly once and in order, or the pipeline refuses.
+#include "test/unit/fake_lane.hpp"
+
+#include "relay/exit_code.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace once::outbox {
+namespace {
+
+using fake::Fault;
+using fake::Lane;
+using Script = std::deque<Fault> fake::Kafka::*;
+
+ExitCode refusal_of(Lane &lane) {
+    try {
+        lane.run();
+    } catch (const Refusal &refusal) {
+        return refusal.code;
+    }
+    return ExitCode::stopped;
+}
+
+TEST(Pipeline, P28_first_start_ships_everything_that_is_there) {
+    Lane lane;
+    lane.database.publish(250);
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+    ASSERT_FALSE(lane.kafka.positions.empty());
+    EXPECT_EQ(lane.kafka.positions.front().position.counter, 0); // the genesis
+    EXPECT_EQ(lane.kafka.positions.back().position.counter, 250);
+    EXPECT_EQ(lane.kafka.positions.back().position.last_seq, 250);
+    EXPECT_TRUE(lane.database.who.armed);
+}
+
+TEST(Pipeline, P28_lost_position_is_refused_and_nobody_is_fenced) {
+    Lane lane;
+    lane.database.publish(5);
+    lane.database.who.armed = true;
+    lane.database.who.cluster_id = "cluster-a";
+    EXPECT_EQ(refusal_of(lane), ExitCode::refused);
+    EXPECT_EQ(lane.kafka.opens, 0);
+}
+
+TEST(Pipeline, P13_other_history_is_refused_and_nobody_is_fenced) {
+    Lane lane;
+    lane.database.publish(5);
+    lane.run();
+    const int opens = lane.kafka.opens;
+    lane.database.same_history = false;
+    EXPECT_EQ(refusal_of(lane), ExitCode::refused);
+    EXPECT_EQ(lane.kafka.opens, opens);
+}
+
+TEST(Pipeline, P13_other_cluster_is_refused) {
+    Lane lane;
+    lane.database.publish(5);
+    lane.run();
+    lane.kafka.cluster = "cluster-b";
+    EXPECT_EQ(refusal_of(lane), ExitCode::refused);
+}
+
+TEST(Pipeline, P32_record_found_but_not_armed_reports_first) {
+    Lane lane;
+    lane.database.publish(5);
+    lane.run();
+    lane.database.who.armed = false; // died between genesis and report
+    lane.database.publish(5);
+    lane.run();
+    EXPECT_TRUE(lane.database.who.armed);
+    EXPECT_EQ(lane.kafka.log, lane.all());
+}
+
+struct Step {
+    const char *name;
+    Script script;
+    int passes; // how many good ones before: the genesis is the first transaction
+};
+
+struct Irregular : testing::TestWithParam<std::tuple<Step, Outcome, bool, std::size_t>> {};
+
+// P3, P7, I11: any step, any outcome, carried out or not, ring of one and of two.
+TEST_P(Irregular, P3_each_event_once_and_in_order) {
+    const auto &[step, outcome, done, ring] = GetParam();
+    Lane lane;
+    lane.kafka.ring_size = ring;
+    lane.database.publish(450);
+    auto &script = lane.kafka.*step.script;
+    for (int i = 0; i < step.passes; ++i)
+        script.push_back({});
+    for (int again = 0; again < 3; ++again)
+        script.push_back({outcome, Trouble::Kind::weather, done});
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+    EXPECT_EQ(lane.kafka.positions.back().position.counter, 450);
+    EXPECT_EQ(lane.metrics.events, 450u);
+    EXPECT_EQ(lane.metrics.position, 450);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Outcomes, Irregular,
+    testing::Combine(testing::Values(Step{"open", &fake::Kafka::on_open, 0},
+                                     Step{"read_back", &fake::Kafka::on_read_back, 0},
+                                     Step{"fill", &fake::Kafka::on_fill, 2},
+                                     Step{"flush", &fake::Kafka::on_flush, 2},
+                                     Step{"settle", &fake::Kafka::on_settle, 1},
+                                     Step{"settle_later", &fake::Kafka::on_settle, 3}),
+                     testing::Values(Outcome::retry, Outcome::abort, Outcome::fatal),
+                     testing::Values(false, true), testing::Values(std::size_t{1}, std::size_t{2})),
+    [](const auto &info) {
+        return std::string(std::get<0>(info.param).name) + "_" +
+               std::string(to_string(std::get<1>(info.param))) +
+               (std::get<2>(info.param) ? "_done_" : "_not_done_") +
+               std::to_string(std::get<3>(info.param));
+    });
+
+TEST(Pipeline, P7_unclean_commit_recycles_and_is_not_sent_again) {
+    Lane lane;
+    lane.database.publish(300);
+    lane.kafka.on_settle = {{}, {Outcome::abort, Trouble::Kind::unclean, true}};
+    const int expected_opens = 2; // start, and after the unclean one
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+    EXPECT_EQ(lane.kafka.opens, expected_opens);
+    EXPECT_EQ(lane.metrics.producer_recycles, 1u);
+}
+
+TEST(Pipeline, R4_lane_is_confirmed_before_anybody_is_fenced) {
+    Lane lane;
+    lane.database.publish(100);
+    lane.kafka.on_settle = {{}, {Outcome::fatal, Trouble::Kind::fenced, false}};
+    lane.run();
+    EXPECT_GE(lane.database.confirms, lane.kafka.opens);
+    EXPECT_EQ(lane.kafka.log, lane.all());
+}
+
+TEST(Pipeline, P10_lost_session_takes_the_lane_again) {
+    Lane lane;
+    lane.database.publish(250);
+    lane.database.lose_session_in = 3;
+    lane.run();
+    EXPECT_EQ(lane.database.claims, 2);
+    EXPECT_EQ(lane.kafka.log, lane.all());
+}
+
+TEST(Pipeline, P4_standby_waits_and_takes_over) {
+    Lane lane;
+    lane.database.publish(10);
+    lane.database.held_by_other = true;
+    lane.time.on_pause = [&] {
+        EXPECT_EQ(lane.kafka.opens, 0);
+        lane.database.held_by_other = lane.time.pauses < 5;
+    };
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+}
+
+TEST(Pipeline, P4_standby_with_until_empty_ends_when_the_holder_reports_empty) {
+    Lane lane;
+    lane.database.publish(10);
+    lane.database.held_by_other = true;
+    lane.database.who.reported_empty = true;
+    lane.database.who.reported_age_s = 0.1;
+    lane.run();
+    EXPECT_TRUE(lane.kafka.log.empty());
+    EXPECT_EQ(lane.metrics.state, WorkState::stopped);
+}
+
+TEST(Pipeline, P24_stop_finishes_what_is_committing) {
+    Lane lane;
+    lane.until_empty = false;
+    lane.kafka.ring_size = 2;
+    lane.database.publish(300);
+    int calls = 0;
+    lane.database.on_next = [&] { lane.time.stop = ++calls == 2; };
+    lane.run();
+    EXPECT_FALSE(lane.kafka.committing());
+    EXPECT_EQ(lane.kafka.log.size() % 100, 0u);
+    EXPECT_GE(lane.kafka.log.size(), 100u);
+}
+
+TEST(Pipeline, P18_refused_message_is_found_parked_and_holds_its_key) {
+    Lane lane;
+    lane.options.outbox.on_poison = PoisonPolicy::hold_key;
+    for (int i = 0; i < 300; ++i)
+        lane.database.rows.push_back({"t", "k" + std::to_string(i % 7), i == 123});
+    lane.run();
+    std::vector<std::int64_t> expected;
+    for (std::int64_t seq = 1; seq <= 300; ++seq)
+        if (seq <= 123 || (seq - 1) % 7 != 123 % 7)
+            expected.push_back(seq);
+    EXPECT_EQ(lane.kafka.log, expected);
+    EXPECT_TRUE(lane.database.parked.count(124));
+    EXPECT_TRUE(lane.database.parked.count(131));
+    EXPECT_EQ(lane.kafka.positions.back().position.last_seq, 300);
+    EXPECT_EQ(lane.kafka.positions.back().position.counter,
+              static_cast<std::int64_t>(expected.size()));
+    EXPECT_LT(lane.kafka.attempts.size(), 40u); // by halves, not one by one
+}
+
+TEST(Pipeline, P18_skip_holds_nothing_else) {
+    Lane lane;
+    lane.options.outbox.on_poison = PoisonPolicy::skip;
+    lane.database.publish(50);
+    lane.database.rows[20].refused = true;
+    lane.run();
+    EXPECT_EQ(lane.kafka.log.size(), 49u);
+    EXPECT_EQ(lane.database.parked, std::set<std::int64_t>{21});
+}
+
+TEST(Pipeline, P18_stop_refuses_and_parks_nothing) {
+    Lane lane;
+    lane.options.outbox.on_poison = PoisonPolicy::stop;
+    lane.database.publish(50);
+    lane.database.rows[20].refused = true;
+    EXPECT_EQ(refusal_of(lane), ExitCode::kafka);
+    EXPECT_TRUE(lane.database.parked.empty());
+    EXPECT_EQ(lane.kafka.log.size(), 20u);
+}
+
+TEST(Pipeline, P18_redrive_ships_once_under_its_number) {
+    Lane lane;
+    lane.database.publish(50);
+    lane.database.rows[20].refused = true;
+    lane.run();
+    lane.database.rows[20].refused = false;
+    for (std::int64_t seq = 21; seq <= 50; ++seq)
+        lane.database.wanted.push_back(seq);
+    lane.run();
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+    EXPECT_EQ(lane.kafka.positions.back().position.redrive_no, 1);
+    EXPECT_EQ(lane.kafka.positions.back().position.last_seq, 50);
+}
+
+TEST(Pipeline, P18_redrive_refused_again_frees_what_stands_before_it) {
+    Lane lane;
+    lane.database.publish(40);
+    lane.database.rows[20].refused = true;
+    lane.run();
+    lane.database.rows[20].refused = false;
+    lane.database.rows[30].refused = true; // now another one
+    for (std::int64_t seq = 21; seq <= 40; ++seq)
+        lane.database.wanted.push_back(seq);
+    lane.run();
+    EXPECT_EQ(lane.database.refused_again, std::vector<std::int64_t>{31});
+    std::vector<std::int64_t> sorted = lane.kafka.log;
+    std::sort(sorted.begin(), sorted.end());
+    EXPECT_EQ(std::adjacent_find(sorted.begin(), sorted.end()), sorted.end());
+    EXPECT_TRUE(std::count(sorted.begin(), sorted.end(), 30));
+    EXPECT_FALSE(std::count(sorted.begin(), sorted.end(), 31));
+}
+
+TEST(Pipeline, P18_missing_topic_blocks_the_lane_and_recovers_by_itself) {
+    Lane lane;
+    lane.database.publish(10);
+    lane.kafka.missing_topics = {"t"};
+    bool was_blocked = false;
+    lane.time.on_pause = [&] {
+        was_blocked = was_blocked || lane.metrics.state == WorkState::blocked;
+        if (lane.time.pauses > 4)
+            lane.kafka.missing_topics.clear();
+    };
+    lane.run();
+    EXPECT_TRUE(was_blocked);
+    EXPECT_EQ(lane.kafka.log, lane.all());
+}
+
+TEST(Pipeline, P13_rearm_none_begins_with_what_comes) {
+    Lane lane;
+    lane.database.publish(10);
+    lane.database.who.mode = "none";
+    lane.run();
+    EXPECT_TRUE(lane.kafka.log.empty());
+    lane.database.publish(3);
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, (std::vector<std::int64_t>{11, 12, 13}));
+}
+
+TEST(Pipeline, P13_rearm_missing_ships_what_the_topics_lack) {
+    Lane lane;
+    lane.database.publish(300);
+    lane.database.who.mode = "missing";
+    for (std::int64_t seq = 1; seq <= 300; seq += 2)
+        lane.kafka.in_topics.insert(seq);
+    lane.run();
+    EXPECT_EQ(lane.kafka.log.size(), 150u);
+    EXPECT_EQ(lane.kafka.log.front(), 2);
+    EXPECT_EQ(lane.kafka.positions.back().position.counter, 150);
+    EXPECT_FALSE(lane.database.who.mode.has_value());
+}
+
+TEST(Pipeline, P13_rearm_continue_goes_on_from_the_position) {
+    Lane lane;
+    lane.database.publish(10);
+    lane.run();
+    lane.database.same_history = false;
+    lane.database.who.system_identifier = "8"; // pg_upgrade
+    lane.database.who.mode = "continue";
+    lane.database.publish(5);
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+    EXPECT_EQ(lane.kafka.positions.back().position.system_identifier, "8");
+    EXPECT_EQ(lane.kafka.positions.back().position.mode, std::nullopt);
+}
+
+TEST(Lsn, the_later_of_two) {
+    EXPECT_EQ(later_lsn("0/20", "0/9"), "0/20");
+    EXPECT_EQ(later_lsn("1/0", "0/FFFFFFFF"), "1/0");
+    EXPECT_EQ(later_lsn("", "0/1"), "0/1");
+}
+
+} // namespace
+} // namespace once::outbox
