@@ -28,6 +28,10 @@ class DifferenceReader {
     // soon, so it is worth reading ahead.
     bool eager() const { return open.has_value() || last_rows >= kEagerRows; }
     const std::string &before() const { return s_prev; }
+    // Numbers of the open difference that no slice has passed yet: an estimate, numbers have holes.
+    std::int64_t remaining() const {
+        return open && open->until > open->after ? open->until - open->after : 0;
+    }
 
   private:
     // A difference that is being read in slices.

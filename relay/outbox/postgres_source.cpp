@@ -97,6 +97,7 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
             }
             if (work)
                 batch = reader.next(db, rows);
+            metrics.backlog_events = reader.remaining();
             behind_empty = !batch;
             last_statement = Clock::now();
         });

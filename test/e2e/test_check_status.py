@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 from support.pooler import Pooler
-from support.process import TOP, wait_until
+from support.process import RELAY, TOP, Process, wait_until
 from support.relay import run_relay
 
 DATABASE, KAFKA = 4, 5
@@ -174,3 +174,19 @@ def test_standby_is_ready_and_says_so(world):
         assert answer.status == 200
     assert standby.stop() == 0
     assert holder.stop() == 0
+
+
+def test_backlog_is_told_by_metric_and_progress_bar(world, tmp_path):
+    world.publish_bulk(f"{world.name}.orders", 50_000)
+    relay = world.relay("--set", "outbox.max_rows=500", "--set", "outbox.slice_rows=500").start()
+    wait_until("the backlog is counted", lambda: (relay.metric("once_outbox_backlog_events") or 0) > 10_000, 30, 0.01)
+    wait_until("the backlog is gone", lambda: relay.metric("once_outbox_backlog_events") == 0, 120)
+    assert relay.stop() == 0
+    world.publish_bulk(f"{world.name}.orders", 50_000)
+    command = (f"{RELAY} outbox --until-empty --set outbox.max_rows=500 --set outbox.slice_rows=500 "
+               f"--database '{world.database.dsn()}' --brokers {world.kafka.brokers}")
+    terminal = Process(["script", "-qec", command, tmp_path / "typescript"], log=tmp_path / "log",
+                       env={"ONCE_OUTBOX_POSITION_TOPIC": world.position_topic})
+    assert terminal.wait(120) == 0, terminal.log()
+    bars = re.findall(r"\[#* *\] +(\d+) %", (tmp_path / "typescript").read_text())
+    assert bars and bars[-1] == "100" and int(bars[0]) < 100, bars
