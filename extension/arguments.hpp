@@ -30,7 +30,8 @@ inline void check_name(std::string_view name, const char *what) {
                               std::string(what) + " must not contain control characters"};
 }
 
-// Argument `index` as a checked name; 22004, 22023. The view lives as long as the current memory context.
+// Argument `index` as a checked name; 22004, 22023. The view lives as long as the current memory
+// context.
 inline std::string_view name_argument(FunctionCallInfo fcinfo, int index, const char *what) {
     require_argument(fcinfo, index, what);
     const std::string_view name = pg::bytes_of(PG_GETARG_DATUM(index));

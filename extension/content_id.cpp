@@ -1,4 +1,5 @@
-// once.content_id: a uuid of version 8 from the digest of scope and canonical content (fingerprint.hpp).
+// once.content_id: a uuid of version 8 from the digest of scope and canonical content
+// (fingerprint.hpp).
 #include "arguments.hpp"
 #include "fingerprint.hpp"
 #include "pg/value.hpp"
@@ -19,7 +20,8 @@ std::vector<std::string_view> fields_of(Datum array) {
     bool *nulls;
     int count;
     pg::call([&] {
-        deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
+        deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &names,
+                          &nulls, &count);
     });
     std::vector<std::string_view> fields;
     for (int i = 0; i < count; i++) {
@@ -35,14 +37,16 @@ std::vector<std::string_view> fields_of(Datum array) {
     return fields;
 }
 
-Datum content_id(std::string_view scope, Jsonb *content, const std::vector<std::string_view> *fields) {
+Datum content_id(std::string_view scope, Jsonb *content,
+                 const std::vector<std::string_view> *fields) {
     CanonicalHash hash;
     hash.bytes(scope);
     if (!fields) {
         hash.json(content);
     } else {
         if (!JB_ROOT_IS_OBJECT(content))
-            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "content must be a JSON object when fields are given"};
+            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
+                              "content must be a JSON object when fields are given"};
         for (std::string_view field : *fields) {
             hash.bytes(field);
             hash.field(content, field);

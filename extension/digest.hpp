@@ -1,5 +1,6 @@
-// 128 bits of SHA-256 over a list of strings, each with its length before it: ("a","b") never meets ("ab","").
-// For keys that are stored by digest. Nobody can make two lists meet, so a foreign key cannot hide ours.
+// 128 bits of SHA-256 over a list of strings, each with its length before it: ("a","b") never meets
+// ("ab",""). For keys that are stored by digest. Nobody can make two lists meet, so a foreign key
+// cannot hide ours.
 #pragma once
 
 #include "pg/boundary.hpp"
@@ -35,7 +36,8 @@ inline Digest128 digest128_of_bytes(std::string_view bytes) {
     pg::call([&] {
         pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
         if (!context || pg_cryptohash_init(context) < 0 ||
-            pg_cryptohash_update(context, reinterpret_cast<const uint8 *>(bytes.data()), bytes.size()) < 0 ||
+            pg_cryptohash_update(context, reinterpret_cast<const uint8 *>(bytes.data()),
+                                 bytes.size()) < 0 ||
             pg_cryptohash_final(context, hash, sizeof hash) < 0)
             elog(ERROR, "could not compute SHA-256 hash");
         pg_cryptohash_free(context);
@@ -45,7 +47,9 @@ inline Digest128 digest128_of_bytes(std::string_view bytes) {
     return first;
 }
 
-inline Digest128 digest128(std::initializer_list<std::string_view> parts) { return digest128_of_bytes(length_prefixed(parts)); }
+inline Digest128 digest128(std::initializer_list<std::string_view> parts) {
+    return digest128_of_bytes(length_prefixed(parts));
+}
 
 inline uint32_t load32(const Digest128 &digest, size_t offset) {
     uint32_t value = 0;

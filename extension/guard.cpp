@@ -1,6 +1,7 @@
-// Trigger functions over a row's columns: once.guard(machine, column) refuses a state that no declared transition
-// leads to, once.lease_assert(lease, column) refuses a row whose fencing token is not the lease's present one.
-// They run with the rights of whoever writes the table; the definitions are read with their owner's.
+// Trigger functions over a row's columns: once.guard(machine, column) refuses a state that no
+// declared transition leads to, once.lease_assert(lease, column) refuses a row whose fencing token
+// is not the lease's present one. They run with the rights of whoever writes the table; the
+// definitions are read with their owner's.
 #include "arguments.hpp"
 #include "errors.hpp"
 #include "lease.hpp"
@@ -18,7 +19,8 @@ extern "C" {
 namespace once {
 namespace {
 
-// One firing for one row. Throws 39P01 when the trigger was declared in another way than for rows that are written.
+// One firing for one row. Throws 39P01 when the trigger was declared in another way than for rows
+// that are written.
 class Firing {
   public:
     Firing(FunctionCallInfo fcinfo, const char *function) {
@@ -34,16 +36,21 @@ class Firing {
             refuse(function, "needs two arguments, a name and a column");
         number_ = pg::call([&] { return SPI_fnumber(shape(), argument(1)); });
         if (number_ <= 0)
-            throw pg::Failure{ERRCODE_UNDEFINED_COLUMN, std::string("column \"") + argument(1) + "\" of relation \"" +
-                                                            relation_name() + "\" does not exist"};
+            throw pg::Failure{ERRCODE_UNDEFINED_COLUMN, std::string("column \"") + argument(1) +
+                                                            "\" of relation \"" + relation_name() +
+                                                            "\" does not exist"};
     }
 
     [[nodiscard]] bool updates() const noexcept { return updates_; }
     [[nodiscard]] const char *argument(int index) const { return data_->tg_trigger->tgargs[index]; }
-    [[nodiscard]] HeapTuple new_row() const { return updates_ ? data_->tg_newtuple : data_->tg_trigtuple; }
+    [[nodiscard]] HeapTuple new_row() const {
+        return updates_ ? data_->tg_newtuple : data_->tg_trigtuple;
+    }
     [[nodiscard]] HeapTuple old_row() const { return data_->tg_trigtuple; }
     [[nodiscard]] Datum result() const { return PointerGetDatum(new_row()); }
-    [[nodiscard]] std::string relation_name() const { return RelationGetRelationName(data_->tg_relation); }
+    [[nodiscard]] std::string relation_name() const {
+        return RelationGetRelationName(data_->tg_relation);
+    }
     [[nodiscard]] Oid type() const { return TupleDescAttr(shape(), number_ - 1)->atttypid; }
 
     [[nodiscard]] std::optional<Datum> value(HeapTuple row) const {
@@ -69,7 +76,8 @@ class Firing {
   private:
     [[nodiscard]] TupleDesc shape() const { return RelationGetDescr(data_->tg_relation); }
     [[noreturn]] static void refuse(const char *function, const char *why) {
-        throw pg::Failure{ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED, std::string(function) + ": " + why};
+        throw pg::Failure{ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                          std::string(function) + ": " + why};
     }
 
     TriggerData *data_;
@@ -81,10 +89,12 @@ std::string quoted(const std::optional<std::string_view> &state) {
     return state ? "\"" + std::string(*state) + "\"" : "null";
 }
 
-[[noreturn]] void refuse_state(const Firing &firing, const Machine &machine, const std::string &change) {
+[[noreturn]] void refuse_state(const Firing &firing, const Machine &machine,
+                               const std::string &change) {
     throw pg::Failure{kIllegalTransition,
                       "illegal transition of \"" + firing.relation_name() + "\": " + change,
-                      "State machine \"" + machine.name() + "\" is guarding column \"" + firing.argument(1) + "\"."};
+                      "State machine \"" + machine.name() + "\" is guarding column \"" +
+                          firing.argument(1) + "\"."};
 }
 
 void guard(const Firing &firing) {
@@ -93,7 +103,8 @@ void guard(const Firing &firing) {
         const auto machine = once::machine(firing.argument(0));
         if (!to || *to != machine->initial())
             refuse_state(firing, *machine,
-                         "a new row starts in \"" + machine->initial() + "\", not in " + quoted(to));
+                         "a new row starts in \"" + machine->initial() + "\", not in " +
+                             quoted(to));
         return;
     }
     const auto from = firing.text(firing.old_row());
@@ -106,8 +117,9 @@ void guard(const Firing &firing) {
 
 void assert_lease(const Firing &firing) {
     if (firing.type() != INT8OID)
-        throw pg::Failure{ERRCODE_DATATYPE_MISMATCH, std::string("column \"") + firing.argument(1) + "\" of relation \"" +
-                                                         firing.relation_name() + "\" must be of type bigint"};
+        throw pg::Failure{ERRCODE_DATATYPE_MISMATCH,
+                          std::string("column \"") + firing.argument(1) + "\" of relation \"" +
+                              firing.relation_name() + "\" must be of type bigint"};
     const auto token = firing.value(firing.new_row());
     require_lease(firing.argument(0), token ? std::optional(DatumGetInt64(*token)) : std::nullopt);
 }

@@ -1,6 +1,6 @@
-// once.key_next, key_block, key_next_ordered: numbers from one sequence, so all keys of a database differ and each
-// producer's rise. A block is drawn by nextval and setval together; the draw lock, held for that moment and not until
-// the transaction ends, keeps others from drawing in between.
+// once.key_next, key_block, key_next_ordered: numbers from one sequence, so all keys of a database
+// differ and each producer's rise. A block is drawn by nextval and setval together; the draw lock,
+// held for that moment and not until the transaction ends, keeps others from drawing in between.
 #include "arguments.hpp"
 #include "lock.hpp"
 #include "pg/owner.hpp"
@@ -25,7 +25,8 @@ int64 draw(int count) {
         LockAcquire(&tag, ExclusiveLock, false, false);
         const int64 first = nextval_internal(sequence, false);
         if (count > 1)
-            DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence), Int64GetDatum(first + count - 1));
+            DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence),
+                                Int64GetDatum(first + count - 1));
         LockRelease(&tag, ExclusiveLock, false);
         return first;
     });
@@ -62,8 +63,8 @@ PGDLLEXPORT Datum once_key_block(PG_FUNCTION_ARGS) {
     });
 }
 
-// The producer is held until the transaction ends, and locks are released after its commit became visible:
-// who then draws a greater key commits later.
+// The producer is held until the transaction ends, and locks are released after its commit became
+// visible: who then draws a greater key commits later.
 PG_FUNCTION_INFO_V1(once_key_next_ordered);
 PGDLLEXPORT Datum once_key_next_ordered(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {

@@ -1,4 +1,5 @@
-// once.lease_assert(name, token), and what its trigger form calls. lease and lease_release are plain SQL.
+// once.lease_assert(name, token), and what its trigger form calls. lease and lease_release are
+// plain SQL.
 #include "lease.hpp"
 
 #include "arguments.hpp"
@@ -9,8 +10,10 @@
 namespace once {
 
 void require_lease(std::string_view name, std::optional<int64> token) {
-    // FOR KEY SHARE: a take-over changes the token, which is a key column, and must wait; a renewal need not.
-    static pg::Plan plan("SELECT token, coalesce(expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp(), false) "
+    // FOR KEY SHARE: a take-over changes the token, which is a key column, and must wait; a renewal
+    // need not.
+    static pg::Plan plan("SELECT token, coalesce(expires_at OPERATOR(pg_catalog.>) "
+                         "pg_catalog.clock_timestamp(), false) "
                          "FROM once.lease_state WHERE name OPERATOR(pg_catalog.=) $1 FOR KEY SHARE",
                          {TEXTOID});
     const pg::OwnerScope owner(pg::relation_oid("once", "lease_state"));
@@ -26,8 +29,8 @@ void require_lease(std::string_view name, std::optional<int64> token) {
     const bool alive = DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &null));
     if (!token || *token != newest)
         throw pg::Failure{kLeaseLost, lease + " is lost",
-                          "Token " + (token ? std::to_string(*token) : "null") + " is not the newest, which is " +
-                              std::to_string(newest) + "."};
+                          "Token " + (token ? std::to_string(*token) : "null") +
+                              " is not the newest, which is " + std::to_string(newest) + "."};
     if (!alive)
         throw pg::Failure{kLeaseLost, lease + " is lost", "It lapsed or was released.",
                           "Take it again with once.lease and go on with the new token."};

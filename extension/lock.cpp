@@ -1,6 +1,7 @@
-// once.lock and once.try_lock: names locked until the transaction ends. 64 bits of a name's hash in a class of
-// advisory locks of our own, so that an application's pg_advisory_lock never meets them. One call takes its names
-// in the order of their hashes: two calls with the same names cannot deadlock, whatever order they give them in.
+// once.lock and once.try_lock: names locked until the transaction ends. 64 bits of a name's hash in
+// a class of advisory locks of our own, so that an application's pg_advisory_lock never meets them.
+// One call takes its names in the order of their hashes: two calls with the same names cannot
+// deadlock, whatever order they give them in.
 #include "arguments.hpp"
 #include "digest.hpp"
 #include "lock.hpp"
@@ -42,7 +43,8 @@ std::vector<LOCKTAG> tags_of(FunctionCallInfo fcinfo) {
     bool *nulls;
     int count;
     pg::call([&] {
-        deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &count);
+        deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &names,
+                          &nulls, &count);
     });
     if (count == 0)
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "at least one name is needed"};
@@ -54,9 +56,13 @@ std::vector<LOCKTAG> tags_of(FunctionCallInfo fcinfo) {
         check_name(name, "lock");
         tags.push_back(lock_tag(LockSpace::names, name));
     }
-    const auto key = [](const LOCKTAG &tag) { return std::pair(tag.locktag_field2, tag.locktag_field3); };
+    const auto key = [](const LOCKTAG &tag) {
+        return std::pair(tag.locktag_field2, tag.locktag_field3);
+    };
     std::sort(tags.begin(), tags.end(), [&](auto &a, auto &b) { return key(a) < key(b); });
-    tags.erase(std::unique(tags.begin(), tags.end(), [&](auto &a, auto &b) { return key(a) == key(b); }), tags.end());
+    tags.erase(
+        std::unique(tags.begin(), tags.end(), [&](auto &a, auto &b) { return key(a) == key(b); }),
+        tags.end());
     return tags;
 }
 
@@ -66,7 +72,8 @@ const char *take(const std::vector<LOCKTAG> &tags, bool wait) {
     for (const LOCKTAG &tag : tags) {
         if (pg::call([&] { return pg::lock_held_by_me(&tag, ExclusiveLock); }))
             continue;
-        const auto result = pg::call([&] { return LockAcquire(&tag, ExclusiveLock, false, !wait); });
+        const auto result =
+            pg::call([&] { return LockAcquire(&tag, ExclusiveLock, false, !wait); });
         if (result == LOCKACQUIRE_NOT_AVAIL) {
             for (const LOCKTAG *taken : fresh)
                 pg::call([&] { return LockRelease(taken, ExclusiveLock, false); });
@@ -84,7 +91,8 @@ Datum lock(FunctionCallInfo fcinfo, bool wait) {
         PreventCommandIfParallelMode(wait ? "once.lock()" : "once.try_lock()");
     });
     const char *verdict = take(tags, wait);
-    return pg::call([&] { return pg::enum_datum(get_func_rettype(fcinfo->flinfo->fn_oid), verdict); });
+    return pg::call(
+        [&] { return pg::enum_datum(get_func_rettype(fcinfo->flinfo->fn_oid), verdict); });
 }
 
 } // namespace

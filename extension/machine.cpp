@@ -1,6 +1,7 @@
-// Definitions of state machines, kept per session. once.machine and once.machine_transition carry a statement
-// trigger (once_machine_changed) that sends a relcache invalidation for once.machine: whoever writes them,
-// every session forgets its copies when that commits, and the writer when it rolls back.
+// Definitions of state machines, kept per session. once.machine and once.machine_transition carry a
+// statement trigger (once_machine_changed) that sends a relcache invalidation for once.machine:
+// whoever writes them, every session forgets its copies when that commits, and the writer when it
+// rolls back.
 #include "machine.hpp"
 
 #include "errors.hpp"
@@ -21,7 +22,8 @@ namespace once {
 Machine::Machine(std::string name, std::string initial, bool keeps_history)
     : name_(std::move(name)), initial_(std::move(initial)), keeps_history_(keeps_history) {
     arrays_ = pg::call([] {
-        return AllocSetContextCreate(CacheMemoryContext, "once state machine", ALLOCSET_SMALL_SIZES);
+        return AllocSetContextCreate(CacheMemoryContext, "once state machine",
+                                     ALLOCSET_SMALL_SIZES);
     });
     intern(initial_);
 }
@@ -59,7 +61,8 @@ void Machine::seal() {
         Datum *values = names.data();
         const int count = static_cast<int>(names.size());
         return pg::call([&] {
-            return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
+            return PointerGetDatum(
+                construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
         });
     };
     const pg::MemoryScope scope(arrays_);
@@ -111,9 +114,9 @@ bool Machine::was_legal_before(std::string_view present, const Event &event) con
 namespace {
 
 std::unordered_map<std::string, std::shared_ptr<const Machine>, StringHash, std::equal_to<>> known;
-uint64_t changes = 1;      // raised by the callback, which must do nothing else
-uint64_t known_as_of = 0;  // `changes` when `known` was last emptied
-Oid watched = InvalidOid;  // once.machine; another oid after DROP and CREATE EXTENSION
+uint64_t changes = 1;     // raised by the callback, which must do nothing else
+uint64_t known_as_of = 0; // `changes` when `known` was last emptied
+Oid watched = InvalidOid; // once.machine; another oid after DROP and CREATE EXTENSION
 
 void on_relcache_invalidation(Datum, Oid relation) {
     if (relation == InvalidOid || relation == watched)
@@ -139,9 +142,12 @@ std::string_view column(HeapTuple row, TupleDesc shape, int number) {
 
 std::shared_ptr<const Machine> load(std::string_view name) {
     static pg::Plan definition("SELECT initial, keep_history FROM once.machine "
-                               "WHERE name OPERATOR(pg_catalog.=) $1", {TEXTOID});
-    static pg::Plan transitions("SELECT from_state, event, to_state FROM once.machine_transition "
-                                "WHERE machine OPERATOR(pg_catalog.=) $1 ORDER BY from_state, event", {TEXTOID});
+                               "WHERE name OPERATOR(pg_catalog.=) $1",
+                               {TEXTOID});
+    static pg::Plan transitions(
+        "SELECT from_state, event, to_state FROM once.machine_transition "
+        "WHERE machine OPERATOR(pg_catalog.=) $1 ORDER BY from_state, event",
+        {TEXTOID});
     const pg::OwnerScope owner(watched);
     const pg::Spi spi;
     const Datum key = pg::varlena_of(name);
@@ -176,7 +182,9 @@ std::shared_ptr<const Machine> machine(std::string_view name) {
     const uint64_t before = changes;
     auto loaded = load(name);
     if (!loaded)
-        throw pg::Failure{kMachineDefinition, "state machine \"" + std::string(name) + "\" is not defined", {},
+        throw pg::Failure{kMachineDefinition,
+                          "state machine \"" + std::string(name) + "\" is not defined",
+                          {},
                           "Define it with once.machine_set."};
     if (before == changes) // else somebody changed it while it was read: good for this call only
         known.emplace(std::string(name), loaded);
@@ -191,7 +199,8 @@ PG_FUNCTION_INFO_V1(once_machine_changed);
 PGDLLEXPORT Datum once_machine_changed(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         if (!CALLED_AS_TRIGGER(fcinfo))
-            throw pg::Failure{ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED, "not called by trigger manager"};
+            throw pg::Failure{ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                              "not called by trigger manager"};
         const Oid relation = pg::relation_oid("once", "machine");
         pg::call([&] { CacheInvalidateRelcacheByRelid(relation); });
         return PointerGetDatum(nullptr);

@@ -1,9 +1,10 @@
 // A state machine's definition as this session knows it: read once from once.machine and
 // once.machine_transition, forgotten whenever anybody commits a change to them.
 //
-// Freshness: the definition is read with the newest snapshot, not the transaction's. Who holds a row-exclusive
-// lock on the table that keeps the states, taken before machine() is called, has a definition that stays true until
-// its transaction ends: machine_set takes a lock that conflicts before it removes states.
+// Freshness: the definition is read with the newest snapshot, not the transaction's. Who holds a
+// row-exclusive lock on the table that keeps the states, taken before machine() is called, has a
+// definition that stays true until its transaction ends: machine_set takes a lock that conflicts
+// before it removes states.
 #pragma once
 
 #include "pg/boundary.hpp"
@@ -18,7 +19,9 @@ namespace once {
 
 struct StringHash {
     using is_transparent = void;
-    size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
+    size_t operator()(std::string_view text) const noexcept {
+        return std::hash<std::string_view>{}(text);
+    }
 };
 using IndexByName = std::unordered_map<std::string, int, StringHash, std::equal_to<>>;
 
@@ -65,7 +68,8 @@ class Machine {
     MemoryContext arrays_ = nullptr;
 };
 
-// Throws ON031 when nobody defined it. Needs a transaction; connects SPI by itself when it must read.
+// Throws ON031 when nobody defined it. Needs a transaction; connects SPI by itself when it must
+// read.
 std::shared_ptr<const Machine> machine(std::string_view name);
 
 } // namespace once

@@ -22,13 +22,14 @@ class Keys {
     Keys(Datum topic, std::string_view key, const EventId &mine)
         : values_{topic, pg::varlena_of(key), pg::uuid_of(mine)}, mine_(mine) {}
 
-    // Tables that are not written any more are looked into; the others take the key. Every statement has a snapshot
-    // at least as new as the one that showed the wheel.
+    // Tables that are not written any more are looked into; the others take the key. Every
+    // statement has a snapshot at least as new as the one that showed the wheel.
     EventId claim() {
         const Wheel wheel = this->wheel();
         const int next = (wheel.generation + 1) % kGenerations;
         for (int g = 0; g < kGenerations; g++)
-            if (wheel.closing || g != wheel.generation) // while closing: a known key is not carried over
+            if (wheel.closing ||
+                g != wheel.generation) // while closing: a known key is not carried over
                 if (const auto first = find(g))
                     return *first;
         if (wheel.closing && !insert(next))
@@ -36,7 +37,8 @@ class Keys {
         if (insert(wheel.generation))
             return mine_;
         const EventId first = first_of(wheel.generation, wheel.generation);
-        if (wheel.closing) // ours stands in the next generation already: it must tell the same story
+        if (wheel
+                .closing) // ours stands in the next generation already: it must tell the same story
             replace(next, first);
         return first;
     }
@@ -56,11 +58,16 @@ class Keys {
     }
 
     std::optional<EventId> find(int generation) {
-#define FIND(table)                                                                                \
-    {"SELECT id FROM once." table " WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2", \
-     {TEXTOID, TEXTOID}}
-        static pg::Plan plans[kGenerations] = {FIND("publish_key_0"), FIND("publish_key_1"), FIND("publish_key_2")};
-#undef FIND
+        static pg::Plan plans[kGenerations] = {
+            {"SELECT id FROM once.publish_key_0 "
+             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
+             {TEXTOID, TEXTOID}},
+            {"SELECT id FROM once.publish_key_1 "
+             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
+             {TEXTOID, TEXTOID}},
+            {"SELECT id FROM once.publish_key_2 "
+             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
+             {TEXTOID, TEXTOID}}};
         plans[generation].execute({values_, 2});
         if (SPI_processed == 0)
             return std::nullopt;
@@ -73,23 +80,31 @@ class Keys {
 
     // False: the key stands there, committed or by this transaction.
     bool insert(int generation) {
-#define INSERT(table)                                                                              \
-    {"INSERT INTO once." table " (topic, dedup_key, id) VALUES ($1, $2, $3) "                      \
-     "ON CONFLICT (topic, dedup_key) DO NOTHING",                                                  \
-     {TEXTOID, TEXTOID, UUIDOID}}
-        static pg::Plan plans[kGenerations] = {INSERT("publish_key_0"), INSERT("publish_key_1"), INSERT("publish_key_2")};
-#undef INSERT
+        static pg::Plan plans[kGenerations] = {
+            {"INSERT INTO once.publish_key_0 (topic, dedup_key, id) VALUES ($1, $2, $3) "
+             "ON CONFLICT (topic, dedup_key) DO NOTHING",
+             {TEXTOID, TEXTOID, UUIDOID}},
+            {"INSERT INTO once.publish_key_1 (topic, dedup_key, id) VALUES ($1, $2, $3) "
+             "ON CONFLICT (topic, dedup_key) DO NOTHING",
+             {TEXTOID, TEXTOID, UUIDOID}},
+            {"INSERT INTO once.publish_key_2 (topic, dedup_key, id) VALUES ($1, $2, $3) "
+             "ON CONFLICT (topic, dedup_key) DO NOTHING",
+             {TEXTOID, TEXTOID, UUIDOID}}};
         plans[generation].execute(values_);
         return SPI_processed == 1;
     }
 
     void replace(int generation, const EventId &first) {
-#define REPLACE(table)                                                                             \
-    {"UPDATE once." table " SET id = $3 "                                                          \
-     "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",              \
-     {TEXTOID, TEXTOID, UUIDOID}}
-        static pg::Plan plans[kGenerations] = {REPLACE("publish_key_0"), REPLACE("publish_key_1"), REPLACE("publish_key_2")};
-#undef REPLACE
+        static pg::Plan plans[kGenerations] = {
+            {"UPDATE once.publish_key_0 SET id = $3 "
+             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
+             {TEXTOID, TEXTOID, UUIDOID}},
+            {"UPDATE once.publish_key_1 SET id = $3 "
+             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
+             {TEXTOID, TEXTOID, UUIDOID}},
+            {"UPDATE once.publish_key_2 SET id = $3 "
+             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
+             {TEXTOID, TEXTOID, UUIDOID}}};
         const Datum values[] = {values_[0], values_[1], pg::uuid_of(first)};
         plans[generation].execute(values);
     }
@@ -99,7 +114,9 @@ class Keys {
             return *first;
         if (const auto first = find(newer))
             return *first;
-        throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE, "dedup key vanished while it was looked up", {},
+        throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE,
+                          "dedup key vanished while it was looked up",
+                          {},
                           "Run the transaction again."};
     }
 

@@ -10,8 +10,9 @@ namespace once {
 
 using EventId = std::array<unsigned char, 16>;
 
-// The id that the key stands for: `mine` if nobody published under it before, else the first event's. Waits for a
-// transaction that is publishing under the same key. REPEATABLE READ: 40001 when somebody did after the snapshot.
+// The id that the key stands for: `mine` if nobody published under it before, else the first
+// event's. Waits for a transaction that is publishing under the same key. REPEATABLE READ: 40001
+// when somebody did after the snapshot.
 [[nodiscard]] EventId claim_publish_key(Datum topic, std::string_view key, const EventId &mine);
 
 } // namespace once

@@ -1,5 +1,6 @@
-// once.publish(…, deliver_at) and once.deliver_due, which moves what is due into the event tables, with the ids it was
-// given, in the transaction that takes it out of once.scheduled: committed together, or not at all.
+// once.publish(…, deliver_at) and once.deliver_due, which moves what is due into the event tables,
+// with the ids it was given, in the transaction that takes it out of once.scheduled: committed
+// together, or not at all.
 #include "scheduled.hpp"
 
 #include "append.hpp"
@@ -20,17 +21,29 @@ extern "C" {
 namespace once {
 
 void schedule(const Event &event, TimestampTz deliver_at) {
-    static pg::Plan plan("INSERT INTO once.scheduled (id, deliver_at, topic, key, payload, headers, partition, scheduled_at) "
+    static pg::Plan plan("INSERT INTO once.scheduled (id, deliver_at, topic, key, payload, "
+                         "headers, partition, scheduled_at) "
                          "VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp())",
                          {UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BYTEAOID, BYTEAOID, INT4OID});
     if (TIMESTAMP_NOT_FINITE(deliver_at))
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "deliver_at must not be infinity"};
     const pg::OwnerScope owner(pg::relation_oid("once", "scheduled"));
     const pg::Spi spi;
-    const Datum values[] = {PointerGetDatum(event.id), TimestampTzGetDatum(deliver_at), event.topic, event.key,
-                            event.payload, event.headers, Int32GetDatum(event.partition)};
-    const char nulls[] = {' ', ' ', ' ', event.has_key ? ' ' : 'n', event.has_payload ? ' ' : 'n',
-                          event.has_headers ? ' ' : 'n', event.has_partition ? ' ' : 'n', '\0'};
+    const Datum values[] = {PointerGetDatum(event.id),
+                            TimestampTzGetDatum(deliver_at),
+                            event.topic,
+                            event.key,
+                            event.payload,
+                            event.headers,
+                            Int32GetDatum(event.partition)};
+    const char nulls[] = {' ',
+                          ' ',
+                          ' ',
+                          event.has_key ? ' ' : 'n',
+                          event.has_payload ? ' ' : 'n',
+                          event.has_headers ? ' ' : 'n',
+                          event.has_partition ? ' ' : 'n',
+                          '\0'};
     plan.execute(values, nulls);
 }
 
@@ -45,7 +58,8 @@ bool column(uint64_t i, int number, bool by_value, Datum &value) {
     return !null;
 }
 
-// It was checked when it was published: limits and declarations that changed since do not hold it up.
+// It was checked when it was published: limits and declarations that changed since do not hold it
+// up.
 Event event_of(uint64_t i) {
     Event event;
     Datum id = 0, partition = 0;
@@ -68,7 +82,8 @@ Event event_of(uint64_t i) {
 // One mover at a time: two would split a key's events between two transactions, in either order.
 bool only_mover() {
     const LOCKTAG tag = lock_tag(LockSpace::deliver, "");
-    return pg::call([&] { return LockAcquire(&tag, ExclusiveLock, false, true); }) != LOCKACQUIRE_NOT_AVAIL;
+    return pg::call([&] { return LockAcquire(&tag, ExclusiveLock, false, true); }) !=
+           LOCKACQUIRE_NOT_AVAIL;
 }
 
 int deliver_due(int limit) {
@@ -76,7 +91,8 @@ int deliver_due(int limit) {
         "WITH due AS (DELETE FROM once.scheduled WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
         "SELECT id FROM once.scheduled WHERE deliver_at OPERATOR(pg_catalog.<=) $1 "
         "ORDER BY deliver_at, scheduled_at, id FOR UPDATE SKIP LOCKED LIMIT $2)) RETURNING *) "
-        "SELECT id, topic, key, payload, headers, partition FROM due ORDER BY deliver_at, scheduled_at, id",
+        "SELECT id, topic, key, payload, headers, partition FROM due ORDER BY deliver_at, "
+        "scheduled_at, id",
         {TIMESTAMPTZOID, INT8OID});
     if (!only_mover())
         return 0;

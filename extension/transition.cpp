@@ -1,10 +1,11 @@
 // once.transition: moves an entity of a state machine.
 //
-// The check is in the UPDATE itself: `state = any(from-states of the event)` is evaluated again on the newest
-// version of the row after a wait for another session, so of two rivals the second sees where the first left
-// the entity. Refusals write nothing and burn no transaction id.
-// An event id is looked up before; the UPDATE then demands the version that was read together with it. Each move
-// raises the version in the transaction that stores its id, so an unchanged version proves that no id was added.
+// The check is in the UPDATE itself: `state = any(from-states of the event)` is evaluated again on
+// the newest version of the row after a wait for another session, so of two rivals the second sees
+// where the first left the entity. Refusals write nothing and burn no transaction id. An event id
+// is looked up before; the UPDATE then demands the version that was read together with it. Each
+// move raises the version in the transaction that stores its id, so an unchanged version proves
+// that no id was added.
 #include "arguments.hpp"
 #include "digest.hpp"
 #include "machine.hpp"
@@ -56,7 +57,8 @@ class Transition {
         : request_(request), machine_(machine), event_(machine.event(request.event)),
           name_(pg::varlena_of(request.machine)), entity_(pg::varlena_of(request.entity)) {
         if (request.event_id)
-            event_digest_ = pg::uuid_of(digest128({request.machine, request.entity, *request.event_id}));
+            event_digest_ =
+                pg::uuid_of(digest128({request.machine, request.entity, *request.event_id}));
     }
 
     Answer run() {
@@ -101,8 +103,9 @@ std::optional<Answer> Transition::refusal(const Standing &standing) const {
     if (request_.expected_version && *request_.expected_version != standing.version)
         return Answer{Verdict::stale, standing.state, {}, version};
     if (!standing.state)
-        return machine_.target(machine_.initial(), *event_) ? std::nullopt
-                                                            : std::optional(Answer{Verdict::unknown_entity});
+        return machine_.target(machine_.initial(), *event_)
+                   ? std::nullopt
+                   : std::optional(Answer{Verdict::unknown_entity});
     if (machine_.target(*standing.state, *event_))
         return std::nullopt;
     const bool late = machine_.was_legal_before(*standing.state, *event_);
@@ -122,10 +125,12 @@ Datum plain_column(int number, bool &null) {
 // Nothing: the row is not there, not at this version, or stands where the event is not legal.
 std::optional<Answer> Transition::update(std::optional<int64> version) {
     static pg::Plan plan(
-        "UPDATE once.machine_entity SET previous = state, state = ($4)[pg_catalog.array_position($3, state)],"
+        "UPDATE once.machine_entity SET previous = state, state = "
+        "($4)[pg_catalog.array_position($3, state)],"
         " version = version OPERATOR(pg_catalog.+) 1, changed_at = pg_catalog.clock_timestamp() "
         "WHERE machine OPERATOR(pg_catalog.=) $1 AND entity OPERATOR(pg_catalog.=) $2 "
-        "AND state OPERATOR(pg_catalog.=) ANY ($3) AND ($5 IS NULL OR version OPERATOR(pg_catalog.=) $5) "
+        "AND state OPERATOR(pg_catalog.=) ANY ($3) AND ($5 IS NULL OR version "
+        "OPERATOR(pg_catalog.=) $5) "
         "RETURNING previous, state, version",
         {TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, INT8OID});
     const pg::Spi spi;
@@ -135,7 +140,8 @@ std::optional<Answer> Transition::update(std::optional<int64> version) {
     if (SPI_processed == 0)
         return std::nullopt;
     bool null;
-    Answer moved{Verdict::moved, text_column(1), text_column(2), DatumGetInt64(plain_column(3, null))};
+    Answer moved{Verdict::moved, text_column(1), text_column(2),
+                 DatumGetInt64(plain_column(3, null))};
     if (machine_.keeps_history())
         keep_history(moved);
     return moved;
@@ -143,13 +149,15 @@ std::optional<Answer> Transition::update(std::optional<int64> version) {
 
 // Nothing: somebody else made the entity's row.
 std::optional<Answer> Transition::insert() {
-    static pg::Plan plan("INSERT INTO once.machine_entity (machine, entity, state, previous, version, changed_at) "
-                         "VALUES ($1, $2, $3, $4, 1, pg_catalog.clock_timestamp()) "
-                         "ON CONFLICT (machine, entity) DO NOTHING",
-                         {TEXTOID, TEXTOID, TEXTOID, TEXTOID});
+    static pg::Plan plan(
+        "INSERT INTO once.machine_entity (machine, entity, state, previous, version, changed_at) "
+        "VALUES ($1, $2, $3, $4, 1, pg_catalog.clock_timestamp()) "
+        "ON CONFLICT (machine, entity) DO NOTHING",
+        {TEXTOID, TEXTOID, TEXTOID, TEXTOID});
     const std::string &target = *machine_.target(machine_.initial(), *event_);
     const pg::Spi spi;
-    const Datum values[] = {name_, entity_, pg::varlena_of(target), pg::varlena_of(machine_.initial())};
+    const Datum values[] = {name_, entity_, pg::varlena_of(target),
+                            pg::varlena_of(machine_.initial())};
     plan.execute(values);
     if (SPI_processed == 0)
         return std::nullopt;
@@ -170,9 +178,10 @@ void Transition::lock_row() {
 
 // One snapshot for the row and the ids: what the version check in update() relies on.
 Standing Transition::read() {
-    static pg::Plan plain("SELECT state, version FROM once.machine_entity "
-                          "WHERE machine OPERATOR(pg_catalog.=) $1 AND entity OPERATOR(pg_catalog.=) $2",
-                          {TEXTOID, TEXTOID});
+    static pg::Plan plain(
+        "SELECT state, version FROM once.machine_entity "
+        "WHERE machine OPERATOR(pg_catalog.=) $1 AND entity OPERATOR(pg_catalog.=) $2",
+        {TEXTOID, TEXTOID});
     static pg::Plan with_id(
         "SELECT e.state, e.version, m.generation, "
         "EXISTS (SELECT FROM once.machine_event_0 WHERE digest OPERATOR(pg_catalog.=) $3) OR "
@@ -217,13 +226,18 @@ void Transition::remember(const Answer &, int generation) {
 }
 
 void Transition::keep_history(const Answer &moved) {
-    static pg::Plan plan("INSERT INTO once.machine_history (machine, entity, version, event, event_id, from_state, "
-                         "to_state, changed_at, changed_by) "
-                         "VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp(), SESSION_USER)",
-                         {TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID});
-    const Datum values[] = {name_, entity_, Int64GetDatum(*moved.version), pg::varlena_of(request_.event),
+    static pg::Plan plan(
+        "INSERT INTO once.machine_history (machine, entity, version, event, event_id, from_state, "
+        "to_state, changed_at, changed_by) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp(), SESSION_USER)",
+        {TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID});
+    const Datum values[] = {name_,
+                            entity_,
+                            Int64GetDatum(*moved.version),
+                            pg::varlena_of(request_.event),
                             request_.event_id ? pg::varlena_of(*request_.event_id) : Datum(0),
-                            pg::varlena_of(*moved.from_state), pg::varlena_of(*moved.to_state)};
+                            pg::varlena_of(*moved.from_state),
+                            pg::varlena_of(*moved.to_state)};
     plan.execute(values, request_.event_id ? "       " : "    n  ");
 }
 
@@ -238,14 +252,18 @@ Datum tuple_of(FunctionCallInfo fcinfo, const Answer &answer) {
         TupleDesc shape;
         if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
             elog(ERROR, "return type must be a row type");
-        values[0] = pg::enum_datum(TupleDescAttr(shape, 0)->atttypid, kVerdictNames[static_cast<int>(answer.verdict)]);
+        values[0] = pg::enum_datum(TupleDescAttr(shape, 0)->atttypid,
+                                   kVerdictNames[static_cast<int>(answer.verdict)]);
         return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape), values, nulls));
     });
 }
 
 Request request_of(FunctionCallInfo fcinfo) {
-    Request request{name_argument(fcinfo, 0, "state machine"), name_argument(fcinfo, 1, "entity"),
-                    name_argument(fcinfo, 2, "event"), {}, {}};
+    Request request{name_argument(fcinfo, 0, "state machine"),
+                    name_argument(fcinfo, 1, "entity"),
+                    name_argument(fcinfo, 2, "event"),
+                    {},
+                    {}};
     if (!PG_ARGISNULL(3))
         request.event_id = name_argument(fcinfo, 3, "event id");
     if (!PG_ARGISNULL(4))

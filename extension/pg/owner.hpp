@@ -1,5 +1,5 @@
-// For functions that run with the caller's rights (trigger functions): the rights of a relation's owner,
-// for a scope, as referential integrity triggers do it.
+// For functions that run with the caller's rights (trigger functions): the rights of a relation's
+// owner, for a scope, as referential integrity triggers do it.
 #pragma once
 
 #include "pg/boundary.hpp"
@@ -31,7 +31,8 @@ class OwnerScope {
             return relowner;
         });
         GetUserIdAndSecContext(&user_, &context_);
-        SetUserIdAndSecContext(owner, context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+        SetUserIdAndSecContext(owner,
+                               context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
     }
     ~OwnerScope() { SetUserIdAndSecContext(user_, context_); }
     OwnerScope(const OwnerScope &) = delete;

@@ -16,7 +16,8 @@ namespace pg {
 
 // The enumerator `label` of an enum type. To be called inside call() or where ERROR may jump.
 inline Datum enum_datum(Oid type, const char *label) {
-    HeapTuple tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(label));
+    HeapTuple tuple =
+        SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(label));
     if (!HeapTupleIsValid(tuple))
         elog(ERROR, "enum type %u has no label \"%s\"", type, label);
     const Oid enumerator = reinterpret_cast<Form_pg_enum>(GETSTRUCT(tuple))->oid;
