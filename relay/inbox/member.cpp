@@ -237,6 +237,9 @@ void Member::on_revoked(const std::vector<Place> &places, bool fenced_off) {
         assignment.erase(place);
     }
     attempts = conflicts = 0;
+    // librdkafka keeps a partition paused over its next assignment.
+    if (paused)
+        consumer->resume(places);
     consumer->release(places);
     log::info("inbox_revoked", {{"consumer", inbox.consumer},
                                 {"member", number},
@@ -249,139 +252,6 @@ void Member::on_trouble(const Polled &polled) {
                                          {"topic", inbox.topic},
                                          {"reason", polled.text}});
     metrics.enter(polled.blocked ? WorkState::blocked : WorkState::retrying);
-}
-
-// Claims every partition whose turn it is, and reads on from what the database says.
-void Member::claim_due() {
-    std::vector<Place> due;
-    for (const auto &[place, partition] : assignment)
-        if (!partition.claimed && now_ms() >= partition.claim_at_ms)
-            due.push_back(place);
-    if (due.empty())
-        return;
-    for (const Place &place : due) // should anything below fail, not at once again
-        assignment[place].claim_at_ms = now_ms() + assignment[place].claim_backoff.next().count();
-    const std::vector<Claim> claims = receiver->claim(due);
-    crash_point(CrashPoint::inbox_after_claim);
-    begin_reading(claims);
-}
-
-void Member::begin_reading(const std::vector<Claim> &claims) {
-    std::vector<Place> claimed;
-    for (const Claim &claim : claims)
-        claimed.push_back(claim.place);
-    const auto committed = consumer->committed(claimed);
-    const Offsets ends = consumer->edges(claimed, Consumer::Edge::latest);
-    Offsets from;
-    for (const Claim &claim : claims) {
-        refuse_foreign(claim.place, committed.at(claim.place));
-        std::int64_t next = 0;
-        if (claim.next) {
-            next = *claim.next;
-        } else {
-            next = first_offset(claim, committed.at(claim.place));
-            if (!receiver->start_at(claim.place, claim.fence, next))
-                continue; // somebody else is quicker; we ask again while it is ours
-            crash_point(CrashPoint::inbox_after_start);
-        }
-        Partition &partition = assignment[claim.place];
-        if (!inbox.store)
-            partition.held_keys = receiver->held_keys(claim.place);
-        if (drain.wanted() && !partition.until)
-            partition.until = ends.at(claim.place);
-        partition.fence = claim.fence;
-        partition.next = partition.read = next;
-        partition.claimed = true;
-        // Behind the end: Kafka would answer only when somebody asks for more than there is.
-        partition.out_of_range = next > ends.at(claim.place);
-        from[claim.place] = next;
-        log::info("inbox_claimed", {{"consumer", inbox.consumer},
-                                    {"partition", to_string(claim.place)},
-                                    {"fence", claim.fence},
-                                    {"offset", next}});
-    }
-    crash_point(CrashPoint::inbox_before_assign);
-    if (from.empty())
-        return;
-    consumer->assign(from, positions());
-    answered = true;
-}
-
-void Member::refuse_foreign(const Place &place, const Committed &committed) const {
-    if (committed.offset >= 0 && committed.note != kCommitNote)
-        throw Refusal(ExitCode::refused,
-                      "group \"" + inbox.group + "\" is used by another consumer",
-                      "It committed offset " + std::to_string(committed.offset) + " of " +
-                          to_string(place) + " to Kafka, and not through once-relay.",
-                      "Use a group of its own, or, if that consumer is gone for good, remove its "
-                      "offsets: kafka-consumer-groups --delete-offsets.");
-}
-
-std::int64_t Member::first_offset(const Claim &claim, const Committed &committed) {
-    if (committed.offset >= 0)
-        throw Refusal(
-            ExitCode::refused,
-            "the database does not know how far group \"" + inbox.group + "\" got",
-            "Kafka has offset " + std::to_string(committed.offset) + " of " + to_string(claim.place) +
-                " that a relay committed; this database has none. It is another database, or it was "
-                "restored from before the group began.",
-            "Use the database that has the effects. To begin anew, remove the group's offsets: "
-            "kafka-consumer-groups --delete-offsets.");
-    if (inbox.start == InboxStart::refuse)
-        throw Refusal(ExitCode::refused,
-                      "the database has no offset of " + to_string(claim.place) + " for group \"" +
-                          inbox.group + "\"",
-                      {}, "Set start = \"earliest\" or \"latest\" to let a new group begin.");
-    const auto edge =
-        inbox.start == InboxStart::earliest ? Consumer::Edge::earliest : Consumer::Edge::latest;
-    return consumer->edges({claim.place}, edge).at(claim.place);
-}
-
-// The database no longer takes our word for this partition. While the group says it is ours it is
-// claimed again after a while; what was read of it is read again.
-void Member::forget_claim(const Place &place, const std::string &why) {
-    Partition &partition = assignment[place];
-    if (partition.claimed)
-        log::warning("inbox_claim_lost", {{"consumer", inbox.consumer},
-                                          {"partition", to_string(place)},
-                                          {"reason", why}});
-    partition.claimed = false;
-    partition.claim_at_ms = now_ms() + partition.claim_backoff.next().count();
-    work.drop({place.topic, place.partition});
-}
-
-// Only with no work at hand: everything before the missing offset is applied.
-void Member::settle_out_of_range() {
-    for (auto &[place, partition] : assignment) {
-        if (!partition.out_of_range || !partition.claimed)
-            continue;
-        const std::int64_t low = consumer->edges({place}, Consumer::Edge::earliest).at(place);
-        const std::int64_t high = consumer->edges({place}, Consumer::Edge::latest).at(place);
-        const std::string at = to_string(place) + " ends at offset " + std::to_string(high) +
-                               ", group \"" + inbox.group + "\" stands at " +
-                               std::to_string(partition.next) + ".";
-        if (partition.next > high)
-            throw Refusal(ExitCode::refused,
-                          "topic \"" + place.topic + "\" was deleted and made again", at,
-                          "Its offsets mean other messages now. If that is so, forget the old ones: "
-                          "SELECT once.offset_forget('" + inbox.group + "', '" + place.topic + "').");
-        if (partition.read < low) {
-            const std::string gap = "Offsets " + std::to_string(partition.next) + " to " +
-                                    std::to_string(low - 1) + " of " + to_string(place) +
-                                    " are gone from Kafka.";
-            if (inbox.on_out_of_range == RangePolicy::stop)
-                throw Refusal(ExitCode::refused, "retention has removed messages that were not read",
-                              gap, "Set on_out_of_range = \"skip\" to go on without them.");
-            log::error("inbox_messages_gone", {{"consumer", inbox.consumer}, {"detail", gap}});
-            if (!receiver->skip_to(place, partition, low)) {
-                forget_claim(place, "fenced");
-                continue;
-            }
-            partition.next = partition.read = low;
-        }
-        partition.out_of_range = false;
-        consumer->assign({{place, partition.read}}, positions());
-    }
 }
 
 void Member::apply_current() {

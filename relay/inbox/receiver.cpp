@@ -385,12 +385,15 @@ bool Receiver::put_aside(const Entry &entry, const std::optional<std::string> &e
         .truth(0, 0);
 }
 
+// Under another policy than hold_key a parked message holds nothing, but one that waits for its turn
+// still does: what follows must not pass it.
 std::set<std::string> Receiver::held_keys(const Place &place) {
     const Rows rows = session.execute_prepared(
         "held",
         "SELECT DISTINCT key FROM once.inbox WHERE consumer = $1::text AND topic = $2::text"
-        " AND \"partition\" = $3::int4 AND key IS NOT NULL",
-        {options.consumer, place.topic, std::to_string(place.partition)});
+        " AND \"partition\" = $3::int4 AND key IS NOT NULL AND (state = 'ready' OR $4::bool)",
+        {options.consumer, place.topic, std::to_string(place.partition),
+         std::string(options.on_poison == PoisonPolicy::hold_key ? "true" : "false")});
     std::set<std::string> keys;
     for (int row = 0; row < rows.count(); ++row)
         keys.insert(rows.text(row, 0));

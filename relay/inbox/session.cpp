@@ -17,11 +17,9 @@ constexpr int kBeatMs = 1000;
 // So long a batch may go on after SIGTERM; then it is rolled back and comes again after the restart.
 constexpr std::int64_t kStopGraceMs = 5000;
 
-std::string one_line(std::string text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
-        text.pop_back();
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    return text;
+// libpq explains itself over several lines; the first says what happened.
+std::string one_line(const std::string &text) {
+    return text.substr(0, text.find('\n'));
 }
 
 std::unique_ptr<PGconn, decltype(&PQfinish)> connect(const DatabaseOptions &options) {

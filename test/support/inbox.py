@@ -4,6 +4,9 @@ import uuid
 
 from .relay import Relay
 
+# A member that was killed keeps its partitions for so long.
+SHORT_SESSION = ["--set", "kafka.session.timeout.ms=2000", "--set", "kafka.heartbeat.interval.ms=500"]
+
 # Every call leaves a row per message: an effect that happens twice or out of order is seen.
 SCHEMA = """
 CREATE SCHEMA app AUTHORIZATION relay;
@@ -73,7 +76,7 @@ class Inbox:
         file = relay.folder / "relay.toml"
         file.write_text("[[inbox]]\n" + "".join(f"{key} = {literal(value)}\n"
                                                 for key, value in {**self.entry, **changes}.items()))
-        relay.arguments = ["--config", str(file), *arguments]
+        relay.arguments = ["--config", str(file), *SHORT_SESSION, *arguments]
         self.relays.append(relay)
         return relay
 
@@ -91,8 +94,11 @@ class Inbox:
 
     def wait_applied(self, count, timeout=60):
         from .process import wait_until
-        wait_until(f"{count} effects; log:\n{self.relays[-1].log()[-2000:] if self.relays else ''}",
-                   lambda: self.applied() >= count, timeout, 0.05)
+        try:
+            wait_until(f"{count} effects", lambda: self.applied() >= count, timeout, 0.05)
+        except TimeoutError as late:
+            logs = "\n---\n".join(relay.log()[-3000:] for relay in self.relays if relay.process)
+            raise TimeoutError(f"{late}: {self.applied()}\n{logs}") from None
 
     def assert_exact(self, count=None):
         """I13: every message that was sent has exactly one effect, in the order of its key, and the stored offsets
