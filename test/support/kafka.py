@@ -51,7 +51,8 @@ class Node:
             "transaction.state.log.min.isr": max(1, copies - 1), "transaction.state.log.num.partitions": 4,
             "share.coordinator.state.topic.replication.factor": copies,
             "share.coordinator.state.topic.min.isr": max(1, copies - 1),
-            "group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1000, "controlled.shutdown.enable": len(nodes) > 1,
+            "group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1000,
+            "controlled.shutdown.enable": len(nodes) > 1,
             "broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500,
             "replica.lag.time.max.ms": 3000, **self.cluster.settings,
         }
