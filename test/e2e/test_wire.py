@@ -106,18 +106,19 @@ def test_P9_brokers_restart_one_by_one_and_min_isr_is_not_met(cluster, three_bro
     kafka = three_brokers
     world = World(cluster, kafka, world_name)
     try:
-        work = world.writers(seed=9).start(threads=2, pause=0.01)
+        work = world.writers(seed=9).start(threads=2, pause=0.05)
         relay = world.relay().start()
-        moved = set()
+        coordinators = set()
         for node in kafka.nodes:
             shipped = wait_until("it ships", lambda: relay.metric("once_outbox_events_total"), 60, 0.1)
-            moved.add(kafka.tools.run("coordinator", transactional_id=f"once-{world.incarnation()}-0-0"))
+            coordinators.add(coordinator(kafka, world))
             node.stop()
             wait_until("two brokers carry on",
                        lambda: (relay.metric("once_outbox_events_total") or 0) > shipped + 20, 60, 0.1)
+            coordinators.add(coordinator(kafka, world))
             node.start()
             wait_until("all replicas are in sync", lambda: in_sync(kafka, world), 60, 0.5)
-        assert len(moved) > 1, "the coordinator moved"
+        assert len(coordinators) > 1, "the coordinator moved"
         for topic in world.topics:
             kafka.tools.run("alter_topic", topic=topic, settings={"min.insync.replicas": "3"})
         kafka.nodes[2].stop()
@@ -128,6 +129,10 @@ def test_P9_brokers_restart_one_by_one_and_min_isr_is_not_met(cluster, three_bro
         world.assert_exact()
     finally:
         world.close()
+
+
+def coordinator(kafka, world):
+    return kafka.tools.run("coordinator", transactional_id=f"once-{world.incarnation()}-0-0")
 
 
 def in_sync(kafka, world):

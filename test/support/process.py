@@ -7,7 +7,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -34,7 +36,8 @@ def free_port():
 
 def temporary_folder(prefix, user=None):
     """Below /tmp and not $TMPDIR: unix socket paths are limited to 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix=f"pg_once_{prefix}_", dir="/tmp"))
+    owner = "keep" if KEEP else os.getpid()
+    folder = Path(tempfile.mkdtemp(prefix=f"pg_once_{prefix}_{owner}_", dir="/tmp"))
     if user:
         shutil.chown(folder, user, user)
     _folders.append(folder)
@@ -129,6 +132,24 @@ def children_of(pid):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
+
+
+def _remove_stale_folders():
+    """Of test runs that were killed: the owner's pid stands in the name."""
+    for folder in Path("/tmp").glob("pg_once_*_*_*"):
+        owner = folder.name.split("_")[-2]
+        if owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _leave_on_sigterm():
+    """So that `timeout` and CI end a run as Ctrl-C does, with everything stopped."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+_remove_stale_folders()
+_leave_on_sigterm()
 
 
 @atexit.register
