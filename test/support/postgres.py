@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import psycopg2
 
-from .process import STAGED_BIN, Process, children_of, free_port, server_user, temporary_folder, wait_until
+from .process import (STAGED_BIN, Process, children_of, free_port, running, server_user, temporary_folder,
+                      wait_until)
 
 # fsync off: kill -9 of a process loses nothing that was written to the kernel, and no test pulls the plug.
 SETTINGS = """
@@ -99,7 +100,7 @@ class Cluster:
         victims = children_of(self.process.pid)
         self._signal_all(signal.SIGKILL)
         self.process.kill()
-        wait_until("every backend is gone", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in victims), 10)
+        wait_until("every backend is gone", lambda: not any(map(running, victims)), 10)
 
     def pause(self):
         """SIGSTOP to every process: a standby that receives nothing, a primary that hangs."""

@@ -126,6 +126,14 @@ class Process:
         return self.popen.returncode
 
 
+def running(pid):
+    """False for a zombie too: nobody may be there to reap an orphan."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def children_of(pid):
     """Pids of direct children: a PostgreSQL backend is a process group of its own."""
     try:
@@ -138,7 +146,7 @@ def _remove_stale_folders():
     """Of test runs that were killed: the owner's pid stands in the name."""
     for folder in Path("/tmp").glob("pg_once_*_*_*"):
         owner = folder.name.split("_")[-2]
-        if owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
+        if owner.isdigit() and not running(owner):
             shutil.rmtree(folder, ignore_errors=True)
 
 
