@@ -41,9 +41,9 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
 
 } // namespace
 
-KafkaSink::KafkaSink(const Options &options, int lane)
+KafkaSink::KafkaSink(const Options &options, int lane, std::function<bool()> stopping)
     : options(options), lane(lane), ring_size(options.outbox.producers >= 2 ? 2 : 1),
-      log(std::make_unique<PositionLog>(options.kafka)) {}
+      log(std::make_unique<PositionLog>(options.kafka, std::move(stopping))) {}
 
 Outcome KafkaSink::told(Outcome outcome, const Producer &producer) {
     if (outcome != Outcome::ok)
@@ -239,13 +239,31 @@ Outcome KafkaSink::settle(Timeout timeout) {
     if (outcome == Outcome::retry)
         return outcome;
     Producer &producer = *std::exchange(committer, nullptr);
-    if (outcome == Outcome::ok)
+    if (outcome == Outcome::ok) {
         crash_point(CrashPoint::after_commit);
+        if (disabled_by_test(Rule::position_in_transaction))
+            return position_by_itself(producer);
+    }
     return told(outcome, producer);
 }
 
+// What everybody would write first, and what doubles: the position in a transaction of its own. For
+// the control test alone.
+Outcome KafkaSink::position_by_itself(Producer &producer) {
+    Outcome outcome = producer.begin();
+    if (outcome == Outcome::ok)
+        outcome = produce_position(producer, source, value);
+    if (outcome == Outcome::ok)
+        outcome = producer.flush(milliseconds(kCommitMs));
+    if (outcome == Outcome::ok) {
+        producer.start_commit(kCommitMs);
+        outcome = producer.wait(milliseconds(kCommitMs));
+    }
+    return told(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
+}
+
 Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::string &wanted,
-                        const Seen &seen) {
+                        std::int64_t since_ms, const Seen &seen) {
     const auto header = [](rd_kafka_headers_t *headers, const char *name) -> std::string_view {
         const void *text = nullptr;
         size_t size = 0;
@@ -255,19 +273,15 @@ Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::strin
         return {static_cast<const char *>(text), size};
     };
     for (const std::string &topic : topics) {
-        const Outcome outcome = log->scan(topic, kReadSilence, [&](const rd_kafka_message_t &m) {
-            rd_kafka_headers_t *headers = nullptr;
-            rd_kafka_message_headers(&m, &headers);
-            const auto from = header(headers, "once-source");
-            if (from.substr(0, wanted.size()) != wanted)
-                return;
-            const auto id = uuid_from_text(header(headers, "once-id"));
-            std::int64_t position = 0;
-            const auto text = header(headers, "once-position");
-            std::from_chars(text.data(), text.data() + text.size(), position);
-            if (id)
-                seen(*id, position, rd_kafka_message_timestamp(&m, nullptr));
-        });
+        const Outcome outcome =
+            log->scan(topic, since_ms, kReadSilence, [&](const rd_kafka_message_t &message) {
+                rd_kafka_headers_t *headers = nullptr;
+                rd_kafka_message_headers(&message, &headers);
+                if (!header(headers, "once-source").starts_with(wanted))
+                    return;
+                if (const auto id = uuid_from_text(header(headers, "once-id")))
+                    seen(*id);
+            });
         if (outcome != Outcome::ok) {
             why = log->trouble();
             return outcome;

@@ -14,7 +14,8 @@ namespace once::outbox {
 
 class KafkaSink : public Sink {
   public:
-    KafkaSink(const Options &options, int lane);
+    // `stopping` ends long reads early; they are then not known.
+    KafkaSink(const Options &options, int lane, std::function<bool()> stopping);
     ~KafkaSink() override { KafkaSink::close(); }
 
     Outcome reach(bool may_create) override;
@@ -34,12 +35,13 @@ class KafkaSink : public Sink {
     std::int64_t record_offset() const override { return offset; }
     const Trouble &trouble() const override { return why; }
     Outcome scan(const std::vector<std::string> &topics, const std::string &source,
-                 const Seen &seen) override;
+                 std::int64_t since_ms, const Seen &seen) override;
 
   private:
     Outcome told(Outcome outcome, const Producer &producer);
     Outcome commit_start_record(Timeout timeout);
     Outcome produce_all(Producer &producer, const Batch &batch, std::int64_t first_counter);
+    Outcome position_by_itself(Producer &producer);
     Outcome produce_position(Producer &producer, const std::string &key, const std::string &value);
 
     const Options &options;

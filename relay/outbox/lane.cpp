@@ -15,9 +15,14 @@ using std::chrono::milliseconds;
 
 // How often a standby asks for the lane: part of the time without a relay after a crash.
 constexpr milliseconds kStandbyInterval{150};
-constexpr milliseconds kOpenTimeout{30000};
+// One attempt: short, so that a stop is heard. Each begins with new producers.
+constexpr milliseconds kOpenTimeout{5000};
 // So long a first start waits for brokers before it says that there are none.
 constexpr milliseconds kFirstContact{15000};
+
+// What a refusal names.
+constexpr std::size_t kNamed = 1000;
+constexpr std::size_t kAskedAtOnce = 5000;
 
 } // namespace
 
@@ -119,6 +124,37 @@ void Pipeline::require_position_or_first_start(bool found) {
                   "Decide with once.rearm() what to ship.");
 }
 
+// What Kafka has and this database has not, of the time that the tables still cover.
+std::string Pipeline::at_stake() {
+    const auto since = source.oldest_ms();
+    if (!since)
+        return "The event tables are empty, so what is at stake is not known.";
+    std::vector<Uuid> ids, lost;
+    const auto compare = [&] {
+        for (const Uuid &id : source.missing_ids(ids))
+            lost.push_back(id);
+        ids.clear();
+    };
+    const std::string name = identity.incarnation + "/" + std::to_string(lane);
+    const Outcome outcome = sink.scan(source.topics(), name, *since, [&](const Uuid &id) {
+        ids.push_back(id);
+        if (ids.size() == kAskedAtOnce)
+            compare();
+    });
+    compare();
+    std::string line;
+    for (std::size_t i = 0; i < std::min(lost.size(), kNamed); ++i) {
+        line += (line.empty() ? "" : ",") + to_text(lost[i]);
+        if (i % 20 == 19 || i + 1 == std::min(lost.size(), kNamed))
+            log::error("only_in_kafka", {{"lane", lane}, {"ids", std::exchange(line, {})}});
+    }
+    return std::string(outcome == Outcome::ok ? "" : "At least ") + std::to_string(lost.size()) +
+           " messages are in Kafka and not in this database" +
+           (lost.empty() ? "."
+                         : "; the log names the first " +
+                               std::to_string(std::min(lost.size(), kNamed)) + ".");
+}
+
 void Pipeline::require_same_history(const Position &p) {
     if (identity.mode == "continue")
         return; // an operator has answered this question
@@ -128,7 +164,7 @@ void Pipeline::require_same_history(const Position &p) {
     throw Refusal(ExitCode::refused,
                   "this database is not the one that lane " + std::to_string(lane) +
                       " was shipped from: " + verdict.reason,
-                  verdict.detail,
+                  verdict.detail + (verdict.detail.empty() ? "" : " ") + at_stake(),
                   "Find out what happened, then decide with once.rearm() what to ship.");
 }
 
@@ -243,11 +279,13 @@ bool Pipeline::commit_alone(const Position &what) {
 void Pipeline::load_missing() {
     in_kafka.emplace();
     const auto topics = source.topics();
-    while (sink.scan(topics, "", [&](const Uuid &id, std::int64_t, std::int64_t) {
+    while (sink.scan(topics, "", 0, [&](const Uuid &id) {
         in_kafka->emplace(id.begin(), id.end());
     }) != Outcome::ok) {
         log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
         in_kafka->clear();
+        if (stopping())
+            throw SourceLost("stopped while the topics were read");
         source.confirm();
         wait_a_little("missing");
     }

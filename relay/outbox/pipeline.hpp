@@ -48,6 +48,7 @@ class Pipeline {
     void start();
     void reach_kafka();
     void require_same_history(const Position &position);
+    std::string at_stake();
     void require_position_or_first_start(bool found);
     bool recover();
     bool reopen(ReadBack &back);

@@ -60,8 +60,8 @@ class Consuming {
 
 } // namespace
 
-PositionLog::PositionLog(const KafkaOptions &options)
-    : options(options),
+PositionLog::PositionLog(const KafkaOptions &options, std::function<bool()> stopping)
+    : options(options), stopping(std::move(stopping)),
       client(kafka::make_client(kafka::make_conf(options, kReaderSettings, RD_KAFKA_CONSUMER),
                                 RD_KAFKA_CONSUMER)) {}
 
@@ -186,7 +186,7 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
     std::optional<Record> record;
     auto deadline = Clock::now() + timeout;
     std::string trouble = "no answer";
-    while (Clock::now() < deadline) {
+    while (Clock::now() < deadline && !stopping()) {
         const auto message = partition.next(milliseconds(100));
         if (!message)
             continue;
@@ -231,7 +231,8 @@ ReadBack PositionLog::last(const std::string &key, std::optional<std::int64_t> h
     return {whole.outcome, whole.record};
 }
 
-Outcome PositionLog::scan(const std::string &name, Timeout timeout, const EachMessage &each) {
+Outcome PositionLog::scan(const std::string &name, std::int64_t since_ms, Timeout timeout,
+                          const EachMessage &each) {
     const kafka::Topic topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
     const rd_kafka_metadata_t *raw = nullptr;
     const auto error =
@@ -244,23 +245,50 @@ Outcome PositionLog::scan(const std::string &name, Timeout timeout, const EachMe
         return Outcome::ok;
     if (answer.err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return fail(name + ": " + rd_kafka_err2str(answer.err));
-    for (int p = 0; p < answer.partition_cnt; ++p) {
-        Consuming partition(client.get(), name, answer.partitions[p].id, RD_KAFKA_OFFSET_BEGINNING);
-        auto deadline = Clock::now() + timeout;
-        for (bool end = false; !end;) {
-            if (Clock::now() >= deadline)
-                return fail("could not read topic " + name + " to its end");
-            const auto message = partition.next(milliseconds(100));
-            if (!message)
-                continue;
-            end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
-            if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-                continue;
-            deadline = Clock::now() + timeout;
-            each(*message);
-        }
-    }
+    for (int i = 0; i < answer.partition_cnt; ++i)
+        if (const Outcome outcome =
+                scan_partition(name, answer.partitions[i].id, since_ms, timeout, each);
+            outcome != Outcome::ok)
+            return outcome;
     return Outcome::ok;
+}
+
+std::optional<std::int64_t> PositionLog::offset_at(const std::string &name, std::int32_t partition,
+                                                   std::int64_t time_ms) {
+    if (time_ms == 0)
+        return RD_KAFKA_OFFSET_BEGINNING;
+    const std::unique_ptr<rd_kafka_topic_partition_list_t,
+                          decltype(&rd_kafka_topic_partition_list_destroy)>
+        list(rd_kafka_topic_partition_list_new(1), rd_kafka_topic_partition_list_destroy);
+    rd_kafka_topic_partition_list_add(list.get(), name.c_str(), partition)->offset = time_ms;
+    if (rd_kafka_offsets_for_times(client.get(), list.get(), options.request_timeout_ms) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR ||
+        list->elems[0].err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return std::nullopt;
+    return list->elems[0].offset; // the end when nothing is so young
+}
+
+Outcome PositionLog::scan_partition(const std::string &name, std::int32_t number,
+                                    std::int64_t since_ms, Timeout timeout,
+                                    const EachMessage &each) {
+    const auto from = offset_at(name, number, since_ms);
+    if (!from)
+        return fail("could not look up an offset of topic " + name);
+    Consuming partition(client.get(), name, number, *from);
+    auto deadline = Clock::now() + timeout;
+    for (;;) {
+        if (Clock::now() >= deadline || stopping())
+            return fail("could not read topic " + name + " to its end");
+        const auto message = partition.next(milliseconds(100));
+        if (!message)
+            continue;
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            return Outcome::ok;
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            continue;
+        deadline = Clock::now() + timeout;
+        each(*message);
+    }
 }
 
 } // namespace once::outbox

@@ -21,7 +21,9 @@ inline std::string position_key(const std::string &incarnation, int lane) {
 class PositionLog {
   public:
     using Timeout = std::chrono::milliseconds;
-    explicit PositionLog(const KafkaOptions &options);
+    // `stopping` ends long reads early; they are retry then.
+    explicit PositionLog(
+        const KafkaOptions &options, std::function<bool()> stopping = [] { return false; });
 
     // ok: the topic is there and as it has to be. retry: brokers do not answer. Throws Refusal:
     // wrong settings, or missing when it may not be made.
@@ -35,9 +37,11 @@ class PositionLog {
     ReadBack last(const std::string &key, std::optional<std::int64_t> hint,
                   std::optional<std::int64_t> until, Timeout timeout);
 
-    // Every message in a topic up to its present end; for rearm and for what is at stake.
+    // Every message in a topic from a time up to its present end; for rearm and for what is at
+    // stake.
     using EachMessage = std::function<void(const rd_kafka_message_t &)>;
-    Outcome scan(const std::string &topic, Timeout timeout, const EachMessage &each);
+    Outcome scan(const std::string &topic, std::int64_t since_ms, Timeout timeout,
+                 const EachMessage &each);
 
     const Trouble &trouble() const { return why; }
 
@@ -52,10 +56,15 @@ class PositionLog {
               std::optional<Record> &record) const;
     Outcome create();
     Outcome check_settings();
+    Outcome scan_partition(const std::string &topic, std::int32_t partition, std::int64_t since_ms,
+                           Timeout timeout, const EachMessage &each);
+    std::optional<std::int64_t> offset_at(const std::string &topic, std::int32_t partition,
+                                          std::int64_t time_ms);
     Outcome count_partitions(int &partitions);
     Outcome fail(const std::string &text);
 
     const KafkaOptions &options;
+    const std::function<bool()> stopping;
     kafka::Client client; // a consumer without a group
     std::string cluster;
     int brokers = 1;

@@ -44,6 +44,7 @@ class PostgresSource : public Source {
     std::vector<Uuid> stamped_ids() override;
     std::vector<Uuid> missing_ids(const std::vector<Uuid> &ids) override;
     std::vector<std::string> topics() override;
+    std::optional<std::int64_t> oldest_ms() override;
     void close() noexcept override;
 
   private:

@@ -354,6 +354,18 @@ std::vector<Uuid> PostgresSource::missing_ids(const std::vector<Uuid> &ids) {
     });
 }
 
+// By seq, as the tables have no index on time; good enough for what is at stake.
+std::optional<std::int64_t> PostgresSource::oldest_ms() {
+    return in_session([&](Connection &db) -> std::optional<std::int64_t> {
+        pqxx::nontransaction work(db.pqxx());
+        for (const auto &row :
+             work.exec("SELECT floor(extract(epoch FROM time) * 1000)::bigint FROM once.event_" +
+                       lane_text + " ORDER BY seq LIMIT 1"))
+            return row[0].as<std::int64_t>();
+        return std::nullopt;
+    });
+}
+
 std::vector<std::string> PostgresSource::topics() {
     return in_session([&](Connection &db) {
         pqxx::nontransaction work(db.pqxx());

@@ -80,10 +80,11 @@ class Sink {
     record_offset() const = 0; // of the position in the last flushed transaction
     virtual const Trouble &trouble() const = 0;
 
-    // Every message of this source (once-source) in these topics.
-    using Seen = std::function<void(const Uuid &id, std::int64_t position, std::int64_t time_ms)>;
+    // The ids of all messages of this source (once-source, or the beginning of it) in these topics,
+    // from a publish time on.
+    using Seen = std::function<void(const Uuid &id)>;
     virtual Outcome scan(const std::vector<std::string> &topics, const std::string &source_prefix,
-                         const Seen &seen) = 0;
+                         std::int64_t since_ms, const Seen &seen) = 0;
 };
 
 } // namespace once::outbox

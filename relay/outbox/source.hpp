@@ -119,6 +119,8 @@ class Source {
     // Which of these ids the database does not know.
     virtual std::vector<Uuid> missing_ids(const std::vector<Uuid> &ids) = 0;
     virtual std::vector<std::string> topics() = 0; // that events of this lane name
+    virtual std::optional<std::int64_t>
+    oldest_ms() = 0; // publish time of the oldest event there is
 
     virtual void close() noexcept = 0;
 };

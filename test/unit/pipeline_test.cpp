@@ -54,6 +54,21 @@ TEST(Pipeline, P13_other_history_is_refused_and_nobody_is_fenced) {
     EXPECT_EQ(lane.kafka.opens, opens);
 }
 
+TEST(Pipeline, P11_refusal_says_what_is_at_stake) {
+    Lane lane;
+    lane.database.publish(5);
+    lane.run();
+    lane.database.same_history = false;
+    lane.kafka.in_topics = {4, 5, 6, 7, 8}; // the last three were lost here
+    try {
+        lane.run();
+        FAIL() << "not refused";
+    } catch (const Refusal &refusal) {
+        EXPECT_NE(refusal.detail.find("3 messages are in Kafka"), std::string::npos)
+            << refusal.detail;
+    }
+}
+
 TEST(Pipeline, P13_other_cluster_is_refused) {
     Lane lane;
     lane.database.publish(5);
