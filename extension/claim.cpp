@@ -1,8 +1,8 @@
 // once.claim: who owns a request key, or what became of it.
 //
-// A first look takes no lock and decides everything that writes nothing (replay, in_progress,
-// mismatch …): no xid, no WAL. Only where a row must be written the key is locked, looked at again
-// and written, in one go.
+// A first look at the present generation takes no lock; most of what writes nothing (replay,
+// in_progress, mismatch …) is decided there: no xid, no WAL. Otherwise the key is locked, looked
+// for in every generation and written where it must be, in one go.
 #include "arguments.hpp"
 #include "claim_record.hpp"
 #include "errors.hpp"
@@ -59,7 +59,8 @@ bool same_request(const ClaimRecord &record, std::string_view fingerprint) {
         return fingerprint.empty();
     const auto *stored = reinterpret_cast<varlena *>(DatumGetPointer(record.value[kFingerprint]));
     // The version byte is part of it: of a version we do not know no request is the same.
-    return !fingerprint.empty() && std::string_view(VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) == fingerprint;
+    return !fingerprint.empty() &&
+           std::string_view(VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored)) == fingerprint;
 }
 
 // Pure: what a row as it is now means for this request.
@@ -88,17 +89,31 @@ Datum bytea_datum(std::string_view bytes) {
     return PointerGetDatum(cstring_to_text_with_len(bytes.data(), static_cast<int>(bytes.size())));
 }
 
+// A random uuid (version 4). The random numbers come in stock: asking for each costs more than
+// writing the row's index entry.
+pg_uuid_t *random_token() {
+    static unsigned char stock[32 * UUID_LEN];
+    static size_t used = sizeof stock;
+    if (used == sizeof stock) {
+        if (!pg_strong_random(stock, sizeof stock))
+            ereport(ERROR,
+                    (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+        used = 0;
+    }
+    auto *token = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
+    memcpy(token->data, stock + used, UUID_LEN);
+    used += UUID_LEN;
+    token->data[6] = static_cast<unsigned char>((token->data[6] & 0x0f) | 0x40);
+    token->data[8] = static_cast<unsigned char>((token->data[8] & 0x3f) | 0x80);
+    return token;
+}
+
 // The row as the new owner leaves it. Inside pg::call.
 void take(const Scope &scope, const Request &request, std::string_view fields, Outcome &outcome) {
     ClaimRecord &record = outcome.record;
     const bool continues = outcome.decision.continues;
     const int attempt = continues ? record.attempt() + 1 : 1;
-    auto *token = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
-    if (!pg_strong_random(token->data, UUID_LEN))
-        ereport(ERROR,
-                (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
-    token->data[6] = static_cast<unsigned char>((token->data[6] & 0x0f) | 0x40); // version 4
-    token->data[8] = static_cast<unsigned char>((token->data[8] & 0x3f) | 0x80);
+    pg_uuid_t *token = random_token();
 
     for (ClaimColumn column : {kSettledAt, kOwnKeep, kStatus, kResponse, kBody, kError})
         record.clear(column);
@@ -127,27 +142,40 @@ class Attempt {
         for (;;) {
             scope_ = scope_of(request_.id.scope);
             Outcome outcome;
-            const TransactionId busy = pg::call([&] { return look(outcome); });
-            if (busy != InvalidTransactionId) {
-                pg::call([&] { wait_for_claim(busy); });
-                continue;
+            KeyLock lock(request_.id);
+            TransactionId busy = InvalidTransactionId;
+            if (!pg::call([&] { return lock.try_acquire(); })) {
+                busy = pg::call([&] { return look(outcome, find_recent_claim); });
+                if (busy == InvalidTransactionId && !outcome.decision.takes)
+                    return outcome;
+                if (busy == InvalidTransactionId)
+                    pg::call([&] { lock.acquire(); });
             }
-            if (!outcome.decision.takes || write(outcome))
+            bool moved = false;
+            if (busy == InvalidTransactionId) {
+                busy = pg::call([&] { return look(outcome, find_claim); });
+                if (busy == InvalidTransactionId && outcome.decision.takes)
+                    moved = !write(outcome);
+                pg::call([&] { lock.release(); });
+            }
+            if (busy != InvalidTransactionId)
+                pg::call([&] { wait_for_claim(busy); });
+            else if (!moved)
                 return outcome;
         }
     }
 
   private:
-    TransactionId look(Outcome &outcome) const {
+    template <typename Find> TransactionId look(Outcome &outcome, Find find) const {
         TransactionId busy;
-        outcome.record = find_claim(*scope_, request_.id, &busy);
+        outcome.record = find(*scope_, request_.id, &busy);
         outcome.now = GetCurrentTimestamp();
         if (busy == InvalidTransactionId)
             outcome.decision = decide(*scope_, outcome.record, request_.fingerprint, outcome.now);
         return busy;
     }
 
-    // False: somebody was faster, or the scope has moved; start again.
+    // False: the scope has other tables now.
     bool write(Outcome &outcome) {
         if (request_.json && !fields_)
             fields_ = field_digests(request_.json);
@@ -156,12 +184,8 @@ class Attempt {
             lock_for_claims(*scope_);
             if (scopes_changed())
                 return false;
-            KeyLock lock(request_.id);
-            const bool taken = look(outcome) == InvalidTransactionId && outcome.decision.takes;
-            if (taken)
-                take(*scope_, request_, fields, outcome);
-            lock.release();
-            return taken;
+            take(*scope_, request_, fields, outcome);
+            return true;
         });
     }
 

@@ -4,11 +4,15 @@
 
 extern "C" {
 #include <access/genam.h>
+#include <access/heapam.h>
 #include <access/heaptoast.h>
 #include <access/skey.h>
 #include <access/table.h>
+#include <catalog/index.h>
 #include <catalog/indexing.h>
 #include <common/hashfn.h>
+#include <executor/tuptable.h>
+#include <storage/bufmgr.h>
 #include <storage/latch.h>
 #include <storage/lmgr.h>
 #include <storage/proc.h>
@@ -48,6 +52,10 @@ ClaimRecord find_in(const Scope &scope, int generation, const ClaimKey &key, Sna
     ClaimRecord record;
     record.generation = generation;
     Relation heap = table_open(scope.heap[generation], AccessShareLock);
+    if (RelationGetNumberOfBlocks(heap) == 0) { // truncated, or not used yet
+        table_close(heap, AccessShareLock);
+        return record;
+    }
     ScanKeyData keys[2];
     ScanKeyInit(&keys[0], kKey + 1, BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.key));
     ScanKeyInit(&keys[1], kScope + 1, BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.scope));
@@ -65,6 +73,26 @@ ClaimRecord find_in(const Scope &scope, int generation, const ClaimKey &key, Sna
     systable_endscan(scan);
     table_close(heap, AccessShareLock);
     return record;
+}
+
+ClaimRecord find_uncommitted(const Scope &scope, int generation, const ClaimKey &key,
+                             TransactionId *busy) {
+    SnapshotData dirty;
+    InitDirtySnapshot(dirty);
+    ClaimRecord record = find_in(scope, generation, key, &dirty);
+    if (record.found())
+        *busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+    return record;
+}
+
+// The primary key is the only index of a claim table: no list to walk, no expressions to evaluate.
+void insert_into_index(Relation heap, Oid primary_key, HeapTuple row, ClaimRecord &record) {
+    Relation index = index_open(primary_key, RowExclusiveLock);
+    Datum value[2] = {record.value[kKey], record.value[kScope]};
+    bool null[2] = {};
+    (void)index_insert(index, value, null, &row->t_self, heap, UNIQUE_CHECK_YES, false,
+                       BuildIndexInfo(index));
+    index_close(index, RowExclusiveLock);
 }
 
 // The present generation first: that is where nearly every key is.
@@ -109,14 +137,13 @@ void read_expiry_columns(HeapTuple tuple, TupleDesc shape, ClaimRecord &record) 
 
 ClaimRecord find_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy) {
     *busy = InvalidTransactionId;
-    return first_found(scope, [&](int generation) {
-        SnapshotData dirty;
-        InitDirtySnapshot(dirty);
-        ClaimRecord record = find_in(scope, generation, key, &dirty);
-        if (record.found())
-            *busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
-        return record;
-    });
+    return first_found(
+        scope, [&](int generation) { return find_uncommitted(scope, generation, key, busy); });
+}
+
+ClaimRecord find_recent_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy) {
+    *busy = InvalidTransactionId;
+    return find_uncommitted(scope, scope.generation, key, busy);
 }
 
 ClaimRecord find_committed_claim(const Scope &scope, const ClaimKey &key) {
@@ -144,16 +171,30 @@ void write_claim(const Scope &scope, ClaimRecord &record) {
     }
     Relation heap = table_open(scope.heap[scope.generation], RowExclusiveLock);
     HeapTuple written = heap_form_tuple(RelationGetDescr(heap), record.value, record.null);
-    if (!record.found() || moves)
-        CatalogTupleInsert(heap, written);
-    else
-        CatalogTupleUpdate(heap, &record.tuple->t_self, written);
+    bool indexed = true;
+    if (record.found() && !moves) {
+        TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(heap), &TTSOpsHeapTuple);
+        ExecStoreHeapTuple(written, slot, false);
+        indexed = pg::update_row(heap, &record.tuple->t_self, slot, InvalidSnapshot);
+        written->t_self = slot->tts_tid;
+        ExecDropSingleTupleTableSlot(slot);
+    } else {
+        heap_insert(heap, written, GetCurrentCommandId(true), 0, nullptr);
+    }
+    if (indexed)
+        insert_into_index(heap, scope.index[scope.generation], written, record);
     table_close(heap, NoLock);
     // What the same statement does next (complete after claim) must find this version.
     CommandCounterIncrement();
 }
 
-KeyLock::KeyLock(const ClaimKey &key) : tag_(key_tag(key, kKeyLockClass)) {
+KeyLock::KeyLock(const ClaimKey &key) : tag_(key_tag(key, kKeyLockClass)) {}
+
+bool KeyLock::try_acquire() {
+    return LockAcquire(&tag_, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void KeyLock::acquire() {
     (void)LockAcquire(&tag_, ExclusiveLock, false, false);
 }
 

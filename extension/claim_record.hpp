@@ -91,6 +91,8 @@ struct ClaimKey {
 // The row of a key as it is now, other transactions' uncommitted versions included; `busy` is the
 // xid of the one that is at work on it (the row is then not for use: wait and look again).
 ClaimRecord find_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy);
+// The same in the generation that takes new claims alone: nearly every retry finds its key there.
+ClaimRecord find_recent_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy);
 // The committed row, for reading only; works on a standby.
 ClaimRecord find_committed_claim(const Scope &scope, const ClaimKey &key);
 // Waits until that transaction has ended. Holds no lock of ours meanwhile.
@@ -110,6 +112,8 @@ void read_expiry_columns(HeapTuple tuple, TupleDesc shape, ClaimRecord &record);
 class KeyLock {
   public:
     explicit KeyLock(const ClaimKey &key);
+    [[nodiscard]] bool try_acquire();
+    void acquire();
     void release();
 
   private:

@@ -28,19 +28,22 @@ uint16_t be16(const unsigned char *at) {
 
 // Runs inside pg::call: only trivially destructible locals.
 struct CanonicalWalk {
-    CanonicalHash &hash;
+    Sha256 &hash;
 
+    // Seven bits a byte, the last one without the high bit: no length begins another one.
     void head(char tag, uint64_t length) {
-        unsigned char item[9];
-        item[0] = static_cast<unsigned char>(tag);
-        for (int i = 0; i < 8; i++)
-            item[1 + i] = static_cast<unsigned char>(length >> (56 - 8 * i));
-        hash.append(item, sizeof item);
+        unsigned char item[11];
+        int size = 0;
+        item[size++] = static_cast<unsigned char>(tag);
+        for (; length >= 0x80; length >>= 7)
+            item[size++] = static_cast<unsigned char>(length | 0x80);
+        item[size++] = static_cast<unsigned char>(length);
+        hash.update(item, static_cast<size_t>(size));
     }
 
     void text(char tag, const char *data, int size) {
         head(tag, static_cast<uint64_t>(size));
-        hash.append(data, static_cast<size_t>(size));
+        hash.update(data, static_cast<size_t>(size));
     }
 
     // numeric's wire format is ndigits, weight, sign, display scale, digits in base 10000: the
@@ -63,8 +66,8 @@ struct CanonicalWalk {
                                         static_cast<unsigned char>(zero ? 0 : data[5]),
                                         static_cast<unsigned char>(zero ? 0 : weight >> 8),
                                         static_cast<unsigned char>(zero ? 0 : weight)};
-        hash.append(shape, sizeof shape);
-        hash.append(digits + 2 * first, static_cast<size_t>(2 * (last - first)));
+        hash.update(shape, sizeof shape);
+        hash.update(digits + 2 * first, static_cast<size_t>(2 * (last - first)));
         pfree(wire);
     }
 
@@ -129,50 +132,21 @@ struct CanonicalWalk {
     }
 };
 
-CanonicalHash::CanonicalHash() {
-    pg::call([&] {
-        context_ = pg_cryptohash_create(PG_SHA256);
-        if (!context_)
-            ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-        if (pg_cryptohash_init(context_) < 0)
-            elog(ERROR, "could not initialize SHA-256: %s", pg_cryptohash_error(context_));
-    });
-}
-
-void CanonicalHash::flush() {
-    if (used_ > 0 && pg_cryptohash_update(context_, buffer_, used_) < 0)
-        elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(context_));
-    used_ = 0;
-}
-
-void CanonicalHash::append(const void *data, size_t size) {
-    if (size > kBuffer - used_) {
-        flush();
-        if (size >= kBuffer) {
-            if (pg_cryptohash_update(context_, static_cast<const uint8 *>(data), size) < 0)
-                elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(context_));
-            return;
-        }
-    }
-    memcpy(buffer_ + used_, data, size);
-    used_ += size;
-}
-
 void CanonicalHash::bytes(std::string_view value) {
     pg::call([&] {
-        CanonicalWalk walk{*this};
+        CanonicalWalk walk{hash_};
         walk.head(kBytes, value.size());
-        append(value.data(), value.size());
+        hash_.update(value.data(), value.size());
     });
 }
 
 void CanonicalHash::json(Jsonb *value) {
-    pg::call([&] { CanonicalWalk{*this}.container(&value->root); });
+    pg::call([&] { CanonicalWalk{hash_}.container(&value->root); });
 }
 
 bool CanonicalHash::field(Jsonb *object, std::string_view name) {
     return pg::call([&] {
-        CanonicalWalk walk{*this};
+        CanonicalWalk walk{hash_};
         JsonbValue value;
         walk.text(kString, name.data(), static_cast<int>(name.size()));
         const bool found = JB_ROOT_IS_OBJECT(object) &&
@@ -186,19 +160,10 @@ bool CanonicalHash::field(Jsonb *object, std::string_view name) {
     });
 }
 
-Digest CanonicalHash::finish() {
-    Digest digest;
-    pg::call([&] {
-        flush();
-        if (pg_cryptohash_final(context_, digest.data(), digest.size()) < 0 ||
-            pg_cryptohash_init(context_) < 0)
-            elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(context_));
-    });
-    return digest;
-}
-
 static std::string versioned(const Digest &digest) {
-    std::string out(1, static_cast<char>(kFingerprintVersion));
+    std::string out;
+    out.reserve(1 + digest.size());
+    out.push_back(static_cast<char>(kFingerprintVersion));
     return out.append(reinterpret_cast<const char *>(digest.data()), digest.size());
 }
 
@@ -218,7 +183,8 @@ std::string field_digests(Jsonb *request) {
     std::string out;
     if (!JB_ROOT_IS_OBJECT(request))
         return out;
-    CanonicalHash hash;
+    out.reserve(128);
+    Sha256 hash;
     JsonbIterator *iterator = pg::call([&] { return JsonbIteratorInit(&request->root); });
     JsonbValue key, value;
     size_t fields = 0;

@@ -3,7 +3,7 @@
 // 15 bytes cost): time is linear in the stored size, memory is a fixed buffer plus what the nesting
 // depth needs.
 //
-// The form: each item is a tag and its length or count (8 bytes, big endian) before its bytes, so
+// The form: each item is a tag and its length or count (seven bits a byte) before its bytes, so
 // that no two contents meet by concatenation. Strings are compared byte by byte: NFC and NFD are
 // different requests. Numbers are PostgreSQL's numeric without trailing zeros: 1, 1.0 and 1e0 are
 // one number. Strings are taken in the server encoding; digests are not comparable between
@@ -11,6 +11,7 @@
 #pragma once
 
 #include "pg/boundary.hpp"
+#include "sha256.hpp"
 
 #include <array>
 #include <string>
@@ -18,39 +19,26 @@
 #include <vector>
 
 extern "C" {
-#include <common/cryptohash.h>
 #include <utils/jsonb.h>
 }
 
 namespace once {
 
-using Digest = std::array<unsigned char, 32>;
+using Digest = Sha256::Digest;
 
 // A running SHA-256 over canonical items. May throw pg::Error (out of memory, interrupt).
 class CanonicalHash {
   public:
-    CanonicalHash();
-    ~CanonicalHash() { pg_cryptohash_free(context_); }
-    CanonicalHash(const CanonicalHash &) = delete;
-    CanonicalHash &operator=(const CanonicalHash &) = delete;
-
     void bytes(std::string_view value);
     void json(Jsonb *value);
     // The value of a top-level field; a missing field counts as an item of its own. False: missing.
     bool field(Jsonb *object, std::string_view name);
 
     // The digest of all items since the last finish(); the next item starts another content.
-    [[nodiscard]] Digest finish();
+    [[nodiscard]] Digest finish() { return hash_.finish(); }
 
   private:
-    friend struct CanonicalWalk;
-    static constexpr size_t kBuffer = 1024;
-    void append(const void *data, size_t size); // inside pg::call
-    void flush();                               // inside pg::call
-
-    pg_cryptohash_ctx *context_ = nullptr;
-    size_t used_ = 0;
-    unsigned char buffer_[kBuffer];
+    Sha256 hash_;
 };
 
 // What is stored beside a claim: a version byte and the digest. A version we do not know never

@@ -148,6 +148,7 @@ Step try_once(const Scope &scope, const Settlement &settlement) {
         return step;
     }
     KeyLock lock(settlement.id);
+    lock.acquire();
     ClaimRecord record = find_claim(scope, settlement.id, &step.busy);
     if (step.busy == InvalidTransactionId) {
         const TimestampTz now = GetCurrentTimestamp();
