@@ -365,7 +365,8 @@ void Consumer::close() {
         return;
     const std::int64_t deadline = now_ms() + kCloseMs;
     while (rd_kafka_consumer_closed(client.get()) == 0 && now_ms() < deadline) {
-        rd_kafka_queue_poll_callback(queue.get(), 100);
+        // Serves the rebalance; messages that were fetched come out too, and are of no use now.
+        const kafka::Message unused(rd_kafka_consume_queue(queue.get(), 100));
         const bool revoked = !waiting.empty();
         waiting.clear();
         if (revoked)

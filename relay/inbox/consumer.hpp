@@ -101,10 +101,10 @@ class Consumer {
     std::string group;
     int request_timeout_ms;
     std::atomic<std::int64_t> last_answer_ms{0};
+    kafka::Client client; // messages go before it, what its threads write to after it
     std::deque<Polled> waiting; // rebalances, and a message that came with one
-    std::vector<Place> held; // assigned at librdkafka
+    std::vector<Place> held;    // assigned at librdkafka
     bool closed = false;
-    kafka::Client client;
 };
 
 struct KafkaUnavailable : std::runtime_error {

@@ -2,14 +2,22 @@
 CREATE OR REPLACE FUNCTION once.inbox_store(consumer text, topics text[], partitions int[], log_offsets bigint[], keys text[],
         payloads bytea[], headers jsonb[], ids text[], sources text[], positions bigint[], sent timestamptz[]) RETURNS bigint
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
 DECLARE
     stored bigint;
 BEGIN
-    -- unnest hands them out in their order, which becomes the order of seq
-    INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at)
-        SELECT inbox_store.consumer, m.*
-        FROM unnest(topics, partitions, log_offsets, keys, payloads, headers, ids, sources, positions, sent) m
-        ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING; -- forgotten by the memory, but still waiting here
+    -- unnest hands them out in their order, which becomes the order of seq. ON CONFLICT costs a look-up and a WAL
+    -- record for each row, and a row that is there already is rare: the memory forgot it, but it still waits here.
+    BEGIN
+        INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at)
+            SELECT inbox_store.consumer, m.*
+            FROM unnest(topics, partitions, log_offsets, keys, payloads, inbox_store.headers, ids, sources, positions, sent) m;
+    EXCEPTION WHEN unique_violation THEN
+        INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at)
+            SELECT inbox_store.consumer, m.*
+            FROM unnest(topics, partitions, log_offsets, keys, payloads, inbox_store.headers, ids, sources, positions, sent) m
+            ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING;
+    END;
     GET DIAGNOSTICS stored = ROW_COUNT;
     RETURN stored;
 END $$;

@@ -14,12 +14,19 @@ struct Run {
     long count, size, transaction, keys;
 };
 
+// Rising, as the relay's uuid v7 are.
+std::string id_of(long n) {
+    char text[37];
+    std::snprintf(text, sizeof text, "0199c1a0-5c3e-7bbb-8123-%012lx", n);
+    return text;
+}
+
 std::vector<std::pair<std::string, std::string>> headers(long n) {
     // three of the application, and the relay's three with texts of the same length
     return {{"trace", "0af7651916cd43dd"},
             {"tenant", "tenant-" + std::to_string(n % 10)},
             {"type", "created"},
-            {"once-id", "0199c1a0-5c3e-7bbb-8123-0123456789ab"},
+            {"once-id", id_of(n)},
             {"once-source", "0199c1a0-5c3e-4bbb-8123-0123456789ab/0"},
             {"once-position", std::to_string(n)}};
 }
