@@ -30,7 +30,8 @@ class PositionLog {
     Outcome ensure(bool may_create);
     const std::string &cluster_id() const { return cluster; }
 
-    // The last record under this key, read committed. `until`: offset that must be reached; none:
+    // The last record under this key, read committed. What was read once is not read again: offsets
+    // below the end of a committed read never change. `until`: offset that must be reached; none:
     // the end as the broker tells it now. Begins at the hint or near the tail and goes back only if
     // the key is not there. A time-out is retry, never "none". Throws Refusal for a record that
     // cannot be read or goes backwards.
@@ -49,7 +50,16 @@ class PositionLog {
     struct Window {
         Outcome outcome = Outcome::ok;
         std::optional<Record> record;
+        std::int64_t end = 0; // read up to here, exclusive
     };
+    // What earlier reads of a key came to.
+    struct Known {
+        std::string key;
+        std::optional<Record> record;
+        std::int64_t end = 0;
+    };
+    Window search(const std::string &key, std::optional<std::int64_t> hint,
+                  std::optional<std::int64_t> until, Timeout timeout);
     Window read_window(const std::string &key, std::int64_t from, std::optional<std::int64_t> until,
                        Timeout timeout);
     void take(const rd_kafka_message_t &message, const std::string &key,
@@ -68,6 +78,7 @@ class PositionLog {
     kafka::Client client; // a consumer without a group
     std::string cluster;
     int brokers = 1;
+    Known known;
     Trouble why;
 };
 
