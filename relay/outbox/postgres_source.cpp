@@ -127,6 +127,7 @@ void PostgresSource::keep_alive(std::unique_lock<std::mutex> &lock) {
             if (what)
                 write_report(db, *what);
             look_for_redrive(db);
+            sweep(db);
         });
     } catch (const SessionLost &e) {
         trouble = e.what();

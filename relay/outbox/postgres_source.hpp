@@ -64,6 +64,7 @@ class PostgresSource : public Source {
     void write_report(database::Connection &connection, const Progressed &what);
     void look_for_redrive(database::Connection &connection);
     void deliver_due(database::Connection &connection);
+    void sweep(database::Connection &connection);
     std::optional<Redrive> read_stamped(database::Connection &connection, std::int64_t above);
     database::Connection &session(); // in the thread; throws SessionLost when there is none
 
@@ -92,7 +93,7 @@ class PostgresSource : public Source {
     std::unique_ptr<database::Connection> connection;
     DifferenceReader reader;
     bool behind_empty = false; // the last cut gave nothing: wait before the next
-    Clock::time_point last_statement{}, last_report{}, next_delivery{};
+    Clock::time_point last_statement{}, last_report{}, next_delivery{}, next_sweep{};
     std::thread thread; // last: starts when everything above stands
 };
 

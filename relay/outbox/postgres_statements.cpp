@@ -20,6 +20,7 @@ using std::chrono::milliseconds;
 
 constexpr int kDeliveryEvents = 200;        // of once.scheduled in one transaction
 constexpr milliseconds kDeliveryPause{500}; // how late an event with deliver_at may be
+constexpr milliseconds kSweepPause{15000};  // a step of each generation; a hand-over takes four
 
 std::string host_name() {
     char name[256] = "";
@@ -235,6 +236,20 @@ void PostgresSource::deliver_due(Connection &db) {
             .as<int>();
     work.commit();
     next_delivery = Clock::now() + (moved == kDeliveryEvents ? milliseconds(0) : kDeliveryPause);
+}
+
+// Ids, event ids, tokens and answers are forgotten in generations, and somebody has to turn them.
+// Each step is a transaction of its own: the next one looks at what runs since.
+void PostgresSource::sweep(Connection &db) {
+    if (Clock::now() < next_sweep)
+        return;
+    next_sweep = Clock::now() + kSweepPause;
+    for (const char *step :
+         {"SELECT count(*) FROM once.sweep()", "SELECT count(*) FROM once.memory_sweep()",
+          "SELECT count(*) FROM once.scope_sweep()"}) {
+        pqxx::nontransaction work(db.pqxx());
+        work.exec(step);
+    }
 }
 
 void PostgresSource::look_for_redrive(Connection &db) {

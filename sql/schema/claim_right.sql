@@ -19,4 +19,5 @@ INSERT INTO once.role_right (kind, privilege, object) VALUES
     ('admin', 'EXECUTE', 'scope_grant'),
     ('admin', 'EXECUTE', 'scope_revoke'),
     ('admin', 'EXECUTE', 'scope_sweep'),
+    ('relay', 'EXECUTE', 'scope_sweep'),
     ('admin', 'EXECUTE', 'describe');
