@@ -40,7 +40,7 @@ build/extension/%.o: extension/%.cpp Makefile
 	$(CCACHE) $(CXX) $(CXXFLAGS) $(CFLAGS_SL) $(EXTENSION_FLAGS) $(EXTENSION_EXTRA) -MMD -MP -c -o $@ $<
 
 build/pg_once.so: $(EXTENSION_OBJECTS)
-	$(CXX) $(CXXFLAGS) -shared -o $@ $^ $(LDFLAGS) $(LDFLAGS_SL) $(EXTENSION_EXTRA)
+	$(CXX) $(CXXFLAGS) -shared -o $@ $^ $(LDFLAGS) $(LDFLAGS_SL) $(EXTENSION_EXTRA) -lcrypto
 
 -include $(EXTENSION_OBJECTS:.o=.d)
 

@@ -1,79 +1,43 @@
 #include "sha256.hpp"
 
-#include <bit>
-#include <cstring>
+#include <new>
+#include <stdexcept>
 
 namespace once {
 namespace {
 
-constexpr uint32_t kRound[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+void require(int done) {
+    if (done != 1)
+        throw std::runtime_error("OpenSSL could not compute SHA-256");
+}
+
+const EVP_MD *algorithm() {
+#if OPENSSL_VERSION_MAJOR >= 3
+    static const EVP_MD *fetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    return fetched;
+#else
+    return EVP_sha256();
+#endif
+}
 
 } // namespace
 
-void Sha256::block(const unsigned char *data) noexcept {
-    uint32_t w[64];
-    for (int i = 0; i < 16; i++)
-        w[i] = static_cast<uint32_t>(data[4 * i]) << 24 |
-               static_cast<uint32_t>(data[4 * i + 1]) << 16 |
-               static_cast<uint32_t>(data[4 * i + 2]) << 8 | data[4 * i + 3];
-    for (int i = 16; i < 64; i++) {
-        const uint32_t s0 = std::rotr(w[i - 15], 7) ^ std::rotr(w[i - 15], 18) ^ (w[i - 15] >> 3);
-        const uint32_t s1 = std::rotr(w[i - 2], 17) ^ std::rotr(w[i - 2], 19) ^ (w[i - 2] >> 10);
-        w[i] = w[i - 16] + s0 + w[i - 7] + s1;
-    }
-    auto [a, b, c, d, e, f, g, h] = state_;
-    for (int i = 0; i < 64; i++) {
-        const uint32_t s1 = std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25);
-        const uint32_t t1 = h + s1 + ((e & f) ^ (~e & g)) + kRound[i] + w[i];
-        const uint32_t s0 = std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22);
-        const uint32_t t2 = s0 + ((a & b) ^ (a & c) ^ (b & c));
-        h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
-    }
-    const uint32_t turn[8] = {a, b, c, d, e, f, g, h};
-    for (int i = 0; i < 8; i++)
-        state_[i] += turn[i];
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+    if (!context_)
+        throw std::bad_alloc();
+    start();
 }
 
-void Sha256::update(const void *data, size_t size) noexcept {
-    const auto *bytes = static_cast<const unsigned char *>(data);
-    const size_t used = length_ % 64;
-    length_ += size;
-    if (used > 0) {
-        const size_t room = 64 - used;
-        if (size < room) {
-            std::memcpy(pending_ + used, bytes, size);
-            return;
-        }
-        std::memcpy(pending_ + used, bytes, room);
-        block(pending_);
-        bytes += room, size -= room;
-    }
-    for (; size >= 64; bytes += 64, size -= 64)
-        block(bytes);
-    std::memcpy(pending_, bytes, size);
+void Sha256::start() { require(EVP_DigestInit_ex(context_.get(), algorithm(), nullptr)); }
+
+void Sha256::update(const void *data, size_t size) {
+    require(EVP_DigestUpdate(context_.get(), data, size));
 }
 
-Sha256::Digest Sha256::finish() noexcept {
-    const uint64_t bits = length_ * 8;
-    static constexpr unsigned char kPadding[64] = {0x80};
-    update(kPadding, 1 + (119 - length_ % 64) % 64);
-    unsigned char length[8];
-    for (int i = 0; i < 8; i++)
-        length[i] = static_cast<unsigned char>(bits >> (56 - 8 * i));
-    update(length, sizeof length);
+Sha256::Digest Sha256::finish() {
     Digest digest;
-    for (int i = 0; i < 32; i++)
-        digest[i] = static_cast<unsigned char>(state_[i / 4] >> (24 - 8 * (i % 4)));
-    state_ = kStart;
-    length_ = 0;
+    require(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr));
+    start();
     return digest;
 }
 
