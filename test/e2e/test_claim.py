@@ -149,6 +149,24 @@ def test_a9_claim_races_release_and_the_sweep(database):
     assert len(verdicts) == 4800 and set(verdicts) <= VERDICTS and wrong == []
 
 
+def test_d2_a_claim_that_commits_while_the_sweep_scans_is_kept(database):
+    """The sweep's snapshot does not show the claim, and the claim's lock is gone when the sweep wants to truncate."""
+    old, sweeper = database.connect(autocommit=False), database.connect()
+    for milliseconds in (1, 5, 10, 20, 40):
+        scope = f"after_{milliseconds}"
+        database.execute("SELECT once.scope_set(%s, keep => '1 h')", (scope,))
+        store = database.value("SELECT store FROM once.scope WHERE name = %s", (scope,))
+        database.execute(f"""INSERT INTO once.claim_{store}_0 SELECT t, t, t, NULL, gen_random_uuid(), 1, 200, 'd', 'k' || g, '{scope}'
+                             FROM generate_series(1, 40000) g, LATERAL (SELECT now() - interval '2 h' AS t) x""")
+        assert run(old, "SELECT verdict FROM once.claim(%s, 'live')", scope)[0] == "new"
+        database.execute("UPDATE once.scope SET generation = 1 WHERE name = %s", (scope,))
+        sweeping = in_thread(run, sweeper, "SELECT count(*) FROM once.scope_sweep(%s)", scope)
+        time.sleep(milliseconds / 1000)
+        old.commit()
+        sweeping.result(30)
+        assert database.value("SELECT state FROM once.describe(%s, 'live')", (scope,)) == "in_progress", milliseconds
+
+
 STATEMENTS = ["SELECT verdict FROM once.claim('s', 'k')", "INSERT INTO effect VALUES (1) RETURNING id",
               "SELECT once.complete('s', 'k', token, '1') FROM once.claim_0_0 WHERE key = 'k'"]
 
