@@ -101,15 +101,14 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
             behind_empty = !batch;
             last_statement = Clock::now();
         });
-    } catch (const SessionLost &e) {
-        trouble = e.what();
-    } catch (const Refusal &e) {
-        trouble = e.what(); // whoever connects next hears it in full
+    } catch (const std::exception &e) {
+        trouble = e.what(); // a refusal too: whoever connects next hears it in full
     }
     lock.lock();
     if (!trouble.empty())
         return lose(trouble);
     metrics.looked(batch.has_value());
+    metrics.backlog_events = batch ? reader.backlog() : 0;
     looked = true;
     slot = std::move(batch);
     wake_pipeline.notify_one();
@@ -129,9 +128,7 @@ void PostgresSource::keep_alive(std::unique_lock<std::mutex> &lock) {
             look_for_redrive(db);
             sweep(db);
         });
-    } catch (const SessionLost &e) {
-        trouble = e.what();
-    } catch (const Refusal &e) {
+    } catch (const std::exception &e) {
         trouble = e.what();
     }
     lock.lock();
