@@ -80,7 +80,7 @@ class Writers:
                 self._transaction(connection, chance)
                 done += 1
             except Exception as error:
-                if not _server_is_away(error, connection):
+                if not _server_is_away(error):
                     self.errors.append(error)
                     return
                 time.sleep(0.2)
@@ -145,10 +145,10 @@ class Writers:
                                        headers=()))
 
 
-def _server_is_away(error, connection):
-    """The fault of some test, and no mistake: libpq says OperationalError or, in a reply, just DatabaseError."""
-    return isinstance(error, psycopg2.OperationalError) or (
-        isinstance(error, psycopg2.Error) and connection is not None and connection.closed)
+def _server_is_away(error):
+    """The fault of some test, and no mistake. An error without a SQLSTATE does not come from the server: libpq has lost
+    it, and psycopg2 does not always see that the connection is closed."""
+    return isinstance(error, psycopg2.OperationalError) or (isinstance(error, psycopg2.Error) and error.pgcode is None)
 
 
 def rows(database):
