@@ -105,6 +105,7 @@ def test_P3_random_kills_under_load(world):
 def test_P10_database_killed(world, cluster):
     work = world.writers(seed=10).start(threads=3, pause=0.005)
     relay = world.relay().start()
+    relay.wait_state("running")  # a database that is away at the first connect is an error in the configuration
     for mode in ("immediate", "kill"):
         time.sleep(1)
         cluster.kill() if mode == "kill" else cluster.stop(mode)
