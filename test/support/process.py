@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
-STAGED_BIN = TOP / "build/stage/bin"
+STAGED_BIN = (TOP / "build/stage").resolve() / "bin"  # may be a link out of a private home: see stage.sh
 RELAY = TOP / "build/once-relay"
 KEEP = os.environ.get("KEEP") == "1"
 _PR_SET_PDEATHSIG = 1
