@@ -1,6 +1,7 @@
 #include "claim_record.hpp"
 
 #include "pg/compat.hpp"
+#include "pg/memory.hpp"
 
 extern "C" {
 #include <access/genam.h>
@@ -103,6 +104,18 @@ template <typename Look> ClaimRecord first_found(const Scope &scope, Look look) 
     return record;
 }
 
+// Takes the row out of an old generation. If it had expired, the sweep may have truncated it away since it was
+// found: so it is looked for again, now that the lock keeps the table as it is.
+void leave_generation(const Scope &scope, const ClaimRecord &record) {
+    Relation heap = table_open(scope.heap[record.generation], RowExclusiveLock);
+    const ClaimKey key{pg::bytes_of(record.value[kScope]), pg::bytes_of(record.value[kKey])};
+    TransactionId busy;
+    const ClaimRecord present = find_uncommitted(scope, record.generation, key, &busy);
+    if (present.found())
+        CatalogTupleDelete(heap, &present.tuple->t_self);
+    table_close(heap, NoLock);
+}
+
 } // namespace
 
 bool ClaimRecord::has_token(const pg_uuid_t &token) const {
@@ -164,11 +177,8 @@ void lock_for_claims(const Scope &scope) {
 
 void write_claim(const Scope &scope, ClaimRecord &record) {
     const bool moves = record.found() && record.generation != scope.generation;
-    if (moves) {
-        Relation old = table_open(scope.heap[record.generation], RowExclusiveLock);
-        CatalogTupleDelete(old, &record.tuple->t_self);
-        table_close(old, NoLock);
-    }
+    if (moves)
+        leave_generation(scope, record);
     Relation heap = table_open(scope.heap[scope.generation], RowExclusiveLock);
     HeapTuple written = heap_form_tuple(RelationGetDescr(heap), record.value, record.null);
     bool indexed = true;
