@@ -1,8 +1,9 @@
 // once.accept and once.accept_many: is this id new to this consumer?
 //
-// Per key: look into the read-only generations under the snapshot, then insert into the closing one (if a
-// hand-over is under way) and into the open one. `new` only if every insert succeeded. The state that says which
-// tables these are is read under the same snapshot as the look-ups: see sql/schema/generation.sql.
+// Per key: look into the read-only generations under the snapshot, then insert into the closing one
+// (if a hand-over is under way) and into the open one. `new` only if every insert succeeded. The
+// state that says which tables these are is read under the same snapshot as the look-ups: see
+// sql/schema/generation.sql.
 #include "errors.hpp"
 #include "generation.hpp"
 #include "keyed_table.hpp"
@@ -42,8 +43,8 @@ struct Decider {
     KeyedTable closing;
     KeyedTable open;
 
-    // Expired generations count as forgotten even while they are still there. Only a consumer that promises
-    // too_old looks into them: it must not call an id new that it may have seen.
+    // Expired generations count as forgotten even while they are still there. Only a consumer that
+    // promises too_old looks into them: it must not call an id new that it may have seen.
     void begin(const Memory &of, Snapshot under) {
         memory = &of;
         snapshot = under;
@@ -78,7 +79,8 @@ struct Decider {
         begin_writing();
         if (closing.heap && insert(closing, &datum, snapshot) == Insertion::present)
             return Verdict::duplicate;
-        return insert(open, &datum, snapshot) == Insertion::present ? Verdict::duplicate : Verdict::fresh;
+        return insert(open, &datum, snapshot) == Insertion::present ? Verdict::duplicate
+                                                                    : Verdict::fresh;
     }
 
     // An old id that came late the first time stands in a generation that still takes keys.
@@ -107,7 +109,9 @@ struct Decider {
 };
 
 // When the id was made: told by the caller, or by the id itself.
-TimestampTz made_at(const StoredKey &key, TimestampTz told) { return told != DT_NOBEGIN ? told : key.time; }
+TimestampTz made_at(const StoredKey &key, TimestampTz told) {
+    return told != DT_NOBEGIN ? told : key.time;
+}
 
 Datum accept_one(FunctionCallInfo fcinfo, IdType argument) {
     refuse_null(fcinfo, 0, "consumer");
@@ -147,18 +151,20 @@ Elements elements_of(Datum array, Oid type) {
         bool by_value;
         char alignment;
         get_typlenbyvalalign(type, &length, &by_value, &alignment);
-        deconstruct_array(DatumGetArrayTypeP(array), type, length, by_value, alignment, &elements.values,
-                          &elements.nulls, &elements.count);
+        deconstruct_array(DatumGetArrayTypeP(array), type, length, by_value, alignment,
+                          &elements.values, &elements.nulls, &elements.count);
         return elements;
     });
 }
 
-std::vector<Asked> asked_of(FunctionCallInfo fcinfo, const Memory &memory, IdType argument, const Elements &ids) {
+std::vector<Asked> asked_of(FunctionCallInfo fcinfo, const Memory &memory, IdType argument,
+                            const Elements &ids) {
     Elements times{nullptr, nullptr, 0};
     if (!PG_ARGISNULL(2)) {
         times = elements_of(PG_GETARG_DATUM(2), TIMESTAMPTZOID);
         if (times.count != ids.count)
-            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "sent_at must have as many elements as ids"};
+            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
+                              "sent_at must have as many elements as ids"};
     }
     std::vector<Asked> asked(ids.count);
     for (int i = 0; i < ids.count; i++) {
@@ -171,8 +177,8 @@ std::vector<Asked> asked_of(FunctionCallInfo fcinfo, const Memory &memory, IdTyp
     return asked;
 }
 
-// In the order of the keys, which is the same in every session: overlapping batches wait for each other in one
-// direction only. Of equal keys the first in the input decides.
+// In the order of the keys, which is the same in every session: overlapping batches wait for each
+// other in one direction only. Of equal keys the first in the input decides.
 std::vector<Verdict> decide_all(const View &view, std::vector<Asked> &asked) {
     std::sort(asked.begin(), asked.end(), [](const Asked &a, const Asked &b) {
         const auto order = a.key <=> b.key;
@@ -209,7 +215,8 @@ void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
             labels[i] = enum_value(type, kVerdicts[i]);
         bool nulls[2] = {false, false};
         for (size_t i = 0; i < verdicts.size(); i++) {
-            Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)), labels[static_cast<int>(verdicts[i])]};
+            Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)),
+                               labels[static_cast<int>(verdicts[i])]};
             tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
         }
     });
@@ -258,22 +265,26 @@ PGDLLEXPORT Datum once_accept_bytea(PG_FUNCTION_ARGS) {
 
 PG_FUNCTION_INFO_V1(once_accept_many_bigint);
 PGDLLEXPORT Datum once_accept_many_bigint(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { return once::accept_many(fcinfo, once::IdType::bigint, INT8OID); });
+    return pg::entry(
+        [&]() -> Datum { return once::accept_many(fcinfo, once::IdType::bigint, INT8OID); });
 }
 
 PG_FUNCTION_INFO_V1(once_accept_many_uuid);
 PGDLLEXPORT Datum once_accept_many_uuid(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { return once::accept_many(fcinfo, once::IdType::uuid, UUIDOID); });
+    return pg::entry(
+        [&]() -> Datum { return once::accept_many(fcinfo, once::IdType::uuid, UUIDOID); });
 }
 
 PG_FUNCTION_INFO_V1(once_accept_many_text);
 PGDLLEXPORT Datum once_accept_many_text(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { return once::accept_many(fcinfo, once::IdType::text, TEXTOID); });
+    return pg::entry(
+        [&]() -> Datum { return once::accept_many(fcinfo, once::IdType::text, TEXTOID); });
 }
 
 PG_FUNCTION_INFO_V1(once_accept_many_bytea);
 PGDLLEXPORT Datum once_accept_many_bytea(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { return once::accept_many(fcinfo, once::IdType::bytea, BYTEAOID); });
+    return pg::entry(
+        [&]() -> Datum { return once::accept_many(fcinfo, once::IdType::bytea, BYTEAOID); });
 }
 
 } // extern "C"

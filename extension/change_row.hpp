@@ -15,8 +15,8 @@ namespace once {
 // What is to become of a row: nothing; the same question again once it is locked; a new version.
 enum class Step { leave, look_again, write };
 
-// A fresh snapshot each time: our own statement may have written the row just now. Server world; the functions
-// may stand twice before the row is locked.
+// A fresh snapshot each time: our own statement may have written the row just now. Server world;
+// the functions may stand twice before the row is locked.
 //   decide(found) → Step; `found` is null for a row that is not there
 //   row(values, nulls) → fills the columns behind the key
 template <int Columns, typename Decide, typename Row>

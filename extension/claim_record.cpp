@@ -104,8 +104,8 @@ template <typename Look> ClaimRecord first_found(const Scope &scope, Look look) 
     return record;
 }
 
-// Takes the row out of an old generation. If it had expired, the sweep may have truncated it away since it was
-// found: so it is looked for again, now that the lock keeps the table as it is.
+// Takes the row out of an old generation. If it had expired, the sweep may have truncated it away
+// since it was found: so it is looked for again, now that the lock keeps the table as it is.
 void leave_generation(const Scope &scope, const ClaimRecord &record) {
     Relation heap = table_open(scope.heap[record.generation], RowExclusiveLock);
     const ClaimKey key{pg::bytes_of(record.value[kScope]), pg::bytes_of(record.value[kKey])};

@@ -1,5 +1,6 @@
-// Every SQLSTATE of our own. Class ON is ours; where PostgreSQL has a code that says it, that one is used:
-// 22004 null, 22023 invalid parameter, 25006 read only, 42501 not authorised, 0A000 not supported.
+// Every SQLSTATE of our own. Class ON is ours; where PostgreSQL has a code that says it, that one
+// is used: 22004 null, 22023 invalid parameter, 25006 read only, 42501 not authorised, 0A000 not
+// supported.
 #pragma once
 
 #include "pg/prelude.hpp"

@@ -43,9 +43,10 @@ struct Row {
     }
 };
 
-// Rows by primary key under a snapshot. The table stays locked for reading until the transaction ends: the next
-// call finds the lock. Server world.
-template <typename F> void each_row(const char *table, ScanKeyData *key, Snapshot snapshot, F &&take) {
+// Rows by primary key under a snapshot. The table stays locked for reading until the transaction
+// ends: the next call finds the lock. Server world.
+template <typename F>
+void each_row(const char *table, ScanKeyData *key, Snapshot snapshot, F &&take) {
     const TableOids oids = known_table(table);
     const Relation heap = table_open(oids.heap, AccessShareLock);
     const SysScanDesc scan = systable_beginscan(heap, oids.index, true, snapshot, 1, key);
@@ -64,7 +65,8 @@ struct Settings {
 };
 
 int64 microseconds(const Interval &span) {
-    return ((span.month * int64{DAYS_PER_MONTH} + span.day) * SECS_PER_DAY) * USECS_PER_SEC + span.time;
+    return ((span.month * int64{DAYS_PER_MONTH} + span.day) * SECS_PER_DAY) * USECS_PER_SEC +
+           span.time;
 }
 
 IdType type_of(Datum name) {
@@ -72,8 +74,8 @@ IdType type_of(Datum name) {
     return *id_type_of({VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))});
 }
 
-// Where a consumer's row was last seen. A row version that a snapshot shows is the only one of its row, so while
-// it is still visible there is nothing to look up in the index.
+// Where a consumer's row was last seen. A row version that a snapshot shows is the only one of its
+// row, so while it is still visible there is nothing to look up in the index.
 struct Seen {
     ItemPointerData at;
     pg_uuid_t version;
@@ -91,20 +93,23 @@ bool still_visible(const Seen &last, Snapshot snapshot) {
     if (visible) {
         const Row row{&tuple, RelationGetDescr(heap)};
         // The place may have been taken by another row since.
-        visible = std::memcmp(DatumGetUUIDP(row[consumer_column::version])->data, last.version.data, UUID_LEN) == 0;
+        visible = std::memcmp(DatumGetUUIDP(row[consumer_column::version])->data, last.version.data,
+                              UUID_LEN) == 0;
         ReleaseBuffer(buffer);
     }
     table_close(heap, NoLock);
     return visible;
 }
 
-// A version is a random uuid that every change of the consumer's row or generations replaces, so what was once
-// read for it never changes. Only number and version have to be read under the snapshot each time.
+// A version is a random uuid that every change of the consumer's row or generations replaces, so
+// what was once read for it never changes. Only number and version have to be read under the
+// snapshot each time.
 std::map<int, Memory> memories;
 
 bool cached(int consumer, const pg_uuid_t &version) {
     const auto known = memories.find(consumer);
-    return known != memories.end() && std::memcmp(known->second.version.data, version.data, UUID_LEN) == 0;
+    return known != memories.end() &&
+           std::memcmp(known->second.version.data, version.data, UUID_LEN) == 0;
 }
 
 Settings read_consumer(Datum name, Snapshot snapshot) {
@@ -159,7 +164,8 @@ void read_generations(Settings &settings, Snapshot snapshot) {
     ScanKeyInit(&key, consumer, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(memory.consumer));
     each_row("generation", &key, snapshot, [&](const Row &row) {
         const text *text_state = DatumGetTextPP(row[state]);
-        const std::string_view is{VARDATA_ANY(text_state), static_cast<size_t>(VARSIZE_ANY_EXHDR(text_state))};
+        const std::string_view is{VARDATA_ANY(text_state),
+                                  static_cast<size_t>(VARSIZE_ANY_EXHDR(text_state))};
         if (is == "free" || is == "retired")
             return;
         const TableOids table = table_of(memory.consumer, DatumGetInt16(row[slot]));
@@ -168,7 +174,9 @@ void read_generations(Settings &settings, Snapshot snapshot) {
         else if (is == "closing")
             memory.closing = table;
         else if (count < kSlots)
-            add_newest_first(found, count, {{table, DatumGetTimestampTz(row[closed_at])}, DatumGetInt64(row[keys])});
+            add_newest_first(
+                found, count,
+                {{table, DatumGetTimestampTz(row[closed_at])}, DatumGetInt64(row[keys])});
     });
     if (!OidIsValid(memory.open.heap))
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
@@ -208,11 +216,12 @@ void declare(Datum consumer, IdType type) {
         Oid types[] = {TEXTOID, TEXTOID};
         Datum values[] = {consumer, CStringGetTextDatum(name_of(type))};
         SPI_connect();
-        if (SPI_execute_with_args("SELECT once.consumer_declare($1, $2)", 2, types, values, nullptr, false, 0) !=
-            SPI_OK_SELECT)
+        if (SPI_execute_with_args("SELECT once.consumer_declare($1, $2)", 2, types, values, nullptr,
+                                  false, 0) != SPI_OK_SELECT)
             elog(ERROR, "could not declare a consumer");
         SPI_finish();
-        SetUserIdAndSecContext(owner, context); // an ERROR above restores it with the transaction's end
+        SetUserIdAndSecContext(owner,
+                               context); // an ERROR above restores it with the transaction's end
     });
 }
 
@@ -220,7 +229,8 @@ void declare(Datum consumer, IdType type) {
 
 View::View(std::string_view consumer, IdType argument) {
     const auto last = seen.find(consumer);
-    if (last != seen.end() && pg::call([&] { return still_visible(last->second, GetActiveSnapshot()); })) {
+    if (last != seen.end() &&
+        pg::call([&] { return still_visible(last->second, GetActiveSnapshot()); })) {
         memory_ = &memories.find(last->second.consumer)->second;
         if (std::memcmp(memory_->version.data, last->second.version.data, UUID_LEN) == 0)
             return;
@@ -250,7 +260,8 @@ View::View(std::string_view consumer, IdType argument) {
         throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE,
                           "could not serialize access due to concurrent declaration of a consumer"};
     memory_ = remembered(settings, snapshot());
-    seen.insert_or_assign(std::string(consumer), Seen{settings.at, settings.memory.version, settings.memory.consumer});
+    seen.insert_or_assign(std::string(consumer),
+                          Seen{settings.at, settings.memory.version, settings.memory.consumer});
 }
 
 View::~View() {
@@ -258,6 +269,8 @@ View::~View() {
         PopActiveSnapshot();
 }
 
-Snapshot View::snapshot() const { return GetActiveSnapshot(); }
+Snapshot View::snapshot() const {
+    return GetActiveSnapshot();
+}
 
 } // namespace once

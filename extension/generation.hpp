@@ -1,4 +1,5 @@
-// The key memory of a consumer as one snapshot shows it: which generation takes keys, which are looked into.
+// The key memory of a consumer as one snapshot shows it: which generation takes keys, which are
+// looked into.
 #pragma once
 
 #include "keyed_table.hpp"
@@ -18,10 +19,12 @@ constexpr int kSlots = 4;
 struct ReadOnlyGeneration {
     TableOids table;
     TimestampTz closed_at = 0;
-    TimestampTz expires_at = DT_NOEND; // by time; what has been pushed out by count is not in here at all
+    TimestampTz expires_at =
+        DT_NOEND; // by time; what has been pushed out by count is not in here at all
 };
 
-// Everything that a decision needs. Its content is a function of (consumer, version): see memory_of.
+// Everything that a decision needs. Its content is a function of (consumer, version): see
+// memory_of.
 struct Memory {
     int consumer = 0;
     pg_uuid_t version{};
@@ -34,9 +37,9 @@ struct Memory {
     ReadOnlyGeneration read_only[kSlots]; // newest first
 };
 
-// The memory of `consumer` under the active snapshot. A consumer that the snapshot does not show is looked for
-// under a fresh one, which stays active (View ends it); one that is not there at all is declared with the type
-// of the argument: a row that others wait for until this transaction ends.
+// The memory of `consumer` under the active snapshot. A consumer that the snapshot does not show is
+// looked for under a fresh one, which stays active (View ends it); one that is not there at all is
+// declared with the type of the argument: a row that others wait for until this transaction ends.
 class View {
   public:
     View(std::string_view consumer, IdType argument);

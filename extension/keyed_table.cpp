@@ -22,11 +22,16 @@ namespace {
 
 RegProcedure equality_of(Oid type) {
     switch (type) {
-    case INT4OID: return F_INT4EQ;
-    case INT8OID: return F_INT8EQ;
-    case TEXTOID: return F_TEXTEQ;
-    case UUIDOID: return F_UUID_EQ;
-    default: elog(ERROR, "type %u is no type of a key", type);
+    case INT4OID:
+        return F_INT4EQ;
+    case INT8OID:
+        return F_INT8EQ;
+    case TEXTOID:
+        return F_TEXTEQ;
+    case UUIDOID:
+        return F_UUID_EQ;
+    default:
+        elog(ERROR, "type %u is no type of a key", type);
     }
 }
 
@@ -37,10 +42,12 @@ void begin(KeyedTable &table, TableOids oids, LOCKMODE lock) {
     table.found = table_slot_create(table.heap, nullptr);
     table.key_count = IndexRelationGetNumberOfKeyAttributes(table.index);
     if (table.key_count > KeyedTable::kMostKeys)
-        elog(ERROR, "primary key of \"%s\" has too many columns", RelationGetRelationName(table.heap));
+        elog(ERROR, "primary key of \"%s\" has too many columns",
+             RelationGetRelationName(table.heap));
     for (int i = 0; i < table.key_count; i++) {
         const Oid type = TupleDescAttr(RelationGetDescr(table.index), i)->atttypid;
-        ScanKeyInit(&table.keys[i], static_cast<AttrNumber>(i + 1), BTEqualStrategyNumber, equality_of(type), 0);
+        ScanKeyInit(&table.keys[i], static_cast<AttrNumber>(i + 1), BTEqualStrategyNumber,
+                    equality_of(type), 0);
         table.keys[i].sk_collation = table.index->rd_indcollation[i];
     }
 }
@@ -63,8 +70,8 @@ TransactionId writer_of_found(const KeyedTable &table) {
 }
 
 // Whether another row holds the key. `own` is our speculative row, which does not count.
-// wait: until the other transaction has ended. give_way: two speculative rows met; only the older waits, so that
-// of two exactly one takes its row back.
+// wait: until the other transaction has ended. give_way: two speculative rows met; only the older
+// waits, so that of two exactly one takes its row back.
 bool conflicts(KeyedTable &table, const Datum *key, ItemPointer own, Meeting meeting) {
     for (;;) {
         bool waited = false;
@@ -76,7 +83,8 @@ bool conflicts(KeyedTable &table, const Datum *key, ItemPointer own, Meeting mee
             if (!TransactionIdIsValid(other))
                 return true;
             const uint32 token = table.dirty.speculativeToken;
-            if (meeting == Meeting::give_way && !(token && TransactionIdPrecedes(GetCurrentTransactionId(), other)))
+            if (meeting == Meeting::give_way &&
+                !(token && TransactionIdPrecedes(GetCurrentTransactionId(), other)))
                 return true;
             ItemPointerData tid = table.found->tts_tid;
             // No buffer stays pinned while we wait.
@@ -100,9 +108,11 @@ bool conflicts(KeyedTable &table, const Datum *key, ItemPointer own, Meeting mee
     pg_unreachable();
 }
 
-// A transaction that works with one snapshot cannot tell its caller "duplicate" of a row it does not see.
+// A transaction that works with one snapshot cannot tell its caller "duplicate" of a row it does
+// not see.
 void check_visible(KeyedTable &table, Snapshot snapshot) {
-    if (!IsolationUsesXactSnapshot() || table_tuple_satisfies_snapshot(table.heap, table.found, snapshot))
+    if (!IsolationUsesXactSnapshot() ||
+        table_tuple_satisfies_snapshot(table.heap, table.found, snapshot))
         return;
     bool isnull;
     const Datum xmin = slot_getsysattr(table.found, MinTransactionIdAttributeNumber, &isnull);
@@ -122,8 +132,8 @@ void store(KeyedTable &table, const Datum *row, const bool *nulls) {
 
 bool insert_index_entry(KeyedTable &table, const Datum *row, IndexUniqueCheck check) {
     bool nulls[KeyedTable::kMostKeys] = {};
-    return index_insert(table.index, const_cast<Datum *>(row), nulls, &table.fresh->tts_tid, table.heap, check, false,
-                        table.info);
+    return index_insert(table.index, const_cast<Datum *>(row), nulls, &table.fresh->tts_tid,
+                        table.heap, check, false, table.info);
 }
 
 // True when the row stands; false when it was taken back because another one came first.
@@ -131,7 +141,8 @@ bool insert_speculatively(KeyedTable &table, const Datum *row, const bool *nulls
     store(table, row, nulls);
     const TransactionId xid = GetCurrentTransactionId();
     const uint32 token = SpeculativeInsertionLockAcquire(xid);
-    table_tuple_insert_speculative(table.heap, table.fresh, GetCurrentCommandId(true), 0, nullptr, token);
+    table_tuple_insert_speculative(table.heap, table.fresh, GetCurrentCommandId(true), 0, nullptr,
+                                   token);
     const bool unique = insert_index_entry(table, row, UNIQUE_CHECK_PARTIAL);
     const bool lost = !unique && conflicts(table, row, &table.fresh->tts_tid, Meeting::give_way);
     table_tuple_complete_speculative(table.heap, table.fresh, token, !lost);
@@ -145,7 +156,8 @@ TableOids table_named(const char *name) {
     TableOids oids;
     oids.heap = get_relname_relid(name, get_namespace_oid("once", false));
     if (!OidIsValid(oids.heap))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"once.%s\" does not exist", name)));
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("relation \"once.%s\" does not exist", name)));
     const Relation heap = table_open(oids.heap, AccessShareLock);
     list_free(RelationGetIndexList(heap)); // fills rd_pkindex
     oids.index = heap->rd_pkindex;
@@ -189,7 +201,8 @@ TableOids known_table(const char *name) {
     return oids;
 }
 
-// The lock goes when the table is closed: who truncates it has first waited for every snapshot that leads here.
+// The lock goes when the table is closed: who truncates it has first waited for every snapshot that
+// leads here.
 void open_for_lookup(KeyedTable &table, TableOids oids, Snapshot snapshot) {
     begin(table, oids, AccessShareLock);
     table.release = AccessShareLock;
@@ -224,7 +237,8 @@ Insertion insert(KeyedTable &table, const Datum *row, Snapshot snapshot, const b
 TransactionId writer_of(KeyedTable &table, const Datum *key) {
     TransactionId writer = InvalidTransactionId;
     seek(table, key);
-    while (!TransactionIdIsValid(writer) && index_getnext_slot(table.scan, ForwardScanDirection, table.found))
+    while (!TransactionIdIsValid(writer) &&
+           index_getnext_slot(table.scan, ForwardScanDirection, table.found))
         writer = writer_of_found(table);
     ExecClearTuple(table.found);
     return writer;
@@ -245,16 +259,19 @@ bool lock(KeyedTable &table, const Datum *key, Snapshot snapshot) {
         flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
     TM_FailureData failure;
     const TM_Result result =
-        table_tuple_lock(table.heap, &tid, snapshot, table.found, GetCurrentCommandId(false), LockTupleNoKeyExclusive,
-                         LockWaitBlock, flags, &failure);
+        table_tuple_lock(table.heap, &tid, snapshot, table.found, GetCurrentCommandId(false),
+                         LockTupleNoKeyExclusive, LockWaitBlock, flags, &failure);
     switch (result) {
-    case TM_Ok: return true;
-    case TM_Updated: serialization_failure();
+    case TM_Ok:
+        return true;
+    case TM_Updated:
+        serialization_failure();
     case TM_Deleted:
         if (IsolationUsesXactSnapshot())
             serialization_failure();
         return false;
-    default: elog(ERROR, "unexpected result %d of a row lock", result);
+    default:
+        elog(ERROR, "unexpected result %d of a row lock", result);
     }
 }
 

@@ -1,9 +1,10 @@
 // A table with a primary key in its first columns, read and written without the executor.
 //
-// insert() does what INSERT … ON CONFLICT DO NOTHING does, with a verdict: a key that is there takes no xid and
-// writes nothing; one that another transaction is just writing is waited for. lock() and update() do what
-// SELECT … FOR NO KEY UPDATE and UPDATE do. Under REPEATABLE READ and above they raise 40001 where those would.
-// Server world: everything may ERROR, so callers stand inside pg::call.
+// insert() does what INSERT … ON CONFLICT DO NOTHING does, with a verdict: a key that is there
+// takes no xid and writes nothing; one that another transaction is just writing is waited for.
+// lock() and update() do what SELECT … FOR NO KEY UPDATE and UPDATE do. Under REPEATABLE READ and
+// above they raise 40001 where those would. Server world: everything may ERROR, so callers stand
+// inside pg::call.
 #pragma once
 
 #include "pg/prelude.hpp"
@@ -20,7 +21,8 @@ extern "C" {
 
 namespace once {
 
-// Trivially destructible on purpose: an ERROR skips destructors, the resource owner releases what is open.
+// Trivially destructible on purpose: an ERROR skips destructors, the resource owner releases what
+// is open.
 struct KeyedTable {
     static constexpr int kMostKeys = 3;
 
@@ -54,13 +56,15 @@ void open_for_lookup(KeyedTable &table, TableOids oids, Snapshot snapshot);
 void open_for_insert(KeyedTable &table, TableOids oids);
 enum class Insertion { done, present };
 // `row` has a value for each column, none null unless `nulls` says so.
-[[nodiscard]] Insertion insert(KeyedTable &table, const Datum *row, Snapshot snapshot, const bool *nulls = nullptr);
+[[nodiscard]] Insertion insert(KeyedTable &table, const Datum *row, Snapshot snapshot,
+                               const bool *nulls = nullptr);
 // The transaction that is just writing the row with this key; InvalidTransactionId: nobody.
 [[nodiscard]] TransactionId writer_of(KeyedTable &table, const Datum *key);
 
 // For lock() and update() of rows that are there.
 void open_for_update(KeyedTable &table, TableOids oids, Snapshot snapshot);
-// Locks the newest version of the row, which is then in table.found; waits for who has it. False: no such row.
+// Locks the newest version of the row, which is then in table.found; waits for who has it. False:
+// no such row.
 [[nodiscard]] bool lock(KeyedTable &table, const Datum *key, Snapshot snapshot);
 // Replaces the locked row; ends the command, so that a fresh snapshot sees it.
 void update(KeyedTable &table, const Datum *row, Snapshot snapshot, const bool *nulls = nullptr);

@@ -16,21 +16,23 @@ extern "C" {
 namespace once {
 namespace {
 
-// An id is hashed, so its length costs only time; the limit keeps a payload from being passed by mistake.
+// An id is hashed, so its length costs only time; the limit keeps a payload from being passed by
+// mistake.
 constexpr size_t kLongestId = 65535;
 constexpr size_t kLongestName = 255;
 
 constexpr const char *kNames[] = {"bigint", "uuid", "text", "bytea"};
 
 [[noreturn]] void refuse(IdType consumer, IdType argument) {
-    throw pg::Failure{kIdType,
-                      std::string("id of type ") + name_of(argument) + " does not fit consumer of type " +
-                          name_of(consumer),
-                      "", "A consumer has one id type, declared by once.consumer_set or by its first use."};
+    throw pg::Failure{
+        kIdType,
+        std::string("id of type ") + name_of(argument) + " does not fit consumer of type " +
+            name_of(consumer),
+        "", "A consumer has one id type, declared by once.consumer_set or by its first use."};
 }
 
-// The first half of SHA-256: ids come from outside, so a hash that can be steered would let a sender make
-// somebody else's message a duplicate.
+// The first half of SHA-256: ids come from outside, so a hash that can be steered would let a
+// sender make somebody else's message a duplicate.
 pg_uuid_t digest(std::string_view bytes) {
     if (bytes.empty() || bytes.size() > kLongestId)
         throw pg::Failure{kInvalidConsumer, "invalid id",
@@ -39,7 +41,8 @@ pg_uuid_t digest(std::string_view bytes) {
     pg::call([&] {
         pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
         if (!context || pg_cryptohash_init(context) < 0 ||
-            pg_cryptohash_update(context, reinterpret_cast<const uint8 *>(bytes.data()), bytes.size()) < 0 ||
+            pg_cryptohash_update(context, reinterpret_cast<const uint8 *>(bytes.data()),
+                                 bytes.size()) < 0 ||
             pg_cryptohash_final(context, full, sizeof full) < 0)
             elog(ERROR, "could not compute SHA-256");
         pg_cryptohash_free(context);
@@ -56,16 +59,19 @@ TimestampTz time_of(const pg_uuid_t &id) {
     uint64 milliseconds = 0;
     for (int i = 0; i < 6; i++)
         milliseconds = milliseconds << 8 | id.data[i];
-    constexpr int64 kUnixToPostgres = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC;
+    constexpr int64 kUnixToPostgres =
+        (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC;
     return static_cast<int64>(milliseconds) * 1000 - kUnixToPostgres;
 }
 
-// A text that cannot be read as the consumer's type is an id of another type, whatever the parser says of it.
+// A text that cannot be read as the consumer's type is an id of another type, whatever the parser
+// says of it.
 Datum parse(IdType consumer, PGFunction input, Datum id) {
     bool failed = false;
     Datum value = 0;
     try {
-        value = pg::call([&] { return DirectFunctionCall1(input, CStringGetDatum(TextDatumGetCString(id))); });
+        value = pg::call(
+            [&] { return DirectFunctionCall1(input, CStringGetDatum(TextDatumGetCString(id))); });
     } catch (const pg::Error &) {
         failed = true;
     }
@@ -74,15 +80,20 @@ Datum parse(IdType consumer, PGFunction input, Datum id) {
     return value;
 }
 
-StoredKey of_number(int64 number) { return {.number = number}; }
+StoredKey of_number(int64 number) {
+    return {.number = number};
+}
 
-StoredKey of_uuid(const pg_uuid_t &id) { return {.bytes = id, .time = time_of(id)}; }
+StoredKey of_uuid(const pg_uuid_t &id) {
+    return {.bytes = id, .time = time_of(id)};
+}
 
 StoredKey of_text(IdType argument, Datum id) {
     if (argument == IdType::text)
         return {.bytes = digest(pg::bytes_of(id))};
     const char *text = pg::call([&] {
-        return DatumGetCString(DirectFunctionCall1(argument == IdType::uuid ? uuid_out : int8out, id));
+        return DatumGetCString(
+            DirectFunctionCall1(argument == IdType::uuid ? uuid_out : int8out, id));
     });
     StoredKey key{.bytes = digest(text)};
     if (argument == IdType::uuid)
@@ -92,7 +103,9 @@ StoredKey of_text(IdType argument, Datum id) {
 
 } // namespace
 
-const char *name_of(IdType type) { return kNames[static_cast<int>(type)]; }
+const char *name_of(IdType type) {
+    return kNames[static_cast<int>(type)];
+}
 
 std::optional<IdType> id_type_of(std::string_view name) {
     for (auto type : {IdType::bigint, IdType::uuid, IdType::text, IdType::bytea})
@@ -135,7 +148,8 @@ void check_name(const char *what, std::string_view name) {
     });
     if (name.empty() || name.size() > kLongestName || control)
         throw pg::Failure{kInvalidConsumer, std::string("invalid ") + what,
-                          std::string("A ") + what + " has 1 to 255 bytes and no control characters."};
+                          std::string("A ") + what +
+                              " has 1 to 255 bytes and no control characters."};
 }
 
 } // namespace once

@@ -35,8 +35,8 @@ struct StoredKey {
     }
 };
 
-// Converts an argument to the consumer's type: text is parsed as it, a uuid or number goes as its canonical text.
-// Throws ON011 where it cannot, ON010 for an empty or oversized id.
+// Converts an argument to the consumer's type: text is parsed as it, a uuid or number goes as its
+// canonical text. Throws ON011 where it cannot, ON010 for an empty or oversized id.
 [[nodiscard]] StoredKey stored_key(IdType consumer, IdType argument, Datum id);
 
 // 1 to 255 bytes without control characters, else ON010; `what` names the argument.

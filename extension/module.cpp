@@ -25,18 +25,16 @@ PGDLLEXPORT void _PG_init(void);
 
 void _PG_init(void) {
     using namespace once::settings;
-    DefineCustomIntVariable("once.max_event_bytes",
-                            "Largest event that publish accepts (key, payload and headers).",
-                            "Keep it below the broker's message.max.bytes.", &max_event_bytes,
-                            900 * 1024, 1024, 512 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr,
-                            nullptr, nullptr);
-    DefineCustomIntVariable("once.max_backlog",
-                            "Events that may wait in a lane before publish refuses more (ON004).",
-                            "0: no limit.", &max_backlog, 0, 0, INT_MAX, PGC_SUSET, 0, nullptr,
-                            nullptr, nullptr);
-    DefineCustomBoolVariable("once.strict_topics",
-                             "Refuse to publish to a topic that topic_set has not declared.", nullptr,
-                             &strict_topics, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "once.max_event_bytes", "Largest event that publish accepts (key, payload and headers).",
+        "Keep it below the broker's message.max.bytes.", &max_event_bytes, 900 * 1024, 1024,
+        512 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE, nullptr, nullptr, nullptr);
+    DefineCustomIntVariable(
+        "once.max_backlog", "Events that may wait in a lane before publish refuses more (ON004).",
+        "0: no limit.", &max_backlog, 0, 0, INT_MAX, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable(
+        "once.strict_topics", "Refuse to publish to a topic that topic_set has not declared.",
+        nullptr, &strict_topics, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
     pg::reserve_setting_prefix("once");
 }
 

@@ -1,7 +1,9 @@
-// once.accept_offset: the Kafka offset of a consumer group, in the transaction of the effects, fenced.
+// once.accept_offset: the Kafka offset of a consumer group, in the transaction of the effects,
+// fenced.
 //
-// The fence stands in a row of its own (a dump must not carry it), but whoever changes either of the two holds
-// the row in once.consumer_offset, claimers too, and changes it: so a later fence is seen, or raises 40001.
+// The fence stands in a row of its own (a dump must not carry it), but whoever changes either of
+// the two holds the row in once.consumer_offset, claimers too, and changes it: so a later fence is
+// seen, or raises 40001.
 #include "change_row.hpp"
 #include "errors.hpp"
 #include "message_id.hpp"
@@ -39,7 +41,8 @@ struct Range {
 struct Answer {
     Verdict verdict = Verdict::fresh;
     std::optional<int64> next;
-    bool gap = false; // a fenced range that begins above the stored next: somebody lost what lies between
+    bool gap =
+        false; // a fenced range that begins above the stored next: somebody lost what lies between
 };
 
 Partition partition_of(FunctionCallInfo fcinfo) {
@@ -50,8 +53,8 @@ Partition partition_of(FunctionCallInfo fcinfo) {
     if (PG_GETARG_INT32(2) < 0)
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "partition must not be negative"};
     return pg::call([&] {
-        return Partition{PointerGetDatum(PG_GETARG_TEXT_PP(0)), PointerGetDatum(PG_GETARG_TEXT_PP(1)),
-                         PG_GETARG_DATUM(2)};
+        return Partition{PointerGetDatum(PG_GETARG_TEXT_PP(0)),
+                         PointerGetDatum(PG_GETARG_TEXT_PP(1)), PG_GETARG_DATUM(2)};
     });
 }
 
@@ -62,7 +65,8 @@ Range range_of(FunctionCallInfo fcinfo) {
     if (range.first < 0 || range.last == std::numeric_limits<int64>::max())
         throw pg::Failure{kImplausiblePosition, "implausible offset"};
     if (range.last < range.first - 1)
-        throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "last offset must not be below the first",
+        throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
+                          "last offset must not be below the first",
                           "The offset before the first one says that the range is empty."};
     if (!PG_ARGISNULL(5))
         range.fence = PG_GETARG_INT64(5);
@@ -86,7 +90,8 @@ std::optional<int64> stored_fence(const Partition &partition) {
 void store_fence(const Partition &partition, int64 fence) {
     change_row<4>(
         "offset_fence", {partition.group, partition.topic, partition.number},
-        [](KeyedTable *) { return Step::write; }, [&](Datum *row, bool *) { row[3] = Int64GetDatum(fence); });
+        [](KeyedTable *) { return Step::write; },
+        [&](Datum *row, bool *) { row[3] = Int64GetDatum(fence); });
 }
 
 Answer answer_to(const Range &range, std::optional<int64> next, std::optional<int64> fence) {
@@ -130,15 +135,16 @@ Datum row_of(FunctionCallInfo fcinfo, const Answer &answer) {
         TupleDesc columns;
         if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE)
             elog(ERROR, "return type must be a row type");
-        Datum values[] = {
-            enum_value(TupleDescAttr(columns, 0)->atttypid, kVerdicts[static_cast<int>(answer.verdict)]),
-            Int64GetDatum(answer.next.value_or(0))};
+        Datum values[] = {enum_value(TupleDescAttr(columns, 0)->atttypid,
+                                     kVerdicts[static_cast<int>(answer.verdict)]),
+                          Int64GetDatum(answer.next.value_or(0))};
         bool nulls[] = {false, !answer.next.has_value()};
         return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
     });
 }
 
-// The session that is just writing the row, 0 for nobody, -1 for a prepared transaction. Server world.
+// The session that is just writing the row, 0 for nobody, -1 for a prepared transaction. Server
+// world.
 int writer_process(const Partition &partition) {
     const Datum key[] = {partition.group, partition.topic, partition.number};
     KeyedTable table;
@@ -165,9 +171,11 @@ PGDLLEXPORT Datum once_accept_offset(PG_FUNCTION_ARGS) {
         const once::Answer answer = once::accept_offset(partition, range);
         if (answer.gap)
             throw pg::Failure{once::kImplausiblePosition,
-                              "first offset " + std::to_string(range.first) + " is above the next one to process",
+                              "first offset " + std::to_string(range.first) +
+                                  " is above the next one to process",
                               "Offsets between the two would be lost.",
-                              "Claim the partition again and go on from the offset that once.offset_claim returns."};
+                              "Claim the partition again and go on from the offset that "
+                              "once.offset_claim returns."};
         return once::row_of(fcinfo, answer);
     });
 }

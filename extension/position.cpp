@@ -1,7 +1,9 @@
-// once.accept_position, accept_positions and accept_window: one row a source instead of a set of ids.
+// once.accept_position, accept_positions and accept_window: one row a source instead of a set of
+// ids.
 //
-// A position at or below what a snapshot shows is a duplicate for good, as positions only rise: no lock, no xid.
-// Otherwise the row is locked, so that of two sessions one waits, and decided again by what it says then.
+// A position at or below what a snapshot shows is a duplicate for good, as positions only rise: no
+// lock, no xid. Otherwise the row is locked, so that of two sessions one waits, and decided again
+// by what it says then.
 #include "change_row.hpp"
 #include "errors.hpp"
 #include "message_id.hpp"
@@ -56,11 +58,14 @@ Verdict accept_position(const Source &source, int64 position, std::optional<int6
                 // An unseen source stands nowhere, and its numbering may begin with 0 or with 1.
                 const int64 stored = found ? DatumGetInt64(column(*found, 3)) : -1;
                 const bool follows = !previous || *previous == stored || (!found && *previous <= 0);
-                verdict = position <= stored ? Verdict::duplicate : follows ? Verdict::fresh : Verdict::gap;
+                verdict = position <= stored ? Verdict::duplicate
+                          : follows          ? Verdict::fresh
+                                             : Verdict::gap;
                 if (verdict == Verdict::fresh)
                     return Step::write;
                 // Somebody may just be writing the position that is missing.
-                return verdict == Verdict::gap && found && *previous > stored ? Step::look_again : Step::leave;
+                return verdict == Verdict::gap && found && *previous > stored ? Step::look_again
+                                                                              : Step::leave;
             },
             [&](Datum *row, bool *) { row[2] = Int64GetDatum(position); });
     });
@@ -72,8 +77,8 @@ std::vector<int64> positions_of(Datum array) {
     bool *nulls = nullptr;
     int count = 0;
     pg::call([&] {
-        deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values,
-                          &nulls, &count);
+        deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+                          TYPALIGN_DOUBLE, &values, &nulls, &count);
     });
     std::vector<int64> positions(count);
     for (int i = 0; i < count; i++) {
@@ -85,7 +90,8 @@ std::vector<int64> positions_of(Datum array) {
     return positions;
 }
 
-// A batch is a set: what is above the stored position is new, in whatever order it stands, once each.
+// A batch is a set: what is above the stored position is new, in whatever order it stands, once
+// each.
 std::vector<Verdict> accept_positions(const Source &source, const std::vector<int64> &positions) {
     const int64 highest = *std::max_element(positions.begin(), positions.end());
     int64 stored = -1;
@@ -101,7 +107,8 @@ std::vector<Verdict> accept_positions(const Source &source, const std::vector<in
     std::vector<int> order(positions.size());
     for (size_t i = 0; i < order.size(); i++)
         order[i] = static_cast<int>(i);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return positions[a] < positions[b]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return positions[a] < positions[b]; });
     std::vector<Verdict> verdicts(positions.size(), Verdict::duplicate);
     for (size_t i = 0; i < order.size(); i++) {
         const bool repeat = i > 0 && positions[order[i]] == positions[order[i - 1]];
@@ -118,7 +125,8 @@ void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
         const Datum labels[] = {enum_value(type, kVerdicts[0]), enum_value(type, kVerdicts[1])};
         bool nulls[2] = {false, false};
         for (size_t i = 0; i < verdicts.size(); i++) {
-            Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)), labels[static_cast<int>(verdicts[i])]};
+            Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)),
+                               labels[static_cast<int>(verdicts[i])]};
             tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
         }
     });
@@ -129,7 +137,8 @@ Window window_of(KeyedTable &table) {
     const int64 highest = DatumGetInt64(column(table, 3));
     const auto *seen = DatumGetByteaPP(column(table, 4));
     if (VARSIZE_ANY_EXHDR(seen) != Window::kSize / 8)
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("bitmap of a window has a wrong size")));
+        ereport(ERROR,
+                (errcode(ERRCODE_DATA_CORRUPTED), errmsg("bitmap of a window has a wrong size")));
     return {highest, reinterpret_cast<const uint8 *>(VARDATA_ANY(seen))};
 }
 
@@ -174,7 +183,8 @@ PGDLLEXPORT Datum once_accept_position(PG_FUNCTION_ARGS) {
         if (!PG_ARGISNULL(3))
             previous = PG_GETARG_INT64(3);
         if (previous && *previous >= position)
-            throw pg::Failure{once::kImplausiblePosition, "expected_previous must be lower than the position"};
+            throw pg::Failure{once::kImplausiblePosition,
+                              "expected_previous must be lower than the position"};
         const auto verdict = once::accept_position(source, position, previous);
         static once::ReturnedVerdicts verdicts;
         return verdicts.of(fcinfo, once::kVerdicts, static_cast<int>(verdict));
@@ -205,7 +215,8 @@ PGDLLEXPORT Datum once_accept_window(PG_FUNCTION_ARGS) {
         once::check_position(position);
         const auto verdict = once::accept_window(source, position);
         if (verdict == once::Window::Verdict::implausible)
-            throw pg::Failure{once::kImplausiblePosition, "position " + std::to_string(position) + " is implausible",
+            throw pg::Failure{once::kImplausiblePosition,
+                              "position " + std::to_string(position) + " is implausible",
                               "It is more than 2^40 above the highest position seen.",
                               "Where the source started over, give it a new source name."};
         static once::ReturnedVerdicts verdicts;

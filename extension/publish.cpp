@@ -33,18 +33,21 @@ Datum uuid_datum(const unsigned char *id) {
     return UUIDPGetDatum(uuid);
 }
 
-// The id has to be known before the event is written: its dedup key is stored with it, or it waits in
-// once.scheduled. A key that stands already answers with the first event's id, and nothing is written.
+// The id has to be known before the event is written: its dedup key is stored with it, or it waits
+// in once.scheduled. A key that stands already answers with the first event's id, and nothing is
+// written.
 Datum publish_by_id(FunctionCallInfo fcinfo, const Topic &topic, Event &event) {
     EventId id;
     new_id(GetCurrentTimestamp(), id.data());
     if (!PG_ARGISNULL(kDedupKey)) {
-        const EventId first = claim_publish_key(topic.datum, name_argument(fcinfo, kDedupKey, "dedup_key"), id);
+        const EventId first =
+            claim_publish_key(topic.datum, name_argument(fcinfo, kDedupKey, "dedup_key"), id);
         if (first != id)
             return uuid_datum(first.data());
     }
     event.id = id.data();
-    const TimestampTz due = PG_ARGISNULL(kDeliverAt) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(kDeliverAt);
+    const TimestampTz due =
+        PG_ARGISNULL(kDeliverAt) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(kDeliverAt);
     if (due > GetCurrentTimestamp())
         schedule(event, due);
     else

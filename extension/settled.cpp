@@ -1,12 +1,15 @@
 // Computed from the process array: pg_stat_activity hides the xmin of other roles' sessions.
 //
-// How a state machine uses it (a switch is a committed change of a row that everybody reads with his snapshot):
+// How a state machine uses it (a switch is a committed change of a row that everybody reads with
+// his snapshot):
 //   1. commit the switch; mark = its xid
-//   2. up_to(mark): nobody holds a snapshot that cannot see the switch, so nobody newly acts in the old way
-//   3. barrier = last_assigned(), read after 2: whoever acted in the old way and still runs has an xid up to it
+//   2. up_to(mark): nobody holds a snapshot that cannot see the switch, so nobody newly acts in the
+//   old way
+//   3. barrier = last_assigned(), read after 2: whoever acted in the old way and still runs has an
+//   xid up to it
 //   4. up_to(barrier): all of them have ended, and every snapshot sees what they did
-// Step 2 alone is not enough: a transaction that acted in the old way under an old snapshot may have taken its
-// xid after the switch and hold no snapshot between two statements.
+// Step 2 alone is not enough: a transaction that acted in the old way under an old snapshot may
+// have taken its xid after the switch and hold no snapshot between two statements.
 #include "settled.hpp"
 
 #include "pg/boundary.hpp"
@@ -22,8 +25,8 @@ extern "C" {
 namespace once::settled {
 namespace {
 
-// Exclusive: with a shared lock an imported snapshot could pass from a process not yet looked at to one
-// already looked at. Vacuum and logical decoding never look into our tables with their xmin.
+// Exclusive: with a shared lock an imported snapshot could pass from a process not yet looked at to
+// one already looked at. Vacuum and logical decoding never look into our tables with their xmin.
 bool snapshots_after(TransactionId limit) {
     bool after = true;
     LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
@@ -39,7 +42,8 @@ bool snapshots_after(TransactionId limit) {
     return after;
 }
 
-// Prepared transactions are among the running ones. In all databases: a snapshot's xmin counts them anyway.
+// Prepared transactions are among the running ones. In all databases: a snapshot's xmin counts them
+// anyway.
 bool transactions_after(TransactionId limit) {
     const RunningTransactions running = GetRunningTransactionData(); // returns with both locks held
     const bool after = TransactionIdFollows(running->oldestRunningXid, limit);
@@ -50,7 +54,8 @@ bool transactions_after(TransactionId limit) {
 
 } // namespace
 
-// Snapshots first: whoever holds an old one may still take an xid; once none is left, the xids are final.
+// Snapshots first: whoever holds an old one may still take an xid; once none is left, the xids are
+// final.
 bool up_to(FullTransactionId xid) {
     PreventCommandDuringRecovery("once.settled()");
     const FullTransactionId next = ReadNextFullTransactionId();

@@ -28,7 +28,9 @@ Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
     start();
 }
 
-void Sha256::start() { require(EVP_DigestInit_ex(context_.get(), algorithm(), nullptr)); }
+void Sha256::start() {
+    require(EVP_DigestInit_ex(context_.get(), algorithm(), nullptr));
+}
 
 void Sha256::update(const void *data, size_t size) {
     require(EVP_DigestUpdate(context_.get(), data, size));

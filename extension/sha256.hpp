@@ -1,5 +1,6 @@
-// SHA-256 by OpenSSL, streaming. The server's own wrapper looks the algorithm up at every start: 8 µs, where a
-// request of 200 bytes is hashed in 1. Here it is looked up once in a session. Throws when OpenSSL refuses.
+// SHA-256 by OpenSSL, streaming. The server's own wrapper looks the algorithm up at every start: 8
+// µs, where a request of 200 bytes is hashed in 1. Here it is looked up once in a session. Throws
+// when OpenSSL refuses.
 #pragma once
 
 #include <array>

@@ -13,9 +13,11 @@ namespace once {
 
 // The value `label` of the enum type `type`. Server world.
 inline Datum enum_value(Oid type, const char *label) {
-    const Oid value = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid, ObjectIdGetDatum(type), CStringGetDatum(label));
+    const Oid value = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid, ObjectIdGetDatum(type),
+                                      CStringGetDatum(label));
     if (!OidIsValid(value))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("type %u has no value \"%s\"", type, label)));
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                        errmsg("type %u has no value \"%s\"", type, label)));
     return ObjectIdGetDatum(value);
 }
 
@@ -43,7 +45,8 @@ struct ReturnedVerdicts {
     }
 };
 
-// What every writing function refuses first: a read-only transaction, a standby (25006), a parallel worker.
+// What every writing function refuses first: a read-only transaction, a standby (25006), a parallel
+// worker.
 inline void check_writable(const char *function) {
     pg::call([&] {
         PreventCommandIfReadOnly(function);

@@ -1,5 +1,6 @@
-// A window over positions that may come out of order (RFC 6479 without the spare block): the highest position
-// seen, and a bit for it and each of the 8,191 below. Constant time and memory whatever the gap.
+// A window over positions that may come out of order (RFC 6479 without the spare block): the
+// highest position seen, and a bit for it and each of the 8,191 below. Constant time and memory
+// whatever the gap.
 #pragma once
 
 #include <array>
@@ -11,7 +12,8 @@ namespace once {
 class Window {
   public:
     static constexpr int64_t kSize = 8192;
-    // A jump that no source makes: taking it would wipe the window and turn all real positions into "too old".
+    // A jump that no source makes: taking it would wipe the window and turn all real positions into
+    // "too old".
     static constexpr int64_t kFarthestJump = int64_t{1} << 40;
 
     enum class Verdict { fresh, duplicate, too_old, implausible };
@@ -56,7 +58,9 @@ class Window {
   private:
     static size_t index(int64_t position) { return static_cast<size_t>(position % kSize) / 8; }
     static uint8_t mask(int64_t position) { return static_cast<uint8_t>(1U << (position % 8)); }
-    [[nodiscard]] bool test(int64_t position) const { return (bits_[index(position)] & mask(position)) != 0; }
+    [[nodiscard]] bool test(int64_t position) const {
+        return (bits_[index(position)] & mask(position)) != 0;
+    }
 
     // Positions above `low` and up to `high` enter the window, unseen; at most once around.
     void clear_between(int64_t low, int64_t high) {

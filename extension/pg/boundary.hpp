@@ -1,11 +1,12 @@
-// The boundary between two error worlds. PostgreSQL reports an error by longjmp, which skips destructors;
-// C++ reports one by exception, which must not cross PostgreSQL's frames.
+// The boundary between two error worlds. PostgreSQL reports an error by longjmp, which skips
+// destructors; C++ reports one by exception, which must not cross PostgreSQL's frames.
 //
 //   pg::entry(f)   around the body of every SQL-callable function: C++ exception → PostgreSQL ERROR
 //   pg::call(f)    around server calls that may ERROR: PostgreSQL ERROR → C++ exception (pg::Error)
 //
-// Inside the body of pg::call only trivially destructible locals may live: a longjmp leaves it half way.
-// A caught pg::Error is thrown on; swallowing one without a subtransaction leaves the server's state undefined.
+// Inside the body of pg::call only trivially destructible locals may live: a longjmp leaves it half
+// way. A caught pg::Error is thrown on; swallowing one without a subtransaction leaves the server's
+// state undefined.
 #pragma once
 
 #include "pg/prelude.hpp"
@@ -54,7 +55,8 @@ template <typename F> auto call(F &&fn) -> decltype(fn()) {
     }
     PG_exception_stack = restore.stack;
     error_context_stack = restore.context;
-    // The frames that unwind may delete the caller's context (SPI_finish does) before the error is reported.
+    // The frames that unwind may delete the caller's context (SPI_finish does) before the error is
+    // reported.
     MemoryContextSwitchTo(TopTransactionContext ? TopTransactionContext : TopMemoryContext);
     ErrorData *data = CopyErrorData();
     MemoryContextSwitchTo(caller);
@@ -62,7 +64,8 @@ template <typename F> auto call(F &&fn) -> decltype(fn()) {
     throw Error(data);
 }
 
-// What a caught exception leaves behind once its catch block has ended: plain pointers, nothing to destroy.
+// What a caught exception leaves behind once its catch block has ended: plain pointers, nothing to
+// destroy.
 struct Pending {
     ErrorData *server = nullptr;
     int sqlstate = 0;
@@ -75,8 +78,8 @@ struct Pending {
 inline char *keep(const std::string &text) noexcept {
     if (text.empty())
         return nullptr;
-    auto *copy = static_cast<char *>(MemoryContextAllocExtended(
-        ErrorContext, text.size() + 1, MCXT_ALLOC_NO_OOM));
+    auto *copy = static_cast<char *>(
+        MemoryContextAllocExtended(ErrorContext, text.size() + 1, MCXT_ALLOC_NO_OOM));
     if (copy)
         memcpy(copy, text.c_str(), text.size() + 1);
     return copy;

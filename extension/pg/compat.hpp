@@ -39,7 +39,8 @@ inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot sn
 #endif
 }
 
-// Whether this version of a row is the one that the snapshot shows; if so it stays pinned until ReleaseBuffer.
+// Whether this version of a row is the one that the snapshot shows; if so it stays pinned until
+// ReleaseBuffer.
 inline bool fetch_row(Relation heap, Snapshot snapshot, HeapTuple tuple, Buffer *buffer) {
 #if PG_VERSION_NUM >= 150000
     return heap_fetch(heap, snapshot, tuple, buffer, false);
@@ -91,7 +92,8 @@ inline bool synchronous_standbys() {
 #endif
 }
 
-// The process behind a virtual transaction, nullptr when it is gone. 17 renamed backend ids to process numbers.
+// The process behind a virtual transaction, nullptr when it is gone. 17 renamed backend ids to
+// process numbers.
 inline PGPROC *process_of(const VirtualTransactionId &transaction) {
 #if PG_VERSION_NUM >= 170000
     return ProcNumberGetProc(transaction.procNumber);

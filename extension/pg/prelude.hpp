@@ -1,5 +1,6 @@
-// The server's headers, in the one order that compiles as C++. Every extension source includes this first.
-// Nothing else includes <postgres.h>; what differs between server versions is in compat.hpp alone.
+// The server's headers, in the one order that compiles as C++. Every extension source includes this
+// first. Nothing else includes <postgres.h>; what differs between server versions is in compat.hpp
+// alone.
 #pragma once
 
 extern "C" {
@@ -15,7 +16,8 @@ extern "C" {
 #include <utils/memutils.h>
 }
 
-// The server's port.h renames the printf family by macro; C++ headers after it must see the real names.
+// The server's port.h renames the printf family by macro; C++ headers after it must see the real
+// names.
 #undef snprintf
 #undef vsnprintf
 #undef sprintf

@@ -12,8 +12,8 @@ extern "C" {
 
 namespace pg {
 
-// Connects SPI for a scope. On an ERROR the transaction's end cleans SPI up itself, so the destructor
-// finishes only what is still connected.
+// Connects SPI for a scope. On an ERROR the transaction's end cleans SPI up itself, so the
+// destructor finishes only what is still connected.
 class Spi {
   public:
     Spi() {
@@ -27,7 +27,8 @@ class Spi {
     Spi &operator=(const Spi &) = delete;
 };
 
-// What is committed at this moment (and what the transaction itself did), whatever its isolation level.
+// What is committed at this moment (and what the transaction itself did), whatever its isolation
+// level.
 class NewestSnapshot {
   public:
     NewestSnapshot() : snapshot_(call([] { return RegisterSnapshot(GetLatestSnapshot()); })) {}
@@ -40,8 +41,9 @@ class NewestSnapshot {
     Snapshot snapshot_;
 };
 
-// A plan that is prepared at first use and kept for the session. Its statement is a literal with qualified
-// names; argument types are given by oid. The server replans by itself when objects change.
+// A plan that is prepared at first use and kept for the session. Its statement is a literal with
+// qualified names; argument types are given by oid. The server replans by itself when objects
+// change.
 class Plan {
   public:
     Plan(const char *statement, std::initializer_list<Oid> types) noexcept
@@ -51,13 +53,14 @@ class Plan {
             types_[i++] = type;
     }
 
-    // Runs the plan within an open Spi scope; `nulls` is as for SPI_execute_plan (nullptr: none is null).
-    // Returns the SPI result code; rows are in SPI_tuptable. limit 0: all.
+    // Runs the plan within an open Spi scope; `nulls` is as for SPI_execute_plan (nullptr: none is
+    // null). Returns the SPI result code; rows are in SPI_tuptable. limit 0: all.
     int execute(std::span<const Datum> values, const char *nulls = nullptr, bool read_only = false,
                 long limit = 0) {
         return call([&] {
             prepare();
-            return checked(SPI_execute_plan(plan_, const_cast<Datum *>(values.data()), nulls, read_only, limit));
+            return checked(SPI_execute_plan(plan_, const_cast<Datum *>(values.data()), nulls,
+                                            read_only, limit));
         });
     }
 
@@ -65,8 +68,8 @@ class Plan {
     int execute(std::span<const Datum> values, const NewestSnapshot &snapshot) {
         return call([&] {
             prepare();
-            return checked(SPI_execute_snapshot(plan_, const_cast<Datum *>(values.data()), nullptr, snapshot.get(),
-                                                InvalidSnapshot, true, false, 0));
+            return checked(SPI_execute_snapshot(plan_, const_cast<Datum *>(values.data()), nullptr,
+                                                snapshot.get(), InvalidSnapshot, true, false, 0));
         });
     }
 

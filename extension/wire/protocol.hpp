@@ -1,4 +1,5 @@
-// The handshake between extension and relay: raised whenever a function or record that both use changes its meaning.
+// The handshake between extension and relay: raised whenever a function or record that both use
+// changes its meaning.
 #pragma once
 
 namespace once::wire {
