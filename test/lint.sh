@@ -31,6 +31,16 @@ forbid 'lines end after 120 characters' '^.{121,}$' 'extension/*.cpp' 'extension
 
 long=$(git ls-files 'extension/*.[ch]pp' 'relay/*.[ch]pp' | xargs -r wc -l | awk '$2 != "total" && $1 > 500 {print $2 " has " $1 " lines"}')
 [ -z "$long" ] || { printf 'lint: a file is one thought, below 500 lines\n%s\n' "$long" >&2; failed=1; }
+# What a README names must be there.
+for option in $(sed -n '/^## Options/,/^## Metrics/p' relay/README.md | grep -oE '`(outbox|http|log)\.[a-z_]+`' | tr -d '`' | sort -u); do
+    grep -q "\"$option\"" relay/config/table.cpp || { echo "lint: relay/README.md has $option, the relay has not" >&2; failed=1; }
+done
+for metric in $(grep -ohE '\bonce_(outbox|inbox)_[a-z_]+' README.md relay/README.md | sort -u); do
+    grep -q "\"\(once\)\?.*${metric#once_*box}\"" relay/prometheus.cpp || { echo "lint: no metric $metric" >&2; failed=1; }
+done
+for function in $(sed -n '/^## Reference/,$p' sql/README.md | grep -oE '`[a-z_]+\(' | tr -d '`(' | sort -u); do
+    grep -qE "FUNCTION once\.$function\(" sql/api/*.sql || { echo "lint: no function once.$function" >&2; failed=1; }
+done
 # Every folder says what it is; specs, expected output and the Java tools are told of one folder above.
 for folder in $(git ls-files extension sql relay test | xargs -n1 dirname | sort -u); do
     case $folder in test/isolation/* | test/support/java) continue ;; esac
