@@ -31,7 +31,7 @@ forbid 'lines end after 120 characters' '^.{121,}$' 'extension/*.cpp' 'extension
 
 long=$(git ls-files 'extension/*.[ch]pp' 'relay/*.[ch]pp' | xargs -r wc -l | awk '$2 != "total" && $1 > 500 {print $2 " has " $1 " lines"}')
 [ -z "$long" ] || { printf 'lint: a file is one thought, below 500 lines\n%s\n' "$long" >&2; failed=1; }
-# What a README names must be there.
+# What a README names must be there, and what can be called must be named.
 for option in $(sed -n '/^## Options/,/^## Metrics/p' relay/README.md | grep -oE '`(outbox|http|log)\.[a-z_]+`' | tr -d '`' | sort -u); do
     grep -q "\"$option\"" relay/config/table.cpp || { echo "lint: relay/README.md has $option, the relay has not" >&2; failed=1; }
 done
@@ -40,6 +40,9 @@ for metric in $(grep -ohE '\bonce_(outbox|inbox)_[a-z_]+' README.md relay/README
 done
 for function in $(sed -n '/^## Reference/,$p' sql/README.md | grep -oE '`[a-z_]+\(' | tr -d '`(' | sort -u); do
     grep -qE "FUNCTION once\.$function\(" sql/api/*.sql || { echo "lint: no function once.$function" >&2; failed=1; }
+done
+for function in $(perl -0ne "while (/COMMENT ON FUNCTION once\.(\w+)\([^;]*?\) IS\s+'(?!internal)/g) { print \"\$1\n\" }" sql/api/*.sql | sort -u); do
+    grep -qw "$function" sql/README.md || { echo "lint: sql/README.md does not name once.$function" >&2; failed=1; }
 done
 # Every folder says what it is; specs, expected output and the Java tools are told of one folder above.
 for folder in $(git ls-files extension sql relay test | xargs -n1 dirname | sort -u); do
