@@ -4,10 +4,12 @@
 // (if a hand-over is under way) and into the open one. `new` only if every insert succeeded. The
 // state that says which tables these are is read under the same snapshot as the look-ups: see
 // sql/schema/generation.sql.
+#include "arguments.hpp"
 #include "errors.hpp"
 #include "generation.hpp"
 #include "keyed_table.hpp"
 #include "pg/boundary.hpp"
+#include "pg/compat.hpp"
 #include "pg/memory.hpp"
 #include "verdict.hpp"
 
@@ -114,8 +116,8 @@ TimestampTz made_at(const StoredKey &key, TimestampTz told) {
 }
 
 Datum accept_one(FunctionCallInfo fcinfo, IdType argument) {
-    refuse_null(fcinfo, 0, "consumer");
-    refuse_null(fcinfo, 1, "id");
+    require_argument(fcinfo, 0, "consumer");
+    require_argument(fcinfo, 1, "id");
     check_writable("once.accept()");
     const View view(pg::bytes_of(PG_GETARG_DATUM(0)), argument);
     const Memory &memory = view.memory();
@@ -212,7 +214,7 @@ void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
         const Oid type = TupleDescAttr(result->setDesc, 1)->atttypid;
         Datum labels[3];
         for (int i = 0; i < 3; i++)
-            labels[i] = enum_value(type, kVerdicts[i]);
+            labels[i] = pg::enum_datum(type, kVerdicts[i]);
         bool nulls[2] = {false, false};
         for (size_t i = 0; i < verdicts.size(); i++) {
             Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)),
@@ -223,13 +225,13 @@ void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
 }
 
 Datum accept_many(FunctionCallInfo fcinfo, IdType argument, Oid element) {
-    refuse_null(fcinfo, 0, "consumer");
-    refuse_null(fcinfo, 1, "ids");
+    require_argument(fcinfo, 0, "consumer");
+    require_argument(fcinfo, 1, "ids");
     check_writable("once.accept_many()");
-    pg::call([&] { InitMaterializedSRF(fcinfo, 0); });
+    pg::call([&] { pg::answer_with_rows(fcinfo); });
     const Elements ids = elements_of(PG_GETARG_DATUM(1), element);
     const std::string_view consumer = pg::bytes_of(PG_GETARG_DATUM(0));
-    check_name("consumer", consumer);
+    check_name(consumer, "consumer", kInvalidConsumer);
     if (ids.count > 0) {
         const View view(consumer, argument);
         std::vector<Asked> asked = asked_of(fcinfo, view.memory(), argument, ids);

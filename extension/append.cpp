@@ -212,14 +212,6 @@ void new_id(TimestampTz now, unsigned char *id) {
     memcpy(id, made.data(), made.size());
 }
 
-void assert_writable(const char *function) {
-    pg::call([&] {
-        PreventCommandIfReadOnly(function);
-        PreventCommandDuringRecovery(function);
-        PreventCommandIfParallelMode(function);
-    });
-}
-
 Written append(const Event &event) {
     const TimestampTz now = GetCurrentTimestamp();
     FullTransactionId xid{};

@@ -18,10 +18,6 @@ struct Written {
 // A uuid of version 7 for an event, 16 bytes.
 void new_id(TimestampTz now, unsigned char *id);
 
-// 25006 in a read-only transaction, on a standby or in a parallel worker's place. To be called
-// before anything else.
-void assert_writable(const char *function);
-
 [[nodiscard]] Written append(const Event &event);
 
 // In the order of the events: their numbers rise.

@@ -5,6 +5,10 @@
 #include "pg/boundary.hpp"
 #include "pg/memory.hpp"
 
+extern "C" {
+#include <tcop/utility.h>
+}
+
 #include <string>
 #include <string_view>
 
@@ -18,16 +22,25 @@ inline void require_argument(FunctionCallInfo fcinfo, int index, const char *wha
         throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, std::string(what) + " must not be null"};
 }
 
-// Throws 22023 unless `name` is one.
-inline void check_name(std::string_view name, const char *what) {
+// What every writing function refuses first: a read-only transaction, a standby (25006), a parallel
+// worker.
+inline void check_writable(const char *function) {
+    pg::call([&] {
+        PreventCommandIfReadOnly(function);
+        PreventCommandDuringRecovery(function);
+        PreventCommandIfParallelMode(function);
+    });
+}
+
+// Throws unless `name` is one.
+inline void check_name(std::string_view name, const char *what,
+                       int sqlstate = ERRCODE_INVALID_PARAMETER_VALUE) {
     if (name.empty() || name.size() > kMaxNameBytes)
-        throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
-                          std::string(what) + " must have 1 to 255 bytes",
+        throw pg::Failure{sqlstate, std::string(what) + " must have 1 to 255 bytes",
                           "It has " + std::to_string(name.size()) + " bytes."};
     for (unsigned char byte : name)
         if (byte < 0x20 || byte == 0x7f)
-            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
-                              std::string(what) + " must not contain control characters"};
+            throw pg::Failure{sqlstate, std::string(what) + " must not contain control characters"};
 }
 
 // Argument `index` as a checked name; 22004, 22023. The view lives as long as the current memory

@@ -8,6 +8,7 @@
 #include "errors.hpp"
 #include "fingerprint.hpp"
 #include "pg/memory.hpp"
+#include "pg/value.hpp"
 #include "scope.hpp"
 #include "verdict.hpp"
 
@@ -227,12 +228,6 @@ Outcome claim(const Request &request) {
     return outcome;
 }
 
-Datum interval_datum(int64 microseconds) {
-    auto *interval = static_cast<Interval *>(palloc0(sizeof(Interval)));
-    interval->time = microseconds;
-    return IntervalPGetDatum(interval);
-}
-
 // text[] of the differing fields' names; null when they cannot be told.
 std::optional<Datum> differs(const Request &request, const ClaimRecord &record) {
     const std::string_view stored =
@@ -280,14 +275,14 @@ Datum result_row(FunctionCallInfo fcinfo, const Outcome &outcome, std::optional<
     return pg::call([&] {
         const Decision &decision = outcome.decision;
         TupleDesc shape = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
-        set(rVerdict, enum_value(TupleDescAttr(shape, rVerdict)->atttypid,
-                                 kVerdictLabels[static_cast<int>(decision.verdict)]));
+        set(rVerdict, pg::enum_datum(TupleDescAttr(shape, rVerdict)->atttypid,
+                                     kVerdictLabels[static_cast<int>(decision.verdict)]));
         if (decision.takes) {
             copy(rToken, kToken);
             copy(rCheckpoint, kCheckpoint);
         }
         if (decision.takes || decision.verdict == Verdict::in_progress)
-            set(rLeaseLeft, interval_datum(record.time(kLeaseUntil) - outcome.now));
+            set(rLeaseLeft, pg::interval_of(record.time(kLeaseUntil) - outcome.now));
         if (decision.verdict != Verdict::mismatch)
             copy(rAttempt, kAttempt);
         if (decision.verdict == Verdict::replay || decision.verdict == Verdict::failed) {

@@ -3,6 +3,7 @@
 #include "arguments.hpp"
 #include "claim_record.hpp"
 #include "pg/memory.hpp"
+#include "pg/value.hpp"
 #include "scope.hpp"
 
 #include <algorithm>
@@ -45,12 +46,6 @@ const char *state_name(const Scope &scope, const ClaimRecord &record, TimestampT
     return released ? "released" : "lapsed";
 }
 
-Datum interval_datum(int64 microseconds) {
-    auto *interval = static_cast<Interval *>(palloc0(sizeof(Interval)));
-    interval->time = microseconds;
-    return IntervalPGetDatum(interval);
-}
-
 // Inside pg::call.
 Datum describe(FunctionCallInfo fcinfo, const Scope &scope, const ClaimKey &key) {
     TupleDesc shape;
@@ -75,8 +70,8 @@ Datum describe(FunctionCallInfo fcinfo, const Scope &scope, const ClaimKey &key)
     set(dState, CStringGetTextDatum(state_name(scope, record, now)));
     copy(dAttempt, record, kAttempt);
     if (record.state() == ClaimState::claimed)
-        set(dLeaseLeft, interval_datum(std::max<int64>(record.time(kLeaseUntil) - now, 0)));
-    set(dKeepLeft, interval_datum(expires_at(scope, record) - now));
+        set(dLeaseLeft, pg::interval_of(std::max<int64>(record.time(kLeaseUntil) - now, 0)));
+    set(dKeepLeft, pg::interval_of(expires_at(scope, record) - now));
     copy(dStatus, record, kStatus);
     copy(dResponse, record, kResponse);
     copy(dBody, record, kBody);

@@ -3,52 +3,41 @@
 // cannot hide ours.
 #pragma once
 
-#include "pg/boundary.hpp"
-
-extern "C" {
-#include <common/cryptohash.h>
-#include <common/sha2.h>
-}
+#include "sha256.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
-#include <string>
 #include <string_view>
 
 namespace once {
 
 using Digest128 = std::array<unsigned char, 16>;
 
-inline std::string length_prefixed(std::initializer_list<std::string_view> parts) {
-    std::string text;
-    for (std::string_view part : parts) {
-        for (int shift = 56; shift >= 0; shift -= 8)
-            text.push_back(static_cast<char>(static_cast<uint64_t>(part.size()) >> shift));
-        text.append(part);
-    }
-    return text;
+inline Digest128 first_half(const Sha256::Digest &digest) {
+    Digest128 half;
+    std::copy_n(digest.begin(), half.size(), half.begin());
+    return half;
 }
 
 inline Digest128 digest128_of_bytes(std::string_view bytes) {
-    unsigned char hash[PG_SHA256_DIGEST_LENGTH];
-    pg::call([&] {
-        pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
-        if (!context || pg_cryptohash_init(context) < 0 ||
-            pg_cryptohash_update(context, reinterpret_cast<const uint8 *>(bytes.data()),
-                                 bytes.size()) < 0 ||
-            pg_cryptohash_final(context, hash, sizeof hash) < 0)
-            elog(ERROR, "could not compute SHA-256 hash");
-        pg_cryptohash_free(context);
-    });
-    Digest128 first;
-    std::copy_n(hash, first.size(), first.begin());
-    return first;
+    Sha256 hash;
+    hash.update(bytes.data(), bytes.size());
+    return first_half(hash.finish());
 }
 
 inline Digest128 digest128(std::initializer_list<std::string_view> parts) {
-    return digest128_of_bytes(length_prefixed(parts));
+    Sha256 hash;
+    for (std::string_view part : parts) {
+        unsigned char length[8];
+        for (size_t i = 0; i < sizeof length; i++)
+            length[i] =
+                static_cast<unsigned char>(static_cast<uint64_t>(part.size()) >> (56 - 8 * i));
+        hash.update(length, sizeof length);
+        hash.update(part.data(), part.size());
+    }
+    return first_half(hash.finish());
 }
 
 inline uint32_t load32(const Digest128 &digest, size_t offset) {

@@ -1,5 +1,6 @@
 #include "generation.hpp"
 
+#include "arguments.hpp"
 #include "errors.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
@@ -235,7 +236,7 @@ View::View(std::string_view consumer, IdType argument) {
         if (std::memcmp(memory_->version.data, last->second.version.data, UUID_LEN) == 0)
             return;
     }
-    check_name("consumer", consumer);
+    check_name(consumer, "consumer", kInvalidConsumer);
     const Datum name = pg::varlena_of(consumer);
     auto read = [&] { return pg::call([&] { return read_consumer(name, GetActiveSnapshot()); }); };
     auto refresh = [&] {

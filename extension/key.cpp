@@ -3,14 +3,13 @@
 // held for that moment and not until the transaction ends, keeps others from drawing in between.
 #include "arguments.hpp"
 #include "lock.hpp"
+#include "pg/compat.hpp"
 #include "pg/owner.hpp"
 
 extern "C" {
 #include <commands/sequence.h>
 #include <tcop/utility.h>
 #include <utils/fmgrprotos.h>
-#include <utils/rangetypes.h>
-#include <utils/typcache.h>
 }
 
 namespace once {
@@ -58,7 +57,7 @@ PGDLLEXPORT Datum once_key_block(PG_FUNCTION_ARGS) {
             RangeBound lower{Int64GetDatum(first), false, true, true};
             RangeBound upper{Int64GetDatum(first + count), false, false, false};
             TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID, TYPECACHE_RANGE_INFO);
-            return RangeTypePGetDatum(make_range(type, &lower, &upper, false));
+            return RangeTypePGetDatum(pg::range_of(type, &lower, &upper));
         });
     });
 }

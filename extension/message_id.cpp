@@ -1,12 +1,12 @@
 #include "message_id.hpp"
 
+#include "arguments.hpp"
+#include "digest.hpp"
 #include "errors.hpp"
 #include "pg/boundary.hpp"
 #include "pg/memory.hpp"
 
 extern "C" {
-#include <common/cryptohash.h>
-#include <common/sha2.h>
 #include <utils/fmgrprotos.h>
 #include <utils/timestamp.h>
 }
@@ -19,7 +19,6 @@ namespace {
 // An id is hashed, so its length costs only time; the limit keeps a payload from being passed by
 // mistake.
 constexpr size_t kLongestId = 65535;
-constexpr size_t kLongestName = 255;
 
 constexpr const char *kNames[] = {"bigint", "uuid", "text", "bytea"};
 
@@ -37,18 +36,9 @@ pg_uuid_t digest(std::string_view bytes) {
     if (bytes.empty() || bytes.size() > kLongestId)
         throw pg::Failure{kInvalidConsumer, "invalid id",
                           "An id has 1 to " + std::to_string(kLongestId) + " bytes."};
-    uint8 full[PG_SHA256_DIGEST_LENGTH];
-    pg::call([&] {
-        pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
-        if (!context || pg_cryptohash_init(context) < 0 ||
-            pg_cryptohash_update(context, reinterpret_cast<const uint8 *>(bytes.data()),
-                                 bytes.size()) < 0 ||
-            pg_cryptohash_final(context, full, sizeof full) < 0)
-            elog(ERROR, "could not compute SHA-256");
-        pg_cryptohash_free(context);
-    });
+    const Digest128 hash = digest128_of_bytes(bytes);
     pg_uuid_t half;
-    std::memcpy(half.data, full, UUID_LEN);
+    std::memcpy(half.data, hash.data(), UUID_LEN);
     return half;
 }
 
@@ -142,27 +132,18 @@ StoredKey stored_key(IdType consumer, IdType argument, Datum id) {
     refuse(consumer, argument);
 }
 
-void check_name(const char *what, std::string_view name) {
-    const bool control = std::any_of(name.begin(), name.end(), [](char c) {
-        return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    });
-    if (name.empty() || name.size() > kLongestName || control)
-        throw pg::Failure{kInvalidConsumer, std::string("invalid ") + what,
-                          std::string("A ") + what +
-                              " has 1 to 255 bytes and no control characters."};
-}
-
 } // namespace once
 
 extern "C" {
 
-PG_FUNCTION_INFO_V1(once_check_name);
-PGDLLEXPORT Datum once_check_name(PG_FUNCTION_ARGS) {
+PG_FUNCTION_INFO_V1(once_require_name);
+PGDLLEXPORT Datum once_require_name(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
-        const std::string what(PG_ARGISNULL(0) ? "name" : pg::bytes_of(PG_GETARG_DATUM(0)));
-        if (PG_ARGISNULL(1))
-            throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, what + " must not be null"};
-        once::check_name(what.c_str(), pg::bytes_of(PG_GETARG_DATUM(1)));
+        const std::string what(pg::bytes_of(PG_GETARG_DATUM(1)));
+        const std::string code(pg::bytes_of(PG_GETARG_DATUM(2)));
+        once::require_argument(fcinfo, 0, what.c_str());
+        once::check_name(pg::bytes_of(PG_GETARG_DATUM(0)), what.c_str(),
+                         MAKE_SQLSTATE(code.at(0), code.at(1), code.at(2), code.at(3), code.at(4)));
         PG_RETURN_VOID();
     });
 }

@@ -39,7 +39,4 @@ struct StoredKey {
 // canonical text. Throws ON011 where it cannot, ON010 for an empty or oversized id.
 [[nodiscard]] StoredKey stored_key(IdType consumer, IdType argument, Datum id);
 
-// 1 to 255 bytes without control characters, else ON010; `what` names the argument.
-void check_name(const char *what, std::string_view name);
-
 } // namespace once

@@ -4,6 +4,7 @@
 // The fence stands in a row of its own (a dump must not carry it), but whoever changes either of
 // the two holds the row in once.consumer_offset, claimers too, and changes it: so a later fence is
 // seen, or raises 40001.
+#include "arguments.hpp"
 #include "change_row.hpp"
 #include "errors.hpp"
 #include "message_id.hpp"
@@ -47,9 +48,9 @@ struct Answer {
 
 Partition partition_of(FunctionCallInfo fcinfo) {
     for (const auto &[i, name] : {std::pair{0, "grp"}, {1, "topic"}, {2, "partition"}})
-        refuse_null(fcinfo, i, name);
-    check_name("group", pg::bytes_of(PG_GETARG_DATUM(0)));
-    check_name("topic", pg::bytes_of(PG_GETARG_DATUM(1)));
+        require_argument(fcinfo, i, name);
+    check_name(pg::bytes_of(PG_GETARG_DATUM(0)), "group", kInvalidConsumer);
+    check_name(pg::bytes_of(PG_GETARG_DATUM(1)), "topic", kInvalidConsumer);
     if (PG_GETARG_INT32(2) < 0)
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "partition must not be negative"};
     return pg::call([&] {
@@ -59,8 +60,8 @@ Partition partition_of(FunctionCallInfo fcinfo) {
 }
 
 Range range_of(FunctionCallInfo fcinfo) {
-    refuse_null(fcinfo, 3, "first");
-    refuse_null(fcinfo, 4, "last");
+    require_argument(fcinfo, 3, "first");
+    require_argument(fcinfo, 4, "last");
     Range range{PG_GETARG_INT64(3), PG_GETARG_INT64(4), std::nullopt};
     if (range.first < 0 || range.last == std::numeric_limits<int64>::max())
         throw pg::Failure{kImplausiblePosition, "implausible offset"};
@@ -135,8 +136,8 @@ Datum row_of(FunctionCallInfo fcinfo, const Answer &answer) {
         TupleDesc columns;
         if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE)
             elog(ERROR, "return type must be a row type");
-        Datum values[] = {enum_value(TupleDescAttr(columns, 0)->atttypid,
-                                     kVerdicts[static_cast<int>(answer.verdict)]),
+        Datum values[] = {pg::enum_datum(TupleDescAttr(columns, 0)->atttypid,
+                                         kVerdicts[static_cast<int>(answer.verdict)]),
                           Int64GetDatum(answer.next.value_or(0))};
         bool nulls[] = {false, !answer.next.has_value()};
         return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));

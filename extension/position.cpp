@@ -4,10 +4,12 @@
 // A position at or below what a snapshot shows is a duplicate for good, as positions only rise: no
 // lock, no xid. Otherwise the row is locked, so that of two sessions one waits, and decided again
 // by what it says then.
+#include "arguments.hpp"
 #include "change_row.hpp"
 #include "errors.hpp"
 #include "message_id.hpp"
 #include "pg/boundary.hpp"
+#include "pg/compat.hpp"
 #include "pg/memory.hpp"
 #include "verdict.hpp"
 #include "window.hpp"
@@ -35,10 +37,10 @@ struct Source {
 };
 
 Source source_of(FunctionCallInfo fcinfo) {
-    refuse_null(fcinfo, 0, "consumer");
-    refuse_null(fcinfo, 1, "source");
-    check_name("consumer", pg::bytes_of(PG_GETARG_DATUM(0)));
-    check_name("source", pg::bytes_of(PG_GETARG_DATUM(1)));
+    require_argument(fcinfo, 0, "consumer");
+    require_argument(fcinfo, 1, "source");
+    check_name(pg::bytes_of(PG_GETARG_DATUM(0)), "consumer", kInvalidConsumer);
+    check_name(pg::bytes_of(PG_GETARG_DATUM(1)), "source", kInvalidConsumer);
     return pg::call([&] {
         return Source{PointerGetDatum(PG_GETARG_TEXT_PP(0)), PointerGetDatum(PG_GETARG_TEXT_PP(1))};
     });
@@ -122,7 +124,8 @@ void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
     pg::call([&] {
         auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
         const Oid type = TupleDescAttr(result->setDesc, 1)->atttypid;
-        const Datum labels[] = {enum_value(type, kVerdicts[0]), enum_value(type, kVerdicts[1])};
+        const Datum labels[] = {pg::enum_datum(type, kVerdicts[0]),
+                                pg::enum_datum(type, kVerdicts[1])};
         bool nulls[2] = {false, false};
         for (size_t i = 0; i < verdicts.size(); i++) {
             Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)),
@@ -175,7 +178,7 @@ PG_FUNCTION_INFO_V1(once_accept_position);
 PGDLLEXPORT Datum once_accept_position(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         const once::Source source = once::source_of(fcinfo);
-        once::refuse_null(fcinfo, 2, "position");
+        once::require_argument(fcinfo, 2, "position");
         once::check_writable("once.accept_position()");
         const int64 position = PG_GETARG_INT64(2);
         once::check_position(position);
@@ -195,9 +198,9 @@ PG_FUNCTION_INFO_V1(once_accept_positions);
 PGDLLEXPORT Datum once_accept_positions(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         const once::Source source = once::source_of(fcinfo);
-        once::refuse_null(fcinfo, 2, "positions");
+        once::require_argument(fcinfo, 2, "positions");
         once::check_writable("once.accept_positions()");
-        pg::call([&] { InitMaterializedSRF(fcinfo, 0); });
+        pg::call([&] { pg::answer_with_rows(fcinfo); });
         const std::vector<int64> positions = once::positions_of(PG_GETARG_DATUM(2));
         if (!positions.empty())
             once::return_rows(fcinfo, once::accept_positions(source, positions));
@@ -209,7 +212,7 @@ PG_FUNCTION_INFO_V1(once_accept_window);
 PGDLLEXPORT Datum once_accept_window(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         const once::Source source = once::source_of(fcinfo);
-        once::refuse_null(fcinfo, 2, "position");
+        once::require_argument(fcinfo, 2, "position");
         once::check_writable("once.accept_window()");
         const int64 position = PG_GETARG_INT64(2);
         once::check_position(position);

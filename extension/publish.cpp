@@ -56,7 +56,7 @@ Datum publish_by_id(FunctionCallInfo fcinfo, const Topic &topic, Event &event) {
 }
 
 Datum publish(FunctionCallInfo fcinfo, Form form) {
-    assert_writable("once.publish()");
+    check_writable("once.publish()");
     const Lanes &known = lanes();
     const Topic topic = check_topic(known, PG_ARGISNULL(kTopic), PG_GETARG_DATUM(kTopic));
     Event event;
@@ -144,7 +144,7 @@ MemoryContext batch_context() {
 }
 
 Datum publish_many(FunctionCallInfo fcinfo, Form form) {
-    assert_writable("once.publish_many()");
+    check_writable("once.publish_many()");
     const Topic topic = check_topic(lanes(), PG_ARGISNULL(0), PG_GETARG_DATUM(0));
     const ManyArguments from = many_arguments(fcinfo);
     const MemoryContext batch = batch_context();

@@ -4,6 +4,7 @@
 #include "scheduled.hpp"
 
 #include "append.hpp"
+#include "arguments.hpp"
 #include "lock.hpp"
 #include "pg/memory.hpp"
 #include "pg/owner.hpp"
@@ -114,7 +115,7 @@ extern "C" {
 PG_FUNCTION_INFO_V1(once_deliver_due);
 PGDLLEXPORT Datum once_deliver_due(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
-        once::assert_writable("once.deliver_due()");
+        once::check_writable("once.deliver_due()");
         if (PG_ARGISNULL(0) || PG_GETARG_INT32(0) < 1)
             throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "limit must be at least 1"};
         PG_RETURN_INT32(once::deliver_due(PG_GETARG_INT32(0)));

@@ -86,7 +86,7 @@ Row read_row(Relation settings, std::string_view name, Scope *scope) {
         PointerGetDatum(cstring_to_text_with_len(name.data(), static_cast<int>(name.size()))));
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     SysScanDesc scan =
-        systable_beginscan(settings, RelationGetPrimaryKeyIndex(settings), true, snapshot, 1, &key);
+        systable_beginscan(settings, pg::primary_key_of(settings), true, snapshot, 1, &key);
     HeapTuple tuple = systable_getnext(scan);
     Row row{HeapTupleIsValid(tuple), 0, scope};
     if (row.found) {
@@ -119,7 +119,7 @@ void find_tables(Oid schema, int store, Scope *scope) {
             ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
                             errmsg("relation \"once.%s\" does not exist", name)));
         Relation heap = table_open(scope->heap[i], AccessShareLock);
-        scope->index[i] = RelationGetPrimaryKeyIndex(heap);
+        scope->index[i] = pg::primary_key_of(heap);
         table_close(heap, AccessShareLock);
         if (!OidIsValid(scope->index[i]))
             ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -136,7 +136,7 @@ int read_roles(Oid schema, std::string_view name, Oid **roles) {
         PointerGetDatum(cstring_to_text_with_len(name.data(), static_cast<int>(name.size()))));
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     SysScanDesc scan =
-        systable_beginscan(rights, RelationGetPrimaryKeyIndex(rights), true, snapshot, 1, &key);
+        systable_beginscan(rights, pg::primary_key_of(rights), true, snapshot, 1, &key);
     int count = 0, room = 8;
     *roles = static_cast<Oid *>(palloc(sizeof(Oid) * room));
     while (HeapTuple tuple = systable_getnext(scan)) {

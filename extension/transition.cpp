@@ -280,7 +280,7 @@ PG_FUNCTION_INFO_V1(once_transition);
 PGDLLEXPORT Datum once_transition(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         const once::Request request = once::request_of(fcinfo);
-        pg::call([] { PreventCommandIfReadOnly("once.transition()"); });
+        once::check_writable("once.transition()");
         // Before the definition is looked up: machine_set locks against this one (machine.hpp).
         const Oid states = pg::relation_oid("once", "machine_entity");
         pg::call([&] { LockRelationOid(states, RowExclusiveLock); });

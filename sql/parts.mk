@@ -40,7 +40,7 @@ SQL_PARTS += \
 
 # receiving
 SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql position.sql window.sql offset.sql inbox.sql receiving_right.sql) \
-	$(addprefix sql/api/, settled.sql check_name.sql accept.sql consumer.sql sweep.sql position.sql offset.sql inbox.sql inbox_relay.sql)
+	$(addprefix sql/api/, settled.sql require_name.sql accept.sql consumer.sql sweep.sql position.sql offset.sql inbox.sql inbox_relay.sql)
 
 # requests
 SQL_PARTS += $(addprefix sql/schema/, scope.sql claim.sql claim_right.sql) \
@@ -53,7 +53,6 @@ SQL_PARTS += \
 	sql/schema/guard.sql \
 	sql/schema/publish_key.sql \
 	sql/schema/guard_right.sql \
-	sql/api/require_name.sql \
 	sql/api/memory.sql \
 	sql/api/machine_set.sql \
 	sql/api/transition.sql \

@@ -15,6 +15,9 @@ extern "C" {
 #include <replication/walsender.h>
 #include <replication/walsender_private.h>
 #include <utils/guc.h>
+#include <utils/rangetypes.h>
+#include <utils/rel.h>
+#include <utils/typcache.h>
 }
 
 static_assert(PG_VERSION_NUM >= 140000, "pg_once needs PostgreSQL 14 or newer");
@@ -69,6 +72,45 @@ inline bool lock_held_by_me(const LOCKTAG *tag, LOCKMODE mode) {
     return LockHeldByMe(tag, mode, false);
 #else
     return LockHeldByMe(tag, mode);
+#endif
+}
+
+// 18 added a parameter.
+inline Oid primary_key_of(Relation relation) {
+#if PG_VERSION_NUM >= 180000
+    return RelationGetPrimaryKeyIndex(relation, false);
+#else
+    return RelationGetPrimaryKeyIndex(relation);
+#endif
+}
+
+// 16 added a place for soft errors.
+inline RangeType *range_of(TypeCacheEntry *type, RangeBound *lower, RangeBound *upper) {
+#if PG_VERSION_NUM >= 160000
+    return make_range(type, lower, upper, false, nullptr);
+#else
+    return make_range(type, lower, upper, false);
+#endif
+}
+
+// The call answers with a set of rows, put into result->setResult. 15 brought a function for it.
+inline void answer_with_rows(FunctionCallInfo fcinfo) {
+#if PG_VERSION_NUM >= 150000
+    InitMaterializedSRF(fcinfo, 0);
+#else
+    auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+    if (!result || !IsA(result, ReturnSetInfo) || !(result->allowedModes & SFRM_Materialize))
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("set-valued function called in context that cannot accept a set")));
+    const MemoryContext caller = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+    TupleDesc shape;
+    if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
+        elog(ERROR, "return type must be a row type");
+    const bool random = (result->allowedModes & SFRM_Materialize_Random) != 0;
+    result->setResult = tuplestore_begin_heap(random, false, work_mem);
+    result->setDesc = BlessTupleDesc(shape);
+    result->returnMode = SFRM_Materialize;
+    MemoryContextSwitchTo(caller);
 #endif
 }
 

@@ -7,6 +7,7 @@ extern "C" {
 #include <access/htup_details.h>
 #include <catalog/pg_enum.h>
 #include <utils/syscache.h>
+#include <utils/timestamp.h>
 #include <utils/uuid.h>
 }
 
@@ -30,6 +31,12 @@ inline Datum uuid_of(const std::array<unsigned char, 16> &bytes) {
     auto *uuid = static_cast<pg_uuid_t *>(call([] { return palloc(sizeof(pg_uuid_t)); }));
     memcpy(uuid->data, bytes.data(), bytes.size());
     return UUIDPGetDatum(uuid);
+}
+
+inline Datum interval_of(int64 microseconds) {
+    auto *interval = static_cast<Interval *>(call([] { return palloc0(sizeof(Interval)); }));
+    interval->time = microseconds;
+    return IntervalPGetDatum(interval);
 }
 
 } // namespace pg

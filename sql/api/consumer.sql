@@ -30,7 +30,7 @@ CREATE OR REPLACE FUNCTION once.consumer_set(consumer text, id_type text DEFAULT
 DECLARE
     stored text;
 BEGIN
-    PERFORM once.check_name('consumer', consumer);
+    PERFORM once.require_name(consumer, 'consumer', 'ON010');
     IF id_type NOT IN ('bigint', 'uuid', 'text', 'bytea') THEN
         RAISE EXCEPTION 'invalid id type "%"', id_type
             USING ERRCODE = '22023', HINT = 'Id types are bigint, uuid, text and bytea.';

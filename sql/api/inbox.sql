@@ -31,7 +31,7 @@ DECLARE
     seqs bigint[] := '{}';
     taken int := 0;
 BEGIN
-    PERFORM once.check_name('consumer', consumer);
+    PERFORM once.require_name(consumer, 'consumer', 'ON010');
     IF n IS NULL OR n < 1 OR n > 100000 THEN
         RAISE EXCEPTION 'n must be between 1 and 100000' USING ERRCODE = '22023';
     END IF;
@@ -69,7 +69,7 @@ CREATE OR REPLACE FUNCTION once.inbox_done(consumer text, ids text[]) RETURNS bi
 DECLARE
     done bigint;
 BEGIN
-    PERFORM once.check_name('consumer', consumer);
+    PERFORM once.require_name(consumer, 'consumer', 'ON010');
     DELETE FROM once.inbox i WHERE i.consumer = inbox_done.consumer AND i.id = ANY (ids);
     GET DIAGNOSTICS done = ROW_COUNT;
     RETURN done;
@@ -83,7 +83,7 @@ DECLARE
     most int;
     outcome text;
 BEGIN
-    PERFORM once.check_name('consumer', consumer);
+    PERFORM once.require_name(consumer, 'consumer', 'ON010');
     IF retry_in < interval '0' THEN
         RAISE EXCEPTION 'retry_in must not be negative' USING ERRCODE = '22023';
     END IF;
@@ -102,7 +102,7 @@ CREATE OR REPLACE FUNCTION once.inbox_redrive(consumer text, id text DEFAULT NUL
 DECLARE
     revived bigint;
 BEGIN
-    PERFORM once.check_name('consumer', consumer);
+    PERFORM once.require_name(consumer, 'consumer', 'ON010');
     UPDATE once.inbox i SET state = 'ready', attempts = 0, next_at = clock_timestamp()
         WHERE i.consumer = inbox_redrive.consumer AND i.state = 'parked' AND (inbox_redrive.id IS NULL OR i.id = inbox_redrive.id);
     GET DIAGNOSTICS revived = ROW_COUNT;

@@ -19,8 +19,8 @@ DECLARE
     begun timestamptz := clock_timestamp();
     writer int;
 BEGIN
-    PERFORM once.check_name('group', grp);
-    PERFORM once.check_name('topic', topic);
+    PERFORM once.require_name(grp, 'group', 'ON010');
+    PERFORM once.require_name(topic, 'topic', 'ON010');
     IF "partition" IS NULL OR "partition" < 0 THEN
         RAISE EXCEPTION 'partition must not be null or negative'
             USING ERRCODE = CASE WHEN "partition" IS NULL THEN '22004' ELSE '22023' END;
