@@ -87,18 +87,27 @@ bool only_mover() {
            LOCKACQUIRE_NOT_AVAIL;
 }
 
-int deliver_due(int limit) {
+// The sizes are known without fetching what is stored out of line. The first goes out whatever its
+// size.
+int deliver_due(int max_events, int max_bytes) {
     static pg::Plan plan(
-        "WITH due AS (DELETE FROM once.scheduled WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
-        "SELECT id FROM once.scheduled WHERE deliver_at OPERATOR(pg_catalog.<=) $1 "
-        "ORDER BY deliver_at, scheduled_at, id FOR UPDATE SKIP LOCKED LIMIT $2)) RETURNING *) "
-        "SELECT id, topic, key, payload, headers, partition FROM due ORDER BY deliver_at, "
-        "scheduled_at, id",
-        {TIMESTAMPTZOID, INT8OID});
+        "WITH due AS (SELECT id, deliver_at, scheduled_at, "
+        "coalesce(pg_catalog.octet_length(payload), 0) OPERATOR(pg_catalog.+) "
+        "coalesce(pg_catalog.octet_length(headers), 0) AS size "
+        "FROM once.scheduled WHERE deliver_at OPERATOR(pg_catalog.<=) $1 "
+        "ORDER BY deliver_at, scheduled_at, id FOR UPDATE SKIP LOCKED LIMIT $2), "
+        "summed AS (SELECT id, pg_catalog.sum(size) OVER (ORDER BY deliver_at, scheduled_at, id) "
+        "OPERATOR(pg_catalog.-) size AS before FROM due), "
+        "taken AS (DELETE FROM once.scheduled WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
+        "SELECT id FROM summed WHERE before OPERATOR(pg_catalog.<) $3)) RETURNING *) "
+        "SELECT id, topic, key, payload, headers, partition FROM taken "
+        "ORDER BY deliver_at, scheduled_at, id",
+        {TIMESTAMPTZOID, INT8OID, INT8OID});
     if (!only_mover())
         return 0;
     const pg::Spi spi;
-    const Datum values[] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(limit)};
+    const Datum values[] = {TimestampTzGetDatum(GetCurrentTimestamp()), Int64GetDatum(max_events),
+                            Int64GetDatum(max_bytes)};
     plan.execute(values);
     std::vector<Event> events;
     for (uint64_t i = 0; i < SPI_processed; i++)
@@ -116,9 +125,11 @@ PG_FUNCTION_INFO_V1(once_deliver_due);
 PGDLLEXPORT Datum once_deliver_due(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         once::check_writable("once.deliver_due()");
-        if (PG_ARGISNULL(0) || PG_GETARG_INT32(0) < 1)
-            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "limit must be at least 1"};
-        PG_RETURN_INT32(once::deliver_due(PG_GETARG_INT32(0)));
+        for (const auto &[index, name] : {std::pair{0, "max_events"}, {1, "max_bytes"}})
+            if (PG_ARGISNULL(index) || PG_GETARG_INT32(index) < 1)
+                throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
+                                  std::string(name) + " must be at least 1"};
+        PG_RETURN_INT32(once::deliver_due(PG_GETARG_INT32(0), PG_GETARG_INT32(1)));
     });
 }
 

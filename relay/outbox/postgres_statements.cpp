@@ -235,7 +235,7 @@ void PostgresSource::deliver_due(Connection &db) {
         exec_row(work, "SELECT once.deliver_due(" + std::to_string(kDeliveryEvents) + ")")[0]
             .as<int>();
     work.commit();
-    next_delivery = Clock::now() + (moved == kDeliveryEvents ? milliseconds(0) : kDeliveryPause);
+    next_delivery = Clock::now() + (moved > 0 ? milliseconds(0) : kDeliveryPause);
 }
 
 // Ids, event ids, tokens and answers are forgotten in generations, and somebody has to turn them.

@@ -1,8 +1,8 @@
-CREATE OR REPLACE FUNCTION once.deliver_due(max_events int DEFAULT 200) RETURNS int
+CREATE OR REPLACE FUNCTION once.deliver_due(max_events int DEFAULT 200, max_bytes int DEFAULT 8388608) RETURNS int
     LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER AS 'MODULE_PATHNAME', 'once_deliver_due';
-COMMENT ON FUNCTION once.deliver_due(int) IS
+COMMENT ON FUNCTION once.deliver_due(int, int) IS
 'moves events of once.scheduled that are due to the outbox, with their ids, earliest first; their order counts from then
-returns how many: call again at once when it is max_events; 0 also while somebody else is at it; the relay calls it
+ends at max_events or with the event that reaches max_bytes; returns how many: call again at once unless 0, which is also the answer while somebody else is at it; the relay calls it
 READ COMMITTED; REPEATABLE READ, SERIALIZABLE: 40001 when one was unscheduled after the snapshot; standby: 25006';
 
 CREATE OR REPLACE FUNCTION once.unschedule(id uuid) RETURNS boolean

@@ -1,5 +1,5 @@
 -- publish with dedup_key and deliver_at, unschedule, deliver_due.
-SELECT plan(37);
+SELECT plan(40);
 CREATE TABLE got (n int GENERATED ALWAYS AS IDENTITY, id uuid);
 CREATE FUNCTION pg_temp.events() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM once.event_0';
 
@@ -62,5 +62,9 @@ SELECT is((SELECT count(*) FROM once.scheduled), 0::bigint, 'deliver_at: moved, 
 SELECT is((SELECT concat_ws('|', topic, key, convert_from(payload, 'UTF8'), partition, once.headers_json(headers)) FROM once.event_0 WHERE id = :'later'), 't|k|later|3|{"a": "b"}', 'deliver_at: as it was published');
 SELECT isnt(once.publish('t', 'now', deliver_at => now() - interval '1 s'), NULL, 'deliver_at: what is due already goes out at once');
 SELECT is(pg_temp.events(), 3::bigint, 'deliver_at: all there');
+SELECT count(once.publish('t', repeat('x', 1000), deliver_at => now() + interval '1 h')) FROM generate_series(1, 5) \g /dev/null
+UPDATE once.scheduled SET deliver_at = deliver_at - interval '2 h';
+SELECT is(ARRAY[once.deliver_due(200, 2500), once.deliver_due(200, 1), once.deliver_due(), once.deliver_due()], '{3,1,1,0}', 'deliver_at: at most as many bytes, and at least one event');
+SELECT throws_ok('SELECT once.deliver_due(' || a || ')', '22023', NULL, 'deliver_at: refused limits: ' || a) FROM (VALUES ('0'), ('1, 0')) v(a);
 SELECT throws_ok($$ SELECT once.publish('t', 'x', deliver_at => 'infinity') $$, '22023', NULL, 'deliver_at: never is refused');
 SELECT * FROM finish();
