@@ -17,13 +17,20 @@ template <typename Number> void put(std::string &to, Number value) {
 
 std::uint32_t array_type_of(ElementType element) {
     switch (element) {
-    case ElementType::bytea: return 1001;
-    case ElementType::int8: return 1016;
-    case ElementType::int4: return 1007;
-    case ElementType::text: return 1009;
-    case ElementType::timestamptz: return 1185;
-    case ElementType::uuid: return 2951;
-    case ElementType::jsonb: return 3807;
+    case ElementType::bytea:
+        return 1001;
+    case ElementType::int8:
+        return 1016;
+    case ElementType::int4:
+        return 1007;
+    case ElementType::text:
+        return 1009;
+    case ElementType::timestamptz:
+        return 1185;
+    case ElementType::uuid:
+        return 2951;
+    case ElementType::jsonb:
+        return 3807;
     }
     return 0;
 }

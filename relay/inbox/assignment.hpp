@@ -18,11 +18,12 @@ struct Partition {
     // Longer than a heartbeat: who lost the partition for good hears of it before he claims again.
     Backoff claim_backoff{std::chrono::milliseconds(3000), std::chrono::milliseconds(10000)};
     std::int64_t fence = 0;
-    std::int64_t next = 0; // first offset whose effect is not committed in the database
-    std::int64_t read = 0; // first offset not yet taken from Kafka
+    std::int64_t next = 0;    // first offset whose effect is not committed in the database
+    std::int64_t read = 0;    // first offset not yet taken from Kafka
+    std::int64_t reached = 0; // the end that Kafka told last: markers stand behind the last message
     std::int64_t advised = -1;
     bool out_of_range = false;         // `read` does not exist in Kafka
-    std::optional<std::int64_t> until; // --until-empty: done when read gets there
+    std::optional<std::int64_t> until; // --until-empty: done when read or reached gets there
     std::set<std::string> held_keys;   // keys of parked messages: what follows is parked too
 };
 

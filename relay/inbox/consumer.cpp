@@ -62,8 +62,8 @@ void set(rd_kafka_conf_t *conf, const std::string &name, const std::string &valu
         throw Refusal(ExitCode::configuration, "cannot set \"kafka." + name + "\"", reason);
 }
 
-// Heartbeats and fetches are answered even when there is nothing to read: that the brokers are there
-// is measured at the wire.
+// Heartbeats and fetches are answered even when there is nothing to read: that the brokers are
+// there is measured at the wire.
 rd_kafka_resp_err_t on_response(rd_kafka_t *, int, const char *, int32_t, int16_t key, int16_t,
                                 int32_t, size_t, int64_t, rd_kafka_resp_err_t code, void *opaque) {
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR && (key == kFetchRequest || key == kHeartbeatRequest))
@@ -94,6 +94,10 @@ constexpr Setting kDefaults[] = {
     // How soon a new topic that fits a pattern is found.
     {"topic.metadata.refresh.interval.ms", "30000"},
 };
+
+bool is_rebalance(const Polled &polled) {
+    return polled.kind == Polled::Kind::assigned || polled.kind == Polled::Kind::revoked;
+}
 
 kafka::Settings defaults() {
     kafka::Settings settings;
@@ -130,7 +134,9 @@ Consumer::Consumer(const KafkaOptions &kafka, const InboxOptions &options,
     rd_kafka_poll_set_consumer(client.get());
 }
 
-Consumer::~Consumer() { close(); }
+Consumer::~Consumer() {
+    close();
+}
 
 void Consumer::subscribe() {
     const List topics = list_of({Place{topic, RD_KAFKA_PARTITION_UA}});
@@ -154,28 +160,49 @@ void Consumer::on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
 }
 
 Polled Consumer::poll(int timeout_ms) {
-    if (waiting.empty()) {
-        kafka::Message raw(rd_kafka_consumer_poll(client.get(), timeout_ms));
-        if (waiting.empty())
-            return raw ? from(std::move(raw)) : Polled{};
-        // A message beside a rebalance belongs to a partition that stays: dropped, it would be lost.
-        if (raw)
-            waiting.push_back(from(std::move(raw)));
-    }
+    if (waiting.empty())
+        poll_client(timeout_ms);
+    if (waiting.empty())
+        return {};
     Polled next = std::move(waiting.front());
     waiting.pop_front();
+    waiting_bytes -= next.message.bytes();
     return next;
+}
+
+void Consumer::prefetch(std::size_t messages, std::size_t bytes) {
+    if (std::any_of(waiting.begin(), waiting.end(), is_rebalance))
+        return;
+    while (waiting.size() < messages && waiting_bytes < bytes)
+        if (!poll_client(0) || is_rebalance(waiting.back()))
+            return;
+}
+
+// A message beside a rebalance belongs to a partition that stays: dropped, it would be lost.
+bool Consumer::poll_client(int timeout_ms) {
+    const std::size_t before = waiting.size();
+    if (kafka::Message raw{rd_kafka_consumer_poll(client.get(), timeout_ms)}) {
+        const bool rebalanced = waiting.size() > before;
+        Polled polled = from(std::move(raw));
+        waiting_bytes += polled.message.bytes();
+        waiting.insert(rebalanced ? waiting.end() - 1 : waiting.end(), std::move(polled));
+    }
+    return waiting.size() > before;
 }
 
 // What was polled before places got a new position would come twice, and in the wrong order.
 void Consumer::forget_waiting(const std::vector<Place> &places) {
     std::erase_if(waiting, [&](const Polled &polled) {
-        return polled.kind == Polled::Kind::message &&
-               std::any_of(places.begin(), places.end(), [&](const Place &place) {
-                   return place.topic == polled.message.topic &&
-                          place.partition == polled.message.partition;
-               });
+        const bool message = polled.kind == Polled::Kind::message;
+        const std::string_view name = message ? polled.message.topic : polled.place.topic;
+        const std::int32_t number = message ? polled.message.partition : polled.place.partition;
+        return std::any_of(places.begin(), places.end(), [&](const Place &place) {
+            return place.topic == name && place.partition == number;
+        });
     });
+    waiting_bytes = 0;
+    for (const Polled &polled : waiting)
+        waiting_bytes += polled.message.bytes();
 }
 
 Polled Consumer::from(kafka::Message raw) const {
@@ -218,10 +245,10 @@ Polled Consumer::from(kafka::Message raw) const {
         const void *value = nullptr;
         std::size_t size = 0;
         for (std::size_t i = 0; !rd_kafka_header_get_all(headers, i, &header, &value, &size); ++i)
-            message.headers.push_back(
-                {header, value != nullptr ? std::optional<std::string_view>(
-                                                {static_cast<const char *>(value), size})
-                                          : std::nullopt});
+            message.headers.push_back({header, value != nullptr
+                                                   ? std::optional<std::string_view>(
+                                                         {static_cast<const char *>(value), size})
+                                                   : std::nullopt});
     }
     message.owner = std::shared_ptr<rd_kafka_message_t>(raw.release(), &rd_kafka_message_destroy);
     return polled;
@@ -242,8 +269,7 @@ void Consumer::assign(const Offsets &changed, const Offsets &all) {
                 again.push_back(place);
         if (!again.empty())
             kafka::Error(rd_kafka_incremental_unassign(client.get(), list_of(again).get()));
-        const kafka::Error error(
-            rd_kafka_incremental_assign(client.get(), list_of(changed).get()));
+        const kafka::Error error(rd_kafka_incremental_assign(client.get(), list_of(changed).get()));
         if (error)
             throw KafkaUnavailable(std::string("could not assign: ") +
                                    rd_kafka_error_string(error.get()));
@@ -359,6 +385,12 @@ void Consumer::close() {
     if (closed)
         return;
     closed = true;
+    // Messages that were taken ahead and a rebalance that nobody answered would be taken for the
+    // one that closing brings.
+    const bool unanswered = std::any_of(waiting.begin(), waiting.end(), is_rebalance);
+    waiting.clear();
+    if (unanswered)
+        release(held);
     // rd_kafka_consumer_close waits for ever when no broker answers.
     const std::unique_ptr<rd_kafka_queue_t, kafka::Destroy> queue(rd_kafka_queue_new(client.get()));
     if (const kafka::Error error(rd_kafka_consumer_close_queue(client.get(), queue.get())); error)

@@ -13,10 +13,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int kIdlePollMs = 200;     // nothing there: how soon a stop or a claim that is due is seen
-constexpr int kAdviceMs = 1000;      // offsets to Kafka, for lag tools
-constexpr int kReportMs = 1000;      // gauges
-constexpr int kRedriveMs = 1000;     // look for parked messages that were set free
+constexpr int kIdlePollMs = 200; // nothing there: how soon a stop or a claim that is due is seen
+constexpr int kAdviceMs = 1000;  // offsets to Kafka, for lag tools
+constexpr int kReportMs = 1000;  // gauges
+constexpr int kRedriveMs = 1000; // look for parked messages that were set free
 constexpr int kRedriveRarelyMs = 5000;
 constexpr int kRedrivenAtOnce = 100; // then the main path has its turn
 // Deadlocks and serialization failures in a row before a message is held to be the reason.
@@ -33,7 +33,8 @@ std::string text_of(const SqlError &error) {
 } // namespace
 
 bool Drain::complete() const {
-    return enabled && std::all_of(flags.begin(), flags.end(), [](const auto &flag) { return flag.load(); });
+    return enabled &&
+           std::all_of(flags.begin(), flags.end(), [](const auto &flag) { return flag.load(); });
 }
 
 Member::Member(const Options &all_options, const InboxOptions &inbox_options,
@@ -74,7 +75,8 @@ void Member::work_once() {
         return;
     }
     if (waiting) {
-        serve(consumer->poll(std::min<int>(kIdlePollMs, static_cast<int>(retry_at_ms - now_ms()) + 1)));
+        serve(consumer->poll(
+            std::min<int>(kIdlePollMs, static_cast<int>(retry_at_ms - now_ms()) + 1)));
         return;
     }
     if (paused) {
@@ -95,7 +97,7 @@ void Member::work_once() {
 }
 
 void Member::open_session() {
-    session = std::make_unique<Session>(options.database, stop, [this] { metrics.beat(); });
+    session = std::make_unique<Session>(options.database, stop, [this] { while_server_works(); });
     receiver = std::make_unique<Receiver>(*session, inbox);
     receiver->check();
     log::info("inbox_connected", {{"consumer", inbox.consumer}, {"member", number}});
@@ -103,17 +105,25 @@ void Member::open_session() {
         metrics.enter(WorkState::running);
 }
 
+// The next batch is taken from Kafka while this one is applied; rebalances wait for its end.
+void Member::while_server_works() {
+    metrics.beat();
+    if (applying)
+        consumer->prefetch(static_cast<std::size_t>(inbox.max_rows),
+                           static_cast<std::size_t>(inbox.max_bytes));
+}
+
 void Member::open_consumer() {
     const std::string ours = "once-relay." + receiver->database_identity();
     auto opened = std::make_unique<Consumer>(options.kafka, inbox, ours);
     for (const std::string &client : opened->member_clients())
         if (client != ours)
-            throw Refusal(
-                ExitCode::refused, "group \"" + inbox.group + "\" has a member that is not ours",
-                client.starts_with("once-relay.")
-                    ? "Its client.id \"" + client + "\" is a relay of another database."
-                    : "Its client.id is \"" + client + "\".",
-                "Each of them would get a part of the messages. Use a group of its own.");
+            throw Refusal(ExitCode::refused,
+                          "group \"" + inbox.group + "\" has a member that is not ours",
+                          client.starts_with("once-relay.")
+                              ? "Its client.id \"" + client + "\" is a relay of another database."
+                              : "Its client.id is \"" + client + "\".",
+                          "Each of them would get a part of the messages. Use a group of its own.");
     consumer = std::move(opened);
     consumer->subscribe();
     metrics.enter(WorkState::running);
@@ -170,7 +180,7 @@ void Member::serve(Polled polled) {
         return on_revoked(polled.places, polled.fenced_off);
     case Polled::Kind::end:
         if (const auto found = assignment.find(polled.place); found != assignment.end())
-            found->second.read = std::max(found->second.read, polled.offset);
+            found->second.reached = polled.offset;
         return;
     case Polled::Kind::out_of_range:
         if (const auto found = assignment.find(polled.place); found != assignment.end())
@@ -201,9 +211,8 @@ void Member::on_assigned(const std::vector<Place> &places) {
     assigned_once = true;
     answered = false;
     metrics.rebalances.fetch_add(1, std::memory_order_relaxed);
-    log::info("inbox_assigned", {{"consumer", inbox.consumer},
-                                 {"member", number},
-                                 {"partitions", places.size()}});
+    log::info("inbox_assigned",
+              {{"consumer", inbox.consumer}, {"member", number}, {"partitions", places.size()}});
     for (const Place &place : places)
         assignment[place] = Partition{};
     // The group waits for an answer, also when nothing can be claimed now.
@@ -248,15 +257,21 @@ void Member::on_revoked(const std::vector<Place> &places, bool fenced_off) {
 }
 
 void Member::on_trouble(const Polled &polled) {
-    log::warning("inbox_kafka_trouble", {{"consumer", inbox.consumer},
-                                         {"topic", inbox.topic},
-                                         {"reason", polled.text}});
+    log::warning("inbox_kafka_trouble",
+                 {{"consumer", inbox.consumer}, {"topic", inbox.topic}, {"reason", polled.text}});
     metrics.enter(polled.blocked ? WorkState::blocked : WorkState::retrying);
 }
 
 void Member::apply_current() {
+    struct Applying {
+        bool &flag;
+        ~Applying() { flag = false; }
+    } const ends{applying};
+    applying = true;
     try {
-        settle(receiver->apply(work.current(), assignment));
+        const Applied applied = receiver->apply(work.current(), assignment);
+        applying = false;
+        settle(applied);
     } catch (const MessageRefused &refused) {
         on_refused(refused);
     }
@@ -373,7 +388,8 @@ void Member::redrive() {
             partition.held_keys = receiver->held_keys(place);
         held = held || !partition.held_keys.empty();
     }
-    redrive_at_ms = count == kRedrivenAtOnce ? 0 : now_ms() + (held ? kRedriveMs : kRedriveRarelyMs);
+    redrive_at_ms =
+        count == kRedrivenAtOnce ? 0 : now_ms() + (held ? kRedriveMs : kRedriveRarelyMs);
 }
 
 void Member::advise(bool now) {
@@ -413,7 +429,7 @@ bool Member::drained() const {
            std::all_of(assignment.begin(), assignment.end(), [](const auto &entry) {
                const Partition &partition = entry.second;
                return partition.claimed && !partition.out_of_range && partition.until &&
-                      partition.read >= *partition.until;
+                      std::max(partition.read, partition.reached) >= *partition.until;
            });
 }
 

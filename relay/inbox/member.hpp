@@ -1,7 +1,7 @@
 // One member of a Kafka group with its own consumer and its own database session: claims what it is
 // assigned, applies it batch by batch, finds the message that is to blame, survives what goes away.
-// All control flow of the inbox is in member.cpp; one thread, so a rebalance is never handled while a
-// transaction is open.
+// All control flow of the inbox is in member.cpp; one thread, so a rebalance is never handled while
+// a transaction is open.
 #pragma once
 
 #include "relay/inbox/assignment.hpp"
@@ -47,6 +47,7 @@ class Member {
   private:
     void work_once();
     void open_session();
+    void while_server_works();
     void open_consumer();
     void lose_session(const std::string &why);
     void close();
@@ -97,6 +98,7 @@ class Member {
     bool assigned_once = false; // the group gave us our share, if only an empty one
     bool answered = true;       // the last assignment, to the group
     bool paused = false;
+    bool applying = false;
     int attempts = 0;  // at the current message alone
     int conflicts = 0; // at the current part: deadlocks and the like
     std::int64_t retry_at_ms = 0;

@@ -47,7 +47,7 @@ void Member::begin_reading(const std::vector<Claim> &claims) {
         if (drain.wanted() && !partition.until)
             partition.until = ends.at(claim.place);
         partition.fence = claim.fence;
-        partition.next = partition.read = next;
+        partition.next = partition.read = partition.reached = next;
         partition.claimed = true;
         // Behind the end: Kafka would answer only when somebody asks for more than there is.
         partition.out_of_range = next > ends.at(claim.place);
@@ -79,8 +79,10 @@ std::int64_t Member::first_offset(const Claim &claim, const Committed &committed
         throw Refusal(
             ExitCode::refused,
             "the database does not know how far group \"" + inbox.group + "\" got",
-            "Kafka has offset " + std::to_string(committed.offset) + " of " + to_string(claim.place) +
-                " that a relay committed; this database has none. It is another database, or it was "
+            "Kafka has offset " + std::to_string(committed.offset) + " of " +
+                to_string(claim.place) +
+                " that a relay committed; this database has none. It is another database, or it "
+                "was "
                 "restored from before the group began.",
             "Use the database that has the effects. To begin anew, remove the group's offsets: "
             "kafka-consumer-groups --delete-offsets.");
@@ -99,9 +101,9 @@ std::int64_t Member::first_offset(const Claim &claim, const Committed &committed
 void Member::forget_claim(const Place &place, const std::string &why) {
     Partition &partition = assignment[place];
     if (partition.claimed)
-        log::warning("inbox_claim_lost", {{"consumer", inbox.consumer},
-                                          {"partition", to_string(place)},
-                                          {"reason", why}});
+        log::warning(
+            "inbox_claim_lost",
+            {{"consumer", inbox.consumer}, {"partition", to_string(place)}, {"reason", why}});
     partition.claimed = false;
     partition.claim_at_ms = now_ms() + partition.claim_backoff.next().count();
     work.drop({place.topic, place.partition});
@@ -118,17 +120,19 @@ void Member::settle_out_of_range() {
                                ", group \"" + inbox.group + "\" stands at " +
                                std::to_string(partition.next) + ".";
         if (partition.next > high)
-            throw Refusal(ExitCode::refused,
-                          "topic \"" + place.topic + "\" was deleted and made again", at,
-                          "Its offsets mean other messages now. If that is so, forget the old ones: "
-                          "SELECT once.offset_forget('" + inbox.group + "', '" + place.topic + "').");
+            throw Refusal(
+                ExitCode::refused, "topic \"" + place.topic + "\" was deleted and made again", at,
+                "Its offsets mean other messages now. If that is so, forget the old ones: "
+                "SELECT once.offset_forget('" +
+                    inbox.group + "', '" + place.topic + "').");
         if (partition.read < low) {
             const std::string gap = "Offsets " + std::to_string(partition.next) + " to " +
                                     std::to_string(low - 1) + " of " + to_string(place) +
                                     " are gone from Kafka.";
             if (inbox.on_out_of_range == RangePolicy::stop)
-                throw Refusal(ExitCode::refused, "retention has removed messages that were not read",
-                              gap, "Set on_out_of_range = \"skip\" to go on without them.");
+                throw Refusal(ExitCode::refused,
+                              "retention has removed messages that were not read", gap,
+                              "Set on_out_of_range = \"skip\" to go on without them.");
             log::error("inbox_messages_gone", {{"consumer", inbox.consumer}, {"detail", gap}});
             if (!receiver->skip_to(place, partition, low)) {
                 forget_claim(place, "fenced");

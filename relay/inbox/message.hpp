@@ -30,9 +30,10 @@ struct Message {
     std::size_t bytes() const;
 };
 
-// What a duplicate is known by. `from_sender`: the id was given by whoever sent the message. If not,
-// it is made of topic, partition and offset; then the offset in the database already is the memory,
-// and the id must not enter the consumer's (a topic that is made again counts from 0 again).
+// What a duplicate is known by. `from_sender`: the id was given by whoever sent the message. If
+// not, it is made of topic, partition and offset; then the offset in the database already is the
+// memory, and the id must not enter the consumer's (a topic that is made again counts from 0
+// again).
 struct Identity {
     std::string id;
     std::string source;
@@ -42,7 +43,8 @@ struct Identity {
 
 struct IdentityRule {
     std::string header; // name of the header that carries the id
-    std::string path;   // RFC 6901 pointer into a JSON payload; empty: not used; goes before the header
+    std::string
+        path; // RFC 6901 pointer into a JSON payload; empty: not used; goes before the header
 };
 
 // source: `<once-source>/<topic>/<partition>` with once-position, or `<topic>/<partition>` with the
@@ -53,9 +55,9 @@ Identity identify(const Message &message, const IdentityRule &rule);
 // with a NUL) is given as \x and its hexadecimal digits, as bytea prints it.
 std::string as_text(std::string_view bytes);
 
-// The application's headers as a JSON object in their order; a name that comes twice has an array of
-// its values, a null value is null; nothing when there are none. Those of the relay (`once-…`) are
-// left out: they are fields of once.message.
+// The application's headers as a JSON object in their order; a name that comes twice has an array
+// of its values, a null value is null; nothing when there are none. Those of the relay (`once-…`)
+// are left out: they are fields of once.message.
 std::optional<std::string> headers_json(const std::vector<Header> &headers);
 
 // The 16 bytes of a uuid in its canonical spelling; nothing for any other text.

@@ -35,7 +35,8 @@ class MessageColumns {
     }
 
     std::vector<Parameter> parameters() {
-        return {topics, partitions, offsets, keys, payloads, headers, ids, sources, positions, times};
+        return {topics,  partitions, offsets, keys,      payloads,
+                headers, ids,        sources, positions, times};
     }
 
   private:
@@ -46,10 +47,10 @@ class MessageColumns {
 };
 
 // FROM item with those columns, parameters $first and up, in their order: nothing here is joined or
-// run in parallel, and a sort of the wide rows would cost a tenth. unnest of several arrays is syntax,
-// not a name: no search_path can redirect it.
+// run in parallel, and a sort of the wide rows would cost a tenth. unnest of several arrays is
+// syntax, not a name: no search_path can redirect it.
 std::string message_rows(int first) {
-    constexpr const char *types[] = {"text", "int4",  "int8", "text", "bytea",
+    constexpr const char *types[] = {"text",  "int4", "int8", "text", "bytea",
                                      "jsonb", "text", "text", "int8", "timestamptz"};
     std::string arrays;
     for (const char *type : types)
@@ -63,16 +64,17 @@ constexpr const char *kRow = "ROW(m.topic, m.part, m.log_offset, m.key, m.payloa
 
 [[noreturn]] void refuse_handler(const std::string &why, const std::string &detail,
                                  const std::string &signature) {
-    throw Refusal(ExitCode::configuration, why, detail,
-                  "The handler is a function of this signature, which the relay's role may execute: " +
-                      signature + ".");
+    throw Refusal(
+        ExitCode::configuration, why, detail,
+        "The handler is a function of this signature, which the relay's role may execute: " +
+            signature + ".");
 }
 
 } // namespace
 
 Receiver::Receiver(Session &open_session, const InboxOptions &inbox_options)
-    : session(open_session), options(inbox_options),
-      rule{inbox_options.id_header, inbox_options.id_path} {}
+    : session(open_session),
+      options(inbox_options), rule{inbox_options.id_header, inbox_options.id_path} {}
 
 std::string Receiver::handler_signature() const {
     return options.handler + (options.per_message ? "(once.message)" : "(once.message[])");
@@ -80,7 +82,8 @@ std::string Receiver::handler_signature() const {
 
 void Receiver::check() {
     try {
-        const Rows found = session.execute("SELECT once.protocol(), pg_catalog.pg_is_in_recovery()");
+        const Rows found =
+            session.execute("SELECT once.protocol(), pg_catalog.pg_is_in_recovery()");
         if (found.number(0, 0) != wire::kProtocol)
             throw Refusal(ExitCode::mismatch,
                           "extension \"pg_once\" speaks protocol " + found.text(0, 0) +
@@ -148,7 +151,8 @@ std::vector<Claim> Receiver::claim(const std::vector<Place> &places) {
     const Rows rows = session.execute_prepared(
         "claim",
         "SELECT c.fence, c.next FROM unnest($2::text[], $3::int4[]) WITH ORDINALITY"
-        " AS p(topic, part, nr), LATERAL once.offset_claim($1::text, p.topic, p.part) c ORDER BY nr",
+        " AS p(topic, part, nr), LATERAL once.offset_claim($1::text, p.topic, p.part) c ORDER BY "
+        "nr",
         {options.group, topics, partitions});
     std::vector<Claim> claims;
     for (int row = 0; row < rows.count(); ++row) {
@@ -161,7 +165,8 @@ std::vector<Claim> Receiver::claim(const std::vector<Place> &places) {
 }
 
 bool Receiver::start_at(const Place &place, std::int64_t fence, std::int64_t offset) {
-    return store_offsets(place, offset, offset - 1, fence); // an empty range: nothing is passed over
+    return store_offsets(place, offset, offset - 1,
+                         fence); // an empty range: nothing is passed over
 }
 
 bool Receiver::skip_to(const Place &place, const Partition &partition, std::int64_t offset) {
@@ -211,8 +216,8 @@ Applied Receiver::park(const Message &message, const Assignment &assignment,
     Applied applied;
     session.execute("BEGIN");
     std::vector<Entry> entries = pass_fence({&message, 1}, assignment, applied);
-    // Its id is remembered now: it is redriven without asking again. An id that cannot be remembered
-    // may be why it is here.
+    // Its id is remembered now: it is redriven without asking again. An id that cannot be
+    // remembered may be why it is here.
     session.execute("SAVEPOINT id");
     try {
         drop_known(entries, applied);
@@ -229,8 +234,8 @@ Applied Receiver::park(const Message &message, const Assignment &assignment,
     return applied;
 }
 
-// One accept_offset per partition of the part, from the offset we believe to be next to the last one
-// in the part: what is missing between them does not exist (compaction, transaction markers).
+// One accept_offset per partition of the part, from the offset we believe to be next to the last
+// one in the part: what is missing between them does not exist (compaction, transaction markers).
 std::vector<Receiver::Entry> Receiver::pass_fence(std::span<const Message> part,
                                                   const Assignment &assignment, Applied &applied) {
     std::map<Place, std::int64_t, PlaceOrder> last;
@@ -339,11 +344,12 @@ void Receiver::call_handler(const std::vector<Entry> &entries) {
     for (const Entry &entry : entries)
         columns.add(*entry.message, entry.identity);
     // In FROM and without output columns: whatever the function returns, nothing is sent.
-    const std::string call =
-        options.per_message
-            ? "SELECT FROM (SELECT " + std::string(kRow) + " AS message FROM " + message_rows(1) +
-                  " OFFSET 0) AS q, LATERAL " + handler + "(q.message)"
-            : "SELECT FROM " + handler + "(ARRAY(SELECT " + kRow + " FROM " + message_rows(1) + "))";
+    const std::string call = options.per_message
+                                 ? "SELECT FROM (SELECT " + std::string(kRow) +
+                                       " AS message FROM " + message_rows(1) +
+                                       " OFFSET 0) AS q, LATERAL " + handler + "(q.message)"
+                                 : "SELECT FROM " + handler + "(ARRAY(SELECT " + kRow + " FROM " +
+                                       message_rows(1) + "))";
     session.execute_prepared("handle", call, columns.parameters());
     crash_point(CrashPoint::inbox_after_handler);
 }
@@ -357,8 +363,8 @@ void Receiver::store(const std::vector<Entry> &entries, Applied &applied) {
     std::vector<Parameter> parameters = columns.parameters();
     parameters.emplace_back(options.consumer);
     const Rows rows = session.execute_prepared(
-        "store",
-        "SELECT once.inbox_store($11::text, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", parameters);
+        "store", "SELECT once.inbox_store($11::text, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        parameters);
     const auto stored = static_cast<std::uint64_t>(rows.number(0, 0));
     applied.fresh += stored;
     applied.duplicates += entries.size() - stored;
@@ -384,8 +390,8 @@ bool Receiver::put_aside(const Entry &entry, const std::optional<std::string> &e
         .truth(0, 0);
 }
 
-// Under another policy than hold_key a parked message holds nothing, but one that waits for its turn
-// still does: what follows must not pass it.
+// Under another policy than hold_key a parked message holds nothing, but one that waits for its
+// turn still does: what follows must not pass it.
 std::set<std::string> Receiver::held_keys(const Place &place) {
     const Rows rows = session.execute_prepared(
         "held",
@@ -410,7 +416,8 @@ std::optional<bool> Receiver::redrive_one() {
     const std::string id = taken.text(0, 0);
     const std::string error = redrive_error(id);
     if (error.empty())
-        session.execute_prepared("redrive_done", "SELECT once.inbox_done($1::text, ARRAY[$2::text])",
+        session.execute_prepared("redrive_done",
+                                 "SELECT once.inbox_done($1::text, ARRAY[$2::text])",
                                  {options.consumer, id});
     else
         session.execute_prepared("redrive_fail",

@@ -43,8 +43,8 @@ class Receiver {
     // Before anything is read: the extension's protocol, a writable server, the handler and its
     // signature. Throws Refusal.
     void check();
-    // Which database this is, for other members of the group: it is the same for both or one of them
-    // reads what the other should have had.
+    // Which database this is, for other members of the group: it is the same for both or one of
+    // them reads what the other should have had.
     std::string database_identity();
 
     std::vector<Claim> claim(const std::vector<Place> &places);

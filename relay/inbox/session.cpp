@@ -14,7 +14,8 @@ namespace once::inbox {
 namespace {
 
 constexpr int kBeatMs = 1000;
-// So long a batch may go on after SIGTERM; then it is rolled back and comes again after the restart.
+// So long a batch may go on after SIGTERM; then it is rolled back and comes again after the
+// restart.
 constexpr std::int64_t kStopGraceMs = 5000;
 
 // libpq explains itself over several lines; the first says what happened.
@@ -29,8 +30,8 @@ std::unique_ptr<PGconn, decltype(&PQfinish)> connect(const DatabaseOptions &opti
     const char *names[] = {"dbname",     "connect_timeout",  "client_encoding",
                            "keepalives", "tcp_user_timeout", "fallback_application_name",
                            nullptr};
-    const char *values[] = {options.conninfo.c_str(), timeout_s.c_str(), "UTF8",
-                            "1", timeout_ms.c_str(), "once-relay inbox", nullptr};
+    const char *values[] = {options.conninfo.c_str(), timeout_s.c_str(),  "UTF8", "1",
+                            timeout_ms.c_str(),       "once-relay inbox", nullptr};
     return {PQconnectdbParams(names, values, 1), &PQfinish};
 }
 
@@ -52,15 +53,15 @@ std::string session_settings(const DatabaseOptions &options) {
 
 } // namespace
 
-Parameter::Parameter(Array &array)
-    : bytes(array.encoded()), binary(true), type(array.type()) {}
+Parameter::Parameter(Array &array) : bytes(array.encoded()), binary(true), type(array.type()) {}
 
 Session::Session(const DatabaseOptions &options, const StopSignal &stop_signal,
                  std::function<void()> beat)
     : connection(connect(options)), stop(stop_signal), on_beat(std::move(beat)) {
     if (PQstatus(connection.get()) != CONNECTION_OK)
         lost();
-    PQsetNoticeProcessor(connection.get(), [](void *, const char *) {}, nullptr);
+    PQsetNoticeProcessor(
+        connection.get(), [](void *, const char *) {}, nullptr);
     PQsetnonblocking(connection.get(), 1);
     if (PQsendQuery(connection.get(), session_settings(options).c_str()) == 0)
         lost();
@@ -139,10 +140,9 @@ PGresult *Session::wait_for_result() {
             cancel();
             cancel_at = now_ms() + kStopGraceMs;
         }
-        pollfd wanted[2] = {
-            {PQsocket(connection.get()), static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN),
-             0},
-            {stop.fd(), POLLIN, 0}};
+        pollfd wanted[2] = {{PQsocket(connection.get()),
+                             static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN), 0},
+                            {stop.fd(), POLLIN, 0}};
         ::poll(wanted, cancel_at == 0 ? 2 : 1, kBeatMs);
     }
 }
@@ -184,9 +184,9 @@ void Session::lost() const {
 
 bool is_transient(std::string_view sqlstate) {
     const std::string_view kind = sqlstate.substr(0, 2);
-    // 08 connection, 40 rollback (serialization, deadlock), 53 resources, 58 system. 57 operator, but
-    // not a cancelled statement: that is how statement_timeout ends a handler that is too slow for
-    // this message. 55P03 lock not available, 25006 read-only (the server was demoted).
+    // 08 connection, 40 rollback (serialization, deadlock), 53 resources, 58 system. 57 operator,
+    // but not a cancelled statement: that is how statement_timeout ends a handler that is too slow
+    // for this message. 55P03 lock not available, 25006 read-only (the server was demoted).
     return kind == "08" || kind == "40" || kind == "53" || kind == "58" ||
            (kind == "57" && sqlstate != "57014") || sqlstate == "55P03" || sqlstate == "25006";
 }

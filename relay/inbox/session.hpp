@@ -70,8 +70,8 @@ class Session {
     Session(const DatabaseOptions &options, const StopSignal &stop_signal,
             std::function<void()> beat);
 
-    // Throws SqlError, ConnectionLost. A statement that is still running `kStopGraceMs` after the stop
-    // signal is cancelled.
+    // Throws SqlError, ConnectionLost. A statement that is still running `kStopGraceMs` after the
+    // stop signal is cancelled.
     Rows execute(const std::string &statement, const std::vector<Parameter> &parameters = {});
     // The same, planned once per connection under this name.
     Rows execute_prepared(const std::string &name, const std::string &statement,

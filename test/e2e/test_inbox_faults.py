@@ -257,7 +257,7 @@ def test_E8_deferred_constraint_fails_at_commit(cluster, kafka, world_name):
 
 def test_P25_slow_handler_keeps_memory_bounded(cluster, kafka, world_name):
     with Inbox(cluster, kafka, world_name, partitions=2, handler="app.slow") as box:
-        box.send(message(bytes(1000) + str(n).encode(), key=f"k{n}") for n in range(60000))
+        box.send(message(bytes(4000) + str(n).encode(), key=f"k{n}") for n in range(20000))
         with box.database.cluster.session(box.database.name, autocommit=False) as gate:
             gate.execute("SELECT pg_advisory_xact_lock(4711)")
             relay = box.relay().start()
@@ -268,7 +268,7 @@ def test_P25_slow_handler_keeps_memory_bounded(cluster, kafka, world_name):
             assert relay.get("/healthz")[0] == 200, "a handler at work is no dead relay"
             assert megabytes < 100, f"{megabytes} MB"
             gate.connection.rollback()
-        box.wait_applied(60000)
+        box.wait_applied(20000)
         assert relay.stop() == 0
 
 

@@ -17,11 +17,11 @@ Message message_with(std::vector<Header> headers) {
 }
 
 TEST(InboxMessage, OnceIdAndPositionOfTheSender) {
-    const auto identity = identify(
-        message_with({{"once-id", "0199c1a0-5c3e-7bbb-8123-0123456789ab"},
-                      {"once-source", "0199c1a0-5c3e-4bbb-8123-0123456789ab/0"},
-                      {"once-position", "17"}}),
-        kOnceId);
+    const auto identity =
+        identify(message_with({{"once-id", "0199c1a0-5c3e-7bbb-8123-0123456789ab"},
+                               {"once-source", "0199c1a0-5c3e-4bbb-8123-0123456789ab/0"},
+                               {"once-position", "17"}}),
+                 kOnceId);
     EXPECT_TRUE(identity.from_sender);
     EXPECT_EQ(identity.id, "0199c1a0-5c3e-7bbb-8123-0123456789ab");
     // F14: one source over several partitions is several sources
@@ -41,10 +41,10 @@ TEST(InboxMessage, EmptyIdOrBadPositionIsNone) {
     EXPECT_FALSE(identify(message_with({{"once-id", ""}}), kOnceId).from_sender);
     EXPECT_FALSE(identify(message_with({{"once-id", std::nullopt}}), kOnceId).from_sender);
     for (const char *position : {"", "-1", "1x", "99999999999999999999"})
-        EXPECT_EQ(identify(message_with({{"once-source", "s/0"}, {"once-position", position}}),
-                           kOnceId)
-                      .source,
-                  "orders/3");
+        EXPECT_EQ(
+            identify(message_with({{"once-source", "s/0"}, {"once-position", position}}), kOnceId)
+                .source,
+            "orders/3");
 }
 
 TEST(InboxMessage, LastHeaderOfANameCounts) {
@@ -85,9 +85,9 @@ TEST(InboxMessage, HeadersAsJson) {
               R"({"a": "1", "b": null})");
     EXPECT_EQ(headers_json({{"a", "1"}, {"b", "2"}, {"a", std::nullopt}}),
               R"({"a": ["1", null], "b": "2"})");
-    EXPECT_EQ(headers_json({{"quote\"", "back\\ line\n"}}),
-              R"({"quote\"": "back\\ line\u000a"})");
-    EXPECT_EQ(headers_json({{"binary", std::string_view("\xff\0", 2)}}), R"({"binary": "\\xff00"})");
+    EXPECT_EQ(headers_json({{"quote\"", "back\\ line\n"}}), R"({"quote\"": "back\\ line\u000a"})");
+    EXPECT_EQ(headers_json({{"binary", std::string_view("\xff\0", 2)}}),
+              R"({"binary": "\\xff00"})");
 }
 
 TEST(InboxMessage, UuidBytes) {

@@ -64,7 +64,8 @@ TEST(InboxWork, EveryScheduleIsInOrderAndComplete) {
                                              [&](auto offset) { return bad.contains(offset); });
             if (refused && work.split())
                 continue;
-            (refused ? parked : applied).insert((refused ? parked : applied).end(), part.begin(), part.end());
+            (refused ? parked : applied)
+                .insert((refused ? parked : applied).end(), part.begin(), part.end());
             work.done();
         }
         EXPECT_TRUE(std::is_sorted(applied.begin(), applied.end()));
