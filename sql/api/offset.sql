@@ -51,3 +51,24 @@ BEGIN
         RETURNING f.fence INTO fence;
 END $$;
 COMMENT ON FUNCTION once.offset_claim(text, text, int) IS 'makes the caller the owner of a partition: a fence above all earlier ones, and the offset to go on from (null: a new group). Call it in a transaction of its own on assignment. Waits for a member that is just storing offsets; one of the same role that sent no statement for 15 s is terminated, any other keeps it waiting or raises 55P03 after 15 s. READ COMMITTED; above it 40001 is possible. 25006 when read only';
+
+-- A message without an id of its own is known by topic, partition and offset, in once.inbox too: while old ones wait
+-- there, those of the new topic would be taken for them.
+CREATE OR REPLACE FUNCTION once.offset_forget(grp text, topic text) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    forgotten bigint;
+BEGIN
+    PERFORM once.require_name(grp, 'group', 'ON010');
+    PERFORM once.require_name(topic, 'topic', 'ON010');
+    IF EXISTS (SELECT FROM once.inbox i WHERE i.topic = offset_forget.topic
+               AND i.id = concat_ws('/', i.topic, i."partition", i.log_offset)) THEN
+        RAISE EXCEPTION 'messages of topic "%" still wait in once.inbox', topic
+            USING ERRCODE = '55000', HINT = 'Let workers take them, or end them with once.inbox_done.';
+    END IF;
+    UPDATE once.consumer_offset o SET next = 0 WHERE o.grp = offset_forget.grp AND o.topic = offset_forget.topic;
+    GET DIAGNOSTICS forgotten = ROW_COUNT;
+    UPDATE once.offset_fence f SET fence = f.fence + 1 WHERE f.grp = offset_forget.grp AND f.topic = offset_forget.topic;
+    RETURN forgotten;
+END $$;
+COMMENT ON FUNCTION once.offset_forget(text, text) IS 'for a topic that was deleted and made again: the group goes on from offset 0 of the new one, whoever still reads the old one is fenced. How many partitions there were; 55000 while messages of the old topic that have no id of their own wait in once.inbox. READ COMMITTED: waits for a member that is just storing offsets; above it 40001 is possible';

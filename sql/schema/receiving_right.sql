@@ -6,7 +6,8 @@ FROM pg_catalog.unnest(ARRAY['accept', 'accept_many', 'accept_position', 'accept
                              'sweep']::text[]) AS object
      CROSS JOIN (VALUES ('consumer'), ('admin')) AS k(kind)
 UNION ALL VALUES ('consumer', 'EXECUTE', 'protocol'), ('relay', 'EXECUTE', 'sweep'),
-    ('admin', 'EXECUTE', 'consumer_set'), ('admin', 'EXECUTE', 'generation_turn'), ('admin', 'EXECUTE', 'inbox_redrive')
+    ('admin', 'EXECUTE', 'consumer_set'), ('admin', 'EXECUTE', 'generation_turn'), ('admin', 'EXECUTE', 'inbox_redrive'),
+    ('admin', 'EXECUTE', 'offset_forget')
 UNION ALL
 SELECT kind, 'SELECT', object
 FROM (VALUES ('consumer', 'inbox'), ('admin', 'inbox'), ('admin', 'consumer'), ('admin', 'generation'), ('admin', 'position'),

@@ -151,7 +151,7 @@ def test_H17_on_a_standby_nothing_is_accepted(cluster, database):
                          "once.accept_positions('c', 's', '{1}')", "once.accept_window('c', 's', 1)", "once.offset_claim('g', 't', 0)",
                          "once.accept_offset('g', 't', 0, 1, 2)", "once.inbox_put('c', '1', 'x')", "once.inbox_take('c', 1)",
                          "once.inbox_done('c', '{1}')", "once.inbox_fail('c', '1', 'x')", "once.consumer_set('c')",
-                         "once.generation_turn('c')"):
+                         "once.generation_turn('c')", "once.inbox_redrive('c')", "once.offset_forget('g', 't')"):
                 with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
                     sql.execute(f"SELECT {call}")
 

@@ -1,5 +1,5 @@
 -- once.offset_claim and accept_offset.
-SELECT plan(41);
+SELECT plan(51);
 
 CREATE FUNCTION pg_temp.range(first bigint, last bigint, fence bigint DEFAULT NULL, part int DEFAULT 0) RETURNS text LANGUAGE sql AS
     $$ SELECT concat_ws(' ', verdict, coalesce(next::text, '-')) FROM once.accept_offset('g', 't', part, first, last, fence) $$;
@@ -44,6 +44,22 @@ SELECT once.accept_offset('gone', 't', 0, 0, 99, 1000000) \g /dev/null
 DELETE FROM once.consumer_offset WHERE grp = 'gone';
 DELETE FROM once.offset_fence WHERE grp = 'gone';
 SELECT is((once.accept_offset('gone', 't', 0, 0, 9, 1)).verdict, 'new', 'F7 a group that expired starts its generations again and goes on');
+
+-- a topic that was made again
+SELECT fence AS o1 FROM once.offset_claim('again', 'old', 0) \gset
+SELECT once.accept_offset('again', 'old', 0, 0, 99, :o1), once.accept_offset('again', 'old', 1, 0, 99), once.accept_offset('again', 'other', 0, 0, 99) \g /dev/null
+INSERT INTO once.inbox (consumer, id, topic, "partition", log_offset) VALUES ('c', 'old/0/7', 'old', 0, 7), ('c', 'from the sender', 'old', 0, 8);
+SELECT throws_ok($$ SELECT once.offset_forget('again', 'old') $$, '55000', NULL, 'F12 messages that are known by their offset still wait');
+SELECT is((once.offset_claim('again', 'old', 0)).next, 100::bigint, 'F12 nothing was forgotten');
+SELECT fence AS o2 FROM once.offset_claim('again', 'old', 0) \gset
+SELECT once.inbox_done('c', '{old/0/7}') \g /dev/null
+SELECT is(once.offset_forget('again', 'old'), 2::bigint, 'F12 forgotten');
+SELECT is((once.accept_offset('again', 'old', 0, 100, 109, :o2)).verdict, 'fenced', 'F12 who still reads the old topic is fenced');
+SELECT is((once.offset_claim('again', 'old', 0)).next, 0::bigint, 'F12 the group goes on at the beginning');
+SELECT is((once.offset_claim('again', 'other', 0)).next, 100::bigint, 'F12 another topic does not');
+SELECT is(once.offset_forget('again', 'unknown'), 0::bigint, 'F12 nothing to forget');
+SELECT throws_ok(format('SELECT once.offset_forget(%s)', a), s, NULL, 'E9 refused to forget: ' || a)
+    FROM (VALUES ('NULL, ''t''', '22004'), ('''g'', NULL', '22004'), ('''g'', ''''', 'ON010')) AS t(a, s);
 
 -- what a duplicate costs
 BEGIN;
