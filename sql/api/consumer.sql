@@ -25,7 +25,7 @@ END $$;
 COMMENT ON FUNCTION once.consumer_declare(text, text) IS 'internal: gives a consumer its id type and its tables';
 
 CREATE OR REPLACE FUNCTION once.consumer_set(consumer text, id_type text DEFAULT NULL, keep interval DEFAULT NULL,
-        keep_count bigint DEFAULT NULL, reject_older boolean DEFAULT NULL) RETURNS void
+        keep_count bigint DEFAULT NULL, reject_older boolean DEFAULT NULL, max_attempts int DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     stored text;
@@ -37,6 +37,9 @@ BEGIN
     END IF;
     IF keep < interval '0' OR keep_count < 0 THEN
         RAISE EXCEPTION 'keep and keep_count must not be negative' USING ERRCODE = '22023';
+    END IF;
+    IF max_attempts < 1 THEN
+        RAISE EXCEPTION 'max_attempts must be at least 1' USING ERRCODE = '22023';
     END IF;
     INSERT INTO once.consumer (name, keep)
         VALUES (consumer, CASE WHEN keep IS NULL AND keep_count IS NULL THEN interval '7 days' END)
@@ -50,7 +53,8 @@ BEGIN
     END IF;
     UPDATE once.consumer c SET keep = coalesce(consumer_set.keep, c.keep),
             keep_count = coalesce(consumer_set.keep_count, c.keep_count),
-            reject_older = coalesce(consumer_set.reject_older, c.reject_older)
+            reject_older = coalesce(consumer_set.reject_older, c.reject_older),
+            max_attempts = coalesce(consumer_set.max_attempts, c.max_attempts)
         WHERE c.name = consumer;
 END $$;
-COMMENT ON FUNCTION once.consumer_set(text, text, interval, bigint, boolean) IS 'declares a consumer or changes what is given: id type (bigint, uuid, text, bytea; never changed again, ON011), how long and how many ids are known at least (default 7 days; zero: no such limit), whether older ids are too_old instead of new. An id is forgotten when any limit lets it go';
+COMMENT ON FUNCTION once.consumer_set(text, text, interval, bigint, boolean, int) IS 'declares a consumer or changes what is given: id type (bigint, uuid, text, bytea; never changed again, ON011), how long and how many ids are known at least (default 7 days; zero: no such limit), whether older ids are too_old instead of new. An id is forgotten when any limit lets it go. max_attempts (10): a message in once.inbox that has failed so often is parked';

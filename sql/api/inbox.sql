@@ -22,11 +22,16 @@ COMMENT ON FUNCTION once.inbox_put(text, text, bytea, text, jsonb) IS 'accepts t
 
 -- A row may be taken when no earlier row of its key waits: so who has the first row of a key locked has the key,
 -- and may take the rows behind it too. A row that backs off, is parked or is in somebody''s hands holds its key.
+--
+-- First among the oldest rows. Where few keys fill these (in other hands, or thousands behind a parked one) a walk over
+-- all rows would find nothing for a long time: the rest is looked for from key to key, from a random one on, so that
+-- none waits for ever. The plans must not depend on how large the table was when they were made.
 CREATE OR REPLACE FUNCTION once.inbox_take(consumer text, n int) RETURNS SETOF once.inbox
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
 DECLARE
-    head once.inbox;
-    follower once.inbox;
+    row once.inbox;
+    oldest bigint; -- up to here all is looked at
     keys text[] := '{}';
     seqs bigint[] := '{}';
     taken int := 0;
@@ -35,34 +40,105 @@ BEGIN
     IF n IS NULL OR n < 1 OR n > 100000 THEN
         RAISE EXCEPTION 'n must be between 1 and 100000' USING ERRCODE = '22023';
     END IF;
-    FOR head IN
+    SELECT i.seq INTO oldest FROM once.inbox i WHERE i.consumer = inbox_take.consumer AND i.state = 'ready'
+        ORDER BY i.seq OFFSET 200 + 2 * n LIMIT 1;
+    FOR row IN
         SELECT * FROM once.inbox i
         WHERE i.consumer = inbox_take.consumer AND i.state = 'ready' AND i.next_at <= clock_timestamp()
+          AND i.seq <= coalesce(oldest, 9223372036854775807)
           AND (i.key IS NULL OR NOT EXISTS (SELECT FROM once.inbox e
                                             WHERE e.consumer = i.consumer AND e.key = i.key AND e.seq < i.seq))
         ORDER BY i.seq LIMIT n FOR UPDATE OF i SKIP LOCKED
     LOOP
         taken := taken + 1;
-        IF head.key IS NOT NULL THEN
-            keys := keys || head.key;
-            seqs := seqs || head.seq;
+        IF row.key IS NOT NULL THEN
+            keys := keys || row.key;
+            seqs := seqs || row.seq;
         END IF;
-        RETURN NEXT head;
+        RETURN NEXT row;
     END LOOP;
     FOR k IN 1 .. cardinality(keys) LOOP
         EXIT WHEN taken >= n;
-        FOR follower IN
-            SELECT * FROM once.inbox i
-            WHERE i.consumer = inbox_take.consumer AND i.key = keys[k] AND i.seq > seqs[k]
-            ORDER BY i.seq LIMIT n - taken FOR UPDATE
-        LOOP
-            EXIT WHEN follower.state <> 'ready' OR follower.next_at > clock_timestamp();
+        FOR row IN SELECT * FROM once.inbox_followers(consumer, keys[k], seqs[k], n - taken) LOOP
             taken := taken + 1;
-            RETURN NEXT follower;
+            RETURN NEXT row;
+        END LOOP;
+    END LOOP;
+    IF taken < n AND oldest IS NOT NULL THEN
+        RETURN QUERY SELECT * FROM once.inbox_take_behind(consumer, n - taken, oldest);
+    END IF;
+END $$;
+COMMENT ON FUNCTION once.inbox_take(text, int) IS 'locks up to n messages for the worker''s transaction, rows of one key in order and never in two hands; what others have is skipped. If the transaction ends without inbox_done or inbox_fail they come back. Fewer than n, or none, may come although more could be taken, where thousands of rows wait behind a key: ask again. READ COMMITTED; in REPEATABLE READ and SERIALIZABLE 40001 where another worker was quicker after the snapshot';
+
+-- What may be taken behind the first row of a key, which the caller has locked.
+CREATE OR REPLACE FUNCTION once.inbox_followers(consumer text, key text, head bigint, n int) RETURNS SETOF once.inbox
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    row once.inbox;
+BEGIN
+    FOR row IN SELECT * FROM once.inbox i
+               WHERE i.consumer = inbox_followers.consumer AND i.key = inbox_followers.key AND i.seq > head
+               ORDER BY i.seq LIMIT n FOR UPDATE LOOP
+        EXIT WHEN row.state <> 'ready' OR row.next_at > clock_timestamp();
+        RETURN NEXT row;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION once.inbox_followers(text, text, bigint, int) IS 'internal: locks the rows behind the first one of a key, for once.inbox_take';
+
+CREATE OR REPLACE FUNCTION once.inbox_take_behind(consumer text, n int, oldest bigint) RETURNS SETOF once.inbox
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    row once.inbox;
+    somewhere bigint;
+    start text COLLATE "C"; -- the random key
+    at text COLLATE "C";    -- the key looked at last
+    wrapped boolean := false;
+    taken int := 0;
+BEGIN
+    FOR row IN SELECT * FROM once.inbox i
+               WHERE i.consumer = inbox_take_behind.consumer AND i.state = 'ready' AND i.key IS NULL AND i.seq > oldest
+                 AND i.next_at <= clock_timestamp()
+               ORDER BY i.seq LIMIT n FOR UPDATE SKIP LOCKED LOOP
+        taken := taken + 1;
+        RETURN NEXT row;
+    END LOOP;
+    SELECT oldest + floor(random() * (i.seq - oldest)) INTO somewhere FROM once.inbox i
+        WHERE i.consumer = inbox_take_behind.consumer AND i.state = 'ready' ORDER BY i.seq DESC LIMIT 1;
+    SELECT i.key INTO start FROM once.inbox i
+        WHERE i.consumer = inbox_take_behind.consumer AND i.state = 'ready' AND i.seq > somewhere ORDER BY i.seq LIMIT 1;
+    FOR step IN 1 .. 1000 + 10 * n LOOP
+        EXIT WHEN taken >= n;
+        IF at IS NULL THEN -- the first one of all, or of the second half of the round
+            SELECT * INTO row FROM once.inbox i
+                WHERE i.consumer = inbox_take_behind.consumer AND i.key >= CASE WHEN wrapped THEN '' ELSE coalesce(start, '') END
+                ORDER BY i.key, i.seq LIMIT 1;
+        ELSE
+            SELECT * INTO row FROM once.inbox i
+                WHERE i.consumer = inbox_take_behind.consumer AND i.key > at ORDER BY i.key, i.seq LIMIT 1;
+        END IF;
+        EXIT WHEN wrapped AND (NOT FOUND OR row.key >= start);
+        IF NOT FOUND THEN
+            EXIT WHEN start IS NULL;
+            wrapped := true;
+            at := NULL;
+            CONTINUE;
+        END IF;
+        at := row.key;
+        CONTINUE WHEN row.seq <= oldest; -- looked at before
+        SELECT * INTO row FROM once.inbox i
+            WHERE i.consumer = inbox_take_behind.consumer AND i.key = at AND i.seq = row.seq AND i.state = 'ready'
+              AND i.next_at <= clock_timestamp()
+            FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        taken := taken + 1;
+        RETURN NEXT row;
+        FOR row IN SELECT * FROM once.inbox_followers(consumer, at, row.seq, n - taken) LOOP
+            taken := taken + 1;
+            RETURN NEXT row;
         END LOOP;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION once.inbox_take(text, int) IS 'locks up to n messages for the worker''s transaction, rows of one key in order and never in two hands; what others have is skipped. If the transaction ends without inbox_done or inbox_fail they come back. READ COMMITTED; above it 40001 is possible';
+COMMENT ON FUNCTION once.inbox_take_behind(text, int, bigint) IS 'internal: what may be taken above a seq, keyless rows and then key after key, for once.inbox_take';
 
 CREATE OR REPLACE FUNCTION once.inbox_done(consumer text, ids text[]) RETURNS bigint
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -74,7 +150,7 @@ BEGIN
     GET DIAGNOSTICS done = ROW_COUNT;
     RETURN done;
 END $$;
-COMMENT ON FUNCTION once.inbox_done(text, text[]) IS 'ends these messages, parked ones too; how many there were';
+COMMENT ON FUNCTION once.inbox_done(text, text[]) IS 'ends these messages, parked ones too; how many there were. READ COMMITTED: waits for who has one of them; above it 40001 where they were changed after the snapshot';
 
 -- 1 s, 2 s, 4 s … at most an hour.
 CREATE OR REPLACE FUNCTION once.inbox_fail(consumer text, id text, error text, retry_in interval DEFAULT NULL) RETURNS text
@@ -95,7 +171,7 @@ BEGIN
         RETURNING i.state INTO outcome;
     RETURN outcome;
 END $$;
-COMMENT ON FUNCTION once.inbox_fail(text, text, text, interval) IS 'counts a failed attempt and stores its error: ready again after retry_in (default 1 s, doubled each time, at most an hour), or parked after the consumer''s max_attempts. Returns the new state, null where there is no such ready message';
+COMMENT ON FUNCTION once.inbox_fail(text, text, text, interval) IS 'counts a failed attempt and stores its error: ready again after retry_in (default 1 s, doubled each time, at most an hour), or parked after the consumer''s max_attempts. Returns the new state, null where there is no such ready message. Isolation as for once.inbox_done';
 
 CREATE OR REPLACE FUNCTION once.inbox_redrive(consumer text, id text DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -108,4 +184,4 @@ BEGIN
     GET DIAGNOSTICS revived = ROW_COUNT;
     RETURN revived;
 END $$;
-COMMENT ON FUNCTION once.inbox_redrive(text, text) IS 'makes parked messages of a consumer, or one of them, ready again; how many';
+COMMENT ON FUNCTION once.inbox_redrive(text, text) IS 'makes parked messages of a consumer, or one of them, ready again; how many. Isolation as for once.inbox_done';

@@ -35,6 +35,7 @@ CREATE TABLE once.inbox (
     PRIMARY KEY (consumer, id)
 );
 CREATE INDEX inbox_ready ON once.inbox (consumer, seq) WHERE state = 'ready';
+CREATE INDEX inbox_keyless ON once.inbox (consumer, seq) WHERE state = 'ready' AND key IS NULL;
 CREATE INDEX inbox_key ON once.inbox (consumer, key, seq) WHERE key IS NOT NULL;
 COMMENT ON TABLE once.inbox IS 'messages that wait for workers: once.inbox_take, then once.inbox_done or once.inbox_fail in the same transaction';
 COMMENT ON COLUMN once.inbox.seq IS 'order of arrival; rows of one key are taken in it';

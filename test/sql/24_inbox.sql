@@ -1,5 +1,5 @@
 -- once.inbox and its functions.
-SELECT plan(30);
+SELECT plan(42);
 
 CREATE FUNCTION pg_temp.take(n int) RETURNS text LANGUAGE sql AS $$ SELECT string_agg(id, ' ' ORDER BY seq) FROM once.inbox_take('w', n) $$;
 
@@ -31,7 +31,48 @@ SELECT ok(next_at - now() BETWEEN interval '0.5 s' AND interval '2 s', 'E10 firs
 UPDATE once.inbox SET attempts = 8 WHERE id = 'b1';
 SELECT once.inbox_fail('w', 'b1', 'x') \g /dev/null
 SELECT ok(next_at - now() BETWEEN interval '250 s' AND interval '260 s', 'E10 it doubles') FROM once.inbox WHERE id = 'b1';
+
+-- few keys with many rows: what is looked at must not grow with what waits
+INSERT INTO once.inbox (consumer, id, key) SELECT 'hot', 'k' || i, 'k' || i % 3 FROM generate_series(1, 20000) i;
+INSERT INTO once.inbox (consumer, id, key) SELECT 'hot', 'z' || i, 'z' || i % 500 FROM generate_series(1, 1000) i;
+INSERT INTO once.inbox (consumer, id) SELECT 'hot', 'n' || i FROM generate_series(1, 10) i;
+CREATE TEMP TABLE taken (nr int GENERATED ALWAYS AS IDENTITY, id text, key text, seq bigint);
+BEGIN;
+INSERT INTO taken (id, key, seq) SELECT id, key, seq FROM once.inbox_take('hot', 300);
+SELECT coalesce(idx_tup_fetch, 0) + seq_tup_read AS looked FROM pg_stat_xact_user_tables WHERE relid = 'once.inbox'::regclass \gset
+ROLLBACK;
+SELECT cmp_ok(:looked, '<', 10000, 'E10 300 rows of three keys of 20,000: few are looked at');
+SELECT count(*) FROM once.inbox_take('hot', 300) \g /dev/null
+UPDATE once.inbox SET state = 'parked' WHERE consumer = 'hot' AND id IN ('k1', 'k2', 'k3');
+BEGIN;
+INSERT INTO taken (id, key, seq) SELECT id, key, seq FROM once.inbox_take('hot', 100);
+SELECT coalesce(idx_tup_fetch, 0) + seq_tup_read AS looked FROM pg_stat_xact_user_tables WHERE relid = 'once.inbox'::regclass \gset
+COMMIT;
+SELECT cmp_ok(:looked, '<', 10000, 'E10 all three keys parked, 20,000 rows behind them: nor then');
+SELECT results_eq($$ SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE key IS NULL), count(*) FILTER (WHERE key LIKE 'k%') FROM taken $$,
+    $$ VALUES (100::bigint, 100::bigint, 10::bigint, 0::bigint) $$, 'E10 what is behind is found, each row once');
+SELECT is_empty($$ SELECT FROM taken t WHERE seq > (SELECT min(i.seq) FROM once.inbox i WHERE i.consumer = 'hot' AND i.key = t.key)
+                   AND NOT EXISTS (SELECT FROM taken e WHERE e.key = t.key AND e.nr < t.nr AND e.seq < t.seq) $$, 'E10 none before the first of its key');
+TRUNCATE taken;
+DO $$
+DECLARE
+    got text[];
+BEGIN
+    FOR turn IN 1 .. 200 LOOP
+        WITH t AS (INSERT INTO taken (id, key, seq) SELECT id, key, seq FROM once.inbox_take('hot', 50) RETURNING id)
+            SELECT array_agg(id) INTO got FROM t;
+        EXIT WHEN got IS NULL;
+        PERFORM once.inbox_done('hot', got);
+    END LOOP;
+END $$;
+SELECT is((SELECT array_agg(DISTINCT left(id, 1)) FROM once.inbox WHERE consumer = 'hot'), ARRAY['k'], 'E10 by and by all of them come, from whatever key the search starts');
+SELECT is((SELECT count(*) FROM taken), 1010::bigint, 'E10 each once');
+SELECT is_empty($$ SELECT FROM (SELECT seq, lag(seq) OVER (PARTITION BY key ORDER BY nr) AS before FROM taken WHERE key IS NOT NULL) o
+                   WHERE before > seq $$, 'E10 in the order of their keys');
+
 SELECT throws_ok(s, c, NULL, 'E9 refused: ' || s)
     FROM (VALUES ('SELECT once.inbox_put(NULL, ''x'', ''x'')', '22004'), ('SELECT once.inbox_put(''w'', NULL, ''x'')', '22004'),
-                 ('SELECT once.inbox_put(''w'', repeat(''x'', 1025), ''x'')', 'ON010'), ('SELECT once.inbox_take(''w'', 0)', '22023')) AS t(s, c);
+                 ('SELECT once.inbox_put(''w'', repeat(''x'', 1025), ''x'')', 'ON010'), ('SELECT once.inbox_take(''w'', 0)', '22023'),
+                 ('SELECT once.inbox_take('''', 1)', 'ON010'), ('SELECT once.inbox_done(NULL, ''{x}'')', '22004'), ('SELECT once.inbox_fail('''', ''x'', ''x'')', 'ON010'),
+                 ('SELECT once.inbox_redrive(NULL)', '22004'), ('SELECT once.consumer_set(''w'', max_attempts => 0)', '22023')) AS t(s, c);
 SELECT * FROM finish();
