@@ -55,7 +55,9 @@ BEGIN
     UPDATE once.dead_letter d SET wanted = false, stamp = NULL
         FROM once.dead_letter r
         WHERE r.lane = $1 AND r.seq = $2 AND d.lane = $1 AND d.seq >= $2 AND d.topic = r.topic
-          AND (d.seq = r.seq OR r.key IS NOT NULL AND d.key = r.key);
+          AND (d.seq = r.seq OR r.key IS NOT NULL AND d.key = r.key)
+          -- One of an earlier redrive has been shipped: an entry with a lower seq can be parked after it.
+          AND (d.stamp IS NULL OR d.stamp >= r.stamp);
     GET DIAGNOSTICS released = ROW_COUNT;
     RETURN released;
 END $$;
