@@ -1,5 +1,7 @@
 #include "relay/metrics.hpp"
 
+#include <utility>
+
 namespace once {
 
 std::string_view to_string(WorkState state) {
@@ -34,6 +36,16 @@ std::string_view to_string(TransactionOutcome outcome) {
         return "unknown";
     }
     return "unknown";
+}
+
+int TopicPartitions::note(const std::string &topic, int count) {
+    const std::lock_guard lock(guard);
+    return std::exchange(counts[topic], count);
+}
+
+std::map<std::string, int> TopicPartitions::all() const {
+    const std::lock_guard lock(guard);
+    return counts;
 }
 
 void Progress::looked(bool work) noexcept {

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -64,6 +65,18 @@ struct Progress {
     }
 };
 
+// How many partitions each topic had when it was last asked for; a key moves when that changes.
+class TopicPartitions {
+  public:
+    // The count known before, 0 if none.
+    int note(const std::string &topic, int count);
+    std::map<std::string, int> all() const;
+
+  private:
+    mutable std::mutex guard;
+    std::map<std::string, int> counts;
+};
+
 struct LaneMetrics : Progress {
     explicit LaneMetrics(int number) : lane(number) {}
 
@@ -75,10 +88,27 @@ struct LaneMetrics : Progress {
     Counter redriven{0};
     Counter trimmed{0};                          // child tables truncated
     std::atomic<std::int64_t> position{0};       // counter of the last committed position
-    std::atomic<std::int64_t> backlog_events{0}; // committed in the database, not shipped; estimate
+    std::atomic<std::int64_t> in_hand{0};        // events read and not known to be committed
+    std::atomic<std::int64_t> behind{0};         // events behind those in the tables; estimate
     std::atomic<std::int64_t> lag_us{
         0}; // publish → acknowledged commit of the oldest event of the last batch
     std::atomic<std::int64_t> keys_held{0};
+    TopicPartitions partitions;
+
+    // Committed in the database, not in Kafka; an estimate.
+    std::int64_t backlog_events() const noexcept { return in_hand + behind; }
+    void read(std::int64_t events, std::int64_t left) noexcept {
+        in_hand += events;
+        behind = left;
+        looked(backlog_events() > 0);
+    }
+    // Of `events` that were read, shipped or put aside.
+    void passed(std::int64_t events) noexcept {
+        in_hand -= events;
+        committed(backlog_events() > 0);
+    }
+    // What was read is read again.
+    void read_again() noexcept { in_hand = behind = 0; }
 };
 
 struct InboxMetrics : Progress {

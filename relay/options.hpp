@@ -25,7 +25,6 @@ struct DatabaseOptions {
     // No option, standbys count on it: idle_session_timeout, idle_in_transaction_session_timeout
     // and tcp_user_timeout.
     int session_timeout_ms = 15000;
-    int lock_timeout_ms = 100; // trimming: so long publishers may queue behind a waiting truncate
 };
 
 struct KafkaOptions {
@@ -42,12 +41,10 @@ struct KafkaOptions {
 struct OutboxOptions {
     std::vector<int> lanes; // empty: every lane the database has
     PoisonPolicy on_poison = PoisonPolicy::hold_key;
-    int producers = 1;                           // ring of producers that take turns
+    int producers = 2;                           // ring of producers that take turns
     int max_rows = 20000;                        // per Kafka transaction
     std::int64_t max_bytes = 16LL * 1024 * 1024; // per Kafka transaction
-    int max_ms = 2000;      // a transaction that has been filled for so long is committed
     int slice_rows = 20000; // read at once out of a big difference
-    int wait_ms = 1000;     // one bounded wait for new work
     int report_ms = 2000;   // how often the position is reported and tables are trimmed
     int backoff_min_ms = 20;
     int backoff_max_ms = 5000;

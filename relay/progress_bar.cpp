@@ -23,7 +23,7 @@ Sum sum_of(const Metrics &metrics) {
     Sum sum;
     for (const LaneMetrics *lane : metrics.lanes()) {
         sum.done += lane->events;
-        sum.left += static_cast<std::uint64_t>(std::max<std::int64_t>(0, lane->backlog_events));
+        sum.left += static_cast<std::uint64_t>(std::max<std::int64_t>(0, lane->backlog_events()));
     }
     for (const InboxMetrics *inbox : metrics.inboxes()) {
         sum.done += inbox->messages + inbox->duplicates;

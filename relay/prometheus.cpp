@@ -121,7 +121,7 @@ void add_outbox(const Metrics &metrics, std::vector<MetricFamily> &out) {
     lanes.add("once_outbox_position", "Counter of the last committed position", now,
               READ(position));
     lanes.add("once_outbox_backlog_events", "Committed events not shipped (estimate)", now,
-              READ(backlog_events));
+              [](const LaneMetrics &lane) { return static_cast<double>(lane.backlog_events()); });
     lanes.add("once_outbox_lag_seconds", "Age of the oldest event not shipped, 0 when none waits",
               now, lag_seconds);
     lanes.add("once_outbox_keys_held", "Keys held behind a parked event", now, READ(keys_held));

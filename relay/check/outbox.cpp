@@ -37,7 +37,7 @@ constexpr const char *kFunctions[] = {"cut",
                                       "sweep",
                                       "trim",
                                       "wait"};
-constexpr const char *kRelations[] = {"lane", "dead_letter"};
+constexpr const char *kRelations[] = {"lane", "dead_letter", "relay_report"};
 
 std::string grant_fix(database::Connection &session, const char *kind) {
     return std::string("SELECT once.grant_") + kind + "(" +

@@ -28,10 +28,8 @@ class DifferenceReader {
     // soon, so it is worth reading ahead.
     bool eager() const { return open.has_value() || last_rows >= kEagerRows; }
     const std::string &before() const { return s_prev; }
-    // Events that wait behind the last piece, by their numbers: an estimate from above.
-    std::int64_t backlog() const { return open ? open->until - open->after : 0; }
     // Numbers of the open difference that no slice has passed yet: an estimate, numbers have holes.
-    std::int64_t remaining() const {
+    std::int64_t behind() const {
         return open && open->until > open->after ? open->until - open->after : 0;
     }
 

@@ -41,8 +41,8 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
 
 } // namespace
 
-KafkaSink::KafkaSink(const Options &options, int lane, std::function<bool()> stopping)
-    : options(options), lane(lane), ring_size(options.outbox.producers >= 2 ? 2 : 1),
+KafkaSink::KafkaSink(const Options &options, LaneMetrics &metrics, std::function<bool()> stopping)
+    : options(options), lane(metrics.lane), partitions(metrics.partitions), ring_size(options.outbox.producers >= 2 ? 2 : 1),
       log(std::make_unique<PositionLog>(options.kafka, std::move(stopping))) {}
 
 Outcome KafkaSink::told(Outcome outcome, const Producer &producer) {
@@ -119,8 +119,9 @@ ReadBack KafkaSink::read_back(std::optional<std::int64_t> hint, Timeout timeout)
 Outcome KafkaSink::commit_start_record(Timeout timeout) {
     const auto deadline = Clock::now() + timeout;
     Producer &producer = *producers.front();
-    if (const auto outcome =
-            producer.know(options.kafka.position_topic, static_cast<int>(timeout.count()));
+    int ignored = 0;
+    if (const auto outcome = producer.know(options.kafka.position_topic,
+                                           static_cast<int>(timeout.count()), ignored);
         outcome != Outcome::ok)
         return told(outcome, producer);
     if (const auto outcome = producer.begin(); outcome != Outcome::ok)
@@ -156,7 +157,8 @@ Outcome KafkaSink::produce_position(Producer &producer, const std::string &key,
 Outcome KafkaSink::prepare(const Batch &batch, Timeout timeout) {
     Producer &producer = *producers[turn];
     const int timeout_ms = static_cast<int>(timeout.count());
-    Outcome outcome = producer.know(options.kafka.position_topic, timeout_ms);
+    int count = 0;
+    Outcome outcome = producer.know(options.kafka.position_topic, timeout_ms, count);
     std::string_view recent;
     std::string name;
     for (const Event &event : batch.events) {
@@ -166,9 +168,21 @@ Outcome KafkaSink::prepare(const Batch &batch, Timeout timeout) {
             continue;
         recent = event.topic;
         name = event.topic;
-        outcome = producer.know(name, timeout_ms);
+        outcome = producer.know(name, timeout_ms, count);
+        if (count != 0)
+            note_partitions(name, count);
     }
     return told(outcome, producer);
+}
+
+void KafkaSink::note_partitions(const std::string &topic, int count) {
+    const int before = partitions.note(topic, count);
+    if (before != 0 && before != count)
+        log::warning("partitions_changed",
+                     {{"topic", topic},
+                      {"before", before},
+                      {"now", count},
+                      {"hint", "the order of a key does not hold across the change"}});
 }
 
 Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int64_t first_counter) {

@@ -2,6 +2,7 @@
 // log.
 #pragma once
 
+#include "relay/metrics.hpp"
 #include "relay/options.hpp"
 #include "relay/outbox/position_log.hpp"
 #include "relay/outbox/producer.hpp"
@@ -15,7 +16,7 @@ namespace once::outbox {
 class KafkaSink : public Sink {
   public:
     // `stopping` ends long reads early; they are then not known.
-    KafkaSink(const Options &options, int lane, std::function<bool()> stopping);
+    KafkaSink(const Options &options, LaneMetrics &metrics, std::function<bool()> stopping);
     ~KafkaSink() override { KafkaSink::close(); }
 
     Outcome reach(bool may_create) override;
@@ -39,6 +40,7 @@ class KafkaSink : public Sink {
 
   private:
     Outcome told(Outcome outcome, const Producer &producer);
+    void note_partitions(const std::string &topic, int count);
     Outcome commit_start_record(Timeout timeout);
     Outcome produce_all(Producer &producer, const Batch &batch, std::int64_t first_counter);
     Outcome position_by_itself(Producer &producer);
@@ -46,6 +48,7 @@ class KafkaSink : public Sink {
 
     const Options &options;
     const int lane;
+    TopicPartitions &partitions;
     const std::size_t ring_size;
     std::string source; // <incarnation>/<lane>
     std::unique_ptr<PositionLog> log;

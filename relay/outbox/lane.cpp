@@ -17,12 +17,13 @@ using std::chrono::milliseconds;
 constexpr milliseconds kStandbyInterval{150};
 // One attempt: short, so that a stop is heard. Each begins with new producers.
 constexpr milliseconds kOpenTimeout{5000};
-// So long a first start waits for brokers before it says that there are none.
-constexpr milliseconds kFirstContact{15000};
+// So long a first start waits for brokers before it says that there are none; one attempt may take
+// longer than that (outbox.request_timeout_ms).
+constexpr milliseconds kFirstContact{5000};
 
 // What a refusal names.
 constexpr std::size_t kNamed = 1000;
-constexpr std::size_t kAskedAtOnce = 5000;
+constexpr std::size_t kAskedAtOnce = 50000;
 
 } // namespace
 
@@ -37,6 +38,7 @@ bool Pipeline::take_lane() {
             log::warning("silent_holder_terminated",
                          {{"lane", lane}, {"backend", claim.holder}, {"silent_s", claim.held_s}});
         if (claim.acquired) {
+            ours = false; // somebody else may have shipped since
             log::info("lane_acquired", {{"lane", lane}});
             metrics.enter(WorkState::starting);
             crash_point(CrashPoint::after_lane_lock);
@@ -77,7 +79,8 @@ void Pipeline::start() {
             "The lane's position is in " + *identity.cluster_id + ", this is " + sink.cluster_id() +
                 ".",
             "Connect to that cluster, or decide with once.rearm() what to ship to this one.");
-    // Before anybody is fenced: a clone must leave the original alone.
+    fence_replaced();
+    // Before anybody of this incarnation is fenced: a clone must leave the original alone.
     for (;;) {
         const ReadBack seen = sink.peek(identity.incarnation, identity.offset_hint);
         if (seen.outcome == Outcome::ok) {
@@ -96,6 +99,22 @@ void Pipeline::start() {
     }
     recover();
     ever_ran = true;
+}
+
+// Incarnations that once.rearm has put an end to: a relay of theirs that hangs could still commit
+// what it has open, after we have looked at what the topics hold.
+void Pipeline::fence_replaced() {
+    for (const std::string &incarnation : identity.replaced) {
+        while (!stopping()) {
+            const Outcome outcome = sink.open(incarnation, kOpenTimeout);
+            sink.close();
+            if (outcome == Outcome::ok)
+                break;
+            log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
+            source.confirm();
+            wait_a_little("fence");
+        }
+    }
 }
 
 void Pipeline::reach_kafka() {
@@ -126,9 +145,18 @@ void Pipeline::require_position_or_first_start(bool found) {
 
 // What Kafka has and this database has not, of the time that the tables still cover.
 std::string Pipeline::at_stake() {
+    try {
+        return count_at_stake();
+    } catch (const SourceLost &e) {
+        return "What is at stake is not known: " + std::string(e.what()) + ".";
+    }
+}
+
+std::string Pipeline::count_at_stake() {
     const auto since = source.oldest_ms();
     if (!since)
         return "The event tables are empty, so what is at stake is not known.";
+    metrics.beat();
     std::vector<Uuid> ids, lost;
     const auto compare = [&] {
         for (const Uuid &id : source.missing_ids(ids))
@@ -173,10 +201,10 @@ bool Pipeline::recover() {
     metrics.enter(WorkState::recovering);
     under_way.reset();
     ReadBack back;
-    if (!reopen(back))
-        return false;
-    adopt(back);
-    return true;
+    while (reopen(back))
+        if (adopt(back))
+            return true;
+    return false;
 }
 
 bool Pipeline::reopen(ReadBack &back) {
@@ -203,42 +231,77 @@ bool Pipeline::reopen(ReadBack &back) {
     }
 }
 
-void Pipeline::adopt(const ReadBack &back) {
-    require_position_or_first_start(back.record.has_value());
-    if (back.record) {
-        require_same_history(back.record->position);
-        const auto before = position.counter;
-        position = back.record->position;
-        hint = back.record->offset;
-        // Committed by a transaction whose end we did not see.
-        if (ever_ran && position.counter > before)
-            metrics.events += static_cast<std::uint64_t>(position.counter - before);
-    } else {
-        first_start();
-    }
-    head = position;
+// What was committed once and is not there any more was lost, and would be shipped again.
+void Pipeline::require_no_step_back(const Position &found) {
+    const auto compare = [&](const Position &known, const char *who) {
+        if (known.incarnation != found.incarnation)
+            return;
+        if (const auto fault = regression(known, found))
+            throw Refusal(ExitCode::refused,
+                          "the position of lane " + std::to_string(lane) + " went backwards",
+                          "Topic \"" + options.kafka.position_topic + "\" has less than " + who +
+                              " knows to be committed: " + *fault +
+                              ". Its end was lost, and perhaps events with it.",
+                          "Find out what happened to the topic (unclean leader election, records "
+                          "deleted), then decide with once.rearm() what to ship.");
+    };
     if (identity.mode == "continue")
-        go_on_as_asked();
+        return; // an operator has answered this question
+    if (identity.reported)
+        compare(*identity.reported, "the database");
+    if (ours)
+        compare(position, "this relay");
+}
+
+// False: Kafka did not take what had to be written first, or we were asked to stop.
+bool Pipeline::adopt(const ReadBack &back) {
+    require_position_or_first_start(back.record.has_value());
+    if (!begin(back))
+        return false;
+    source.report({position, hint.value_or(0), false}, sink.cluster_id());
     if (!armed || identity.mode) {
-        source.report({position, hint.value_or(0), false}, sink.cluster_id());
         crash_point(CrashPoint::after_arm);
         armed = true;
         identity.mode.reset();
-    } else {
-        source.report({position, hint.value_or(0), false}, sink.cluster_id());
     }
-    if (position.mode == "missing" && !in_kafka)
-        load_missing();
-    dead_letters.load(source.parked_seqs(0), source.held_keys(position.redrive_no));
-    metrics.keys_held = static_cast<std::int64_t>(dead_letters.held_count());
+    if (position.mode == "missing" && !in_kafka && !load_missing())
+        return false;
+    load_dead_letters();
     metrics.position = position.counter;
     source.resume(position);
     log::info("lane_running", {{"lane", lane}, {"position", position.counter}});
     metrics.enter(WorkState::running);
+    return true;
+}
+
+bool Pipeline::begin(const ReadBack &back) {
+    if (!back.record) {
+        if (!first_start())
+            return false;
+    } else {
+        const Position &found = back.record->position;
+        require_same_history(found);
+        require_no_step_back(found);
+        // Committed by a transaction whose end we did not see.
+        if (ours && found.counter > position.counter)
+            metrics.events += static_cast<std::uint64_t>(found.counter - position.counter);
+        position = found;
+        hint = back.record->offset;
+    }
+    ours = true;
+    head = position;
+    return identity.mode != "continue" || go_on_as_asked();
+}
+
+// From here on a position relies on them, so it must not be older than they are.
+void Pipeline::load_dead_letters() {
+    dead_letters.load(source.parked_seqs(0), source.held_keys(position.redrive_no));
+    metrics.keys_held = static_cast<std::int64_t>(dead_letters.held_count());
+    covered = source.cut();
 }
 
 // No record and never armed: this is the beginning.
-void Pipeline::first_start() {
+bool Pipeline::first_start() {
     const Cut cut = source.cut();
     Position genesis;
     genesis.incarnation = identity.incarnation;
@@ -250,12 +313,13 @@ void Pipeline::first_start() {
     genesis.redrive_no = identity.redrive_floor;
     genesis.mode = identity.mode;
     if (!commit_alone(genesis))
-        throw SourceLost("the genesis record is not known to be committed");
+        return false;
     log::info("genesis", {{"lane", lane}, {"mode", identity.mode.value_or("first")}});
     crash_point(CrashPoint::after_genesis);
+    return true;
 }
 
-void Pipeline::go_on_as_asked() {
+bool Pipeline::go_on_as_asked() {
     const Cut cut = source.cut();
     Position same = position;
     same.database_oid = identity.database_oid;
@@ -264,8 +328,9 @@ void Pipeline::go_on_as_asked() {
     same.lsn = cut.lsn;
     same.mode = "continue";
     if (!commit_alone(same))
-        throw SourceLost("the record of \"continue\" is not known to be committed");
+        return false;
     log::info("continued", {{"lane", lane}, {"position", same.counter}});
+    return true;
 }
 
 bool Pipeline::commit_alone(const Position &what) {
@@ -275,28 +340,33 @@ bool Pipeline::commit_alone(const Position &what) {
     return hand_over(Batch{}, std::move(shipment)) && settle(milliseconds(30000));
 }
 
-// Ids of this database that the topics have already, whatever incarnation shipped them.
-void Pipeline::load_missing() {
+// Ids of this database that the topics have already, whatever incarnation shipped them: 16 bytes
+// each in memory. False: asked to stop.
+bool Pipeline::load_missing() {
     in_kafka.emplace();
     const auto topics = source.topics();
-    while (sink.scan(topics, "", 0, [&](const Uuid &id) {
-        in_kafka->emplace(id.begin(), id.end());
-    }) != Outcome::ok) {
+    while (sink.scan(topics, "", 0, [&](const Uuid &id) { in_kafka->push_back(id); }) !=
+           Outcome::ok) {
         log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
         in_kafka->clear();
-        if (stopping())
-            throw SourceLost("stopped while the topics were read");
+        if (stopping()) {
+            in_kafka.reset();
+            return false;
+        }
         source.confirm();
         wait_a_little("missing");
     }
+    std::sort(in_kafka->begin(), in_kafka->end());
+    in_kafka->erase(std::unique(in_kafka->begin(), in_kafka->end()), in_kafka->end());
     // Shipped again once, but not in these topics: still wanted.
     std::vector<Uuid> lacking;
     for (const Uuid &id : source.stamped_ids())
-        if (in_kafka->count(std::string(id.begin(), id.end())) == 0)
+        if (!std::binary_search(in_kafka->begin(), in_kafka->end(), id))
             lacking.push_back(id);
     if (!lacking.empty())
         source.redrive_unstamp(lacking);
     log::info("topics_read", {{"lane", lane}, {"ids", in_kafka->size()}});
+    return true;
 }
 
 } // namespace once::outbox

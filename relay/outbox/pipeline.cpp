@@ -137,7 +137,6 @@ void Pipeline::ship() {
 
 void Pipeline::idle() {
     source.progressed({position, hint.value_or(0), true});
-    metrics.backlog_events = 0;
     drained = until_empty;
 }
 
@@ -152,8 +151,9 @@ Position Pipeline::after(const Batch &batch) const {
     Position next = head;
     next.database_oid = identity.database_oid;
     next.system_identifier = identity.system_identifier;
-    next.timeline = batch.timeline;
-    next.lsn = later_lsn(head.lsn, batch.lsn);
+    // A batch that goes on inside an older difference has that one's cut.
+    next.timeline = std::max(batch.timeline, covered.timeline);
+    next.lsn = later_lsn(later_lsn(head.lsn, batch.lsn), covered.lsn);
     next.s_prev = batch.s_prev;
     next.s_now = batch.s_now;
     next.slice_seq = batch.slice_seq;
@@ -173,7 +173,7 @@ bool Pipeline::ship_batch(Batch batch) {
     std::string lsn;
     screen(batch, lsn);
     shipment.position.lsn = later_lsn(shipment.position.lsn, lsn);
-    shipment.more = batch.more;
+    shipment.read = read;
     if (!hand_over(batch, std::move(shipment)))
         return false;
     suspects -= std::min(suspects, read);
@@ -268,7 +268,7 @@ void Pipeline::committed(const Shipment &shipment) {
     position = shipment.position;
     hint = shipment.offset;
     backoff.reset();
-    metrics.committed(shipment.more);
+    metrics.passed(static_cast<std::int64_t>(shipment.read));
     metrics.events += shipment.events;
     metrics.bytes += shipment.bytes;
     metrics.position = position.counter;

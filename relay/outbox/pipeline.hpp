@@ -18,7 +18,7 @@
 #include "relay/outbox/timing.hpp"
 
 #include <optional>
-#include <unordered_set>
+#include <vector>
 
 namespace once::outbox {
 
@@ -37,9 +37,9 @@ class Pipeline {
     struct Shipment {
         Position position;
         std::int64_t offset = 0;
+        std::size_t read = 0; // from the source, those put aside among them
         std::size_t events = 0, bytes = 0;
         std::int64_t oldest_ms = 0; // publish time of its oldest event
-        bool more = false;
         bool redrive = false;
     };
 
@@ -49,14 +49,19 @@ class Pipeline {
     void reach_kafka();
     void require_same_history(const Position &position);
     std::string at_stake();
+    std::string count_at_stake();
     void require_position_or_first_start(bool found);
     bool recover();
     bool reopen(ReadBack &back);
-    void adopt(const ReadBack &back);
-    void first_start();
-    void go_on_as_asked(); // rearm mode 'continue'
+    void require_no_step_back(const Position &found);
+    void fence_replaced();
+    bool adopt(const ReadBack &back);
+    bool begin(const ReadBack &back);
+    bool first_start();
+    bool go_on_as_asked(); // rearm mode 'continue'
     bool commit_alone(const Position &position);
-    void load_missing();
+    bool load_missing();
+    void load_dead_letters();
 
     // pipeline.cpp: shipping
     void ship();
@@ -96,12 +101,14 @@ class Pipeline {
     Identity identity;
     bool armed = false;
     Position position;                // last one known to be committed
+    bool ours = false;                // and since then nobody but us held the lane
+    Cut covered;                      // taken behind all that was put aside before
     Position head;                    // of the last transaction that was handed over
     std::optional<std::int64_t> hint; // offset of a record of ours
     std::optional<Shipment> under_way;
     DeadLetters dead_letters;
     std::size_t suspects = 0; // a refused message is among so many next events; 0: none known
-    std::optional<std::unordered_set<std::string>> in_kafka; // ids, while mode is 'missing'
+    std::optional<std::vector<Uuid>> in_kafka; // sorted ids, while mode is 'missing'
     bool drained = false;
     bool ever_ran = false;
     std::optional<Timing::Instant> stop_since;

@@ -26,7 +26,7 @@ std::string policy_name(PoisonPolicy policy) {
 void Pipeline::screen(Batch &batch, std::string &lsn) {
     if (in_kafka && head.mode == "missing")
         std::erase_if(batch.events, [&](const Event &event) {
-            return in_kafka->count(std::string(event.id.begin(), event.id.end())) != 0;
+            return std::binary_search(in_kafka->begin(), in_kafka->end(), event.id);
         });
     else
         in_kafka.reset();
@@ -102,7 +102,6 @@ bool Pipeline::ship_redrive(const Redrive &what) {
     shipment.position.redrive_no = what.number;
     shipment.position.lsn = later_lsn(head.lsn, what.batch.lsn);
     shipment.position.timeline = what.batch.timeline;
-    shipment.more = true;
     crash_point(CrashPoint::before_redrive_commit);
     if (!hand_over(what.batch, std::move(shipment)) || !settle(kCommitPatience))
         return false;

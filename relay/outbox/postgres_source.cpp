@@ -97,7 +97,6 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
             }
             if (work)
                 batch = reader.next(db, rows);
-            metrics.backlog_events = reader.remaining();
             behind_empty = !batch;
             last_statement = Clock::now();
         });
@@ -107,8 +106,7 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
     lock.lock();
     if (!trouble.empty())
         return lose(trouble);
-    metrics.looked(batch.has_value());
-    metrics.backlog_events = batch ? reader.backlog() : 0;
+    metrics.read(batch ? static_cast<std::int64_t>(batch->events.size()) : 0, reader.behind());
     looked = true;
     slot = std::move(batch);
     wake_pipeline.notify_one();
@@ -153,6 +151,7 @@ void PostgresSource::confirm() {
 void PostgresSource::resume(const Position &position) {
     in_session([&](Connection &) {
         reader.resume(position);
+        metrics.read_again();
         behind_empty = false;
         const std::lock_guard lock(mutex);
         slot.reset();

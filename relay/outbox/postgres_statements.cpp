@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <sstream>
 #include <unistd.h>
 
 namespace once::outbox {
@@ -48,6 +49,20 @@ std::string bigint_array(const std::vector<std::int64_t> &numbers) {
     return text + "}'::bigint[]";
 }
 
+// Goes through whole tables, when an operator has a decision to make.
+void take_time(pqxx::work &work) {
+    work.exec("SET LOCAL statement_timeout = 0");
+}
+
+// None: of a format that is not ours to read.
+std::optional<Position> reported_position(const nlohmann::json &report) {
+    try {
+        return decode_position(report.value("position", nlohmann::json()).dump());
+    } catch (const UnreadablePosition &) {
+        return std::nullopt;
+    }
+}
+
 } // namespace
 
 void PostgresSource::write_report(Connection &db, const Progressed &what) {
@@ -56,7 +71,8 @@ void PostgresSource::write_report(Connection &db, const Progressed &what) {
                         {"pid", ::getpid()},
                         {"version", ONCE_VERSION},
                         {"state", to_string(metrics.state)},
-                        {"empty", what.idle}};
+                        {"empty", what.idle},
+                        {"partitions", metrics.partitions.all()}};
     crash_point(CrashPoint::before_report);
     pqxx::work work(db.pqxx());
     work.exec("SELECT once.report(" + lane_text + ", " + work.quote(incarnation) + "::uuid, " +
@@ -119,7 +135,7 @@ Identity PostgresSource::identity() {
                   "coalesce((SELECT extract(epoch FROM clock_timestamp() - r.reported_at) FROM "
                   "once.relay_report r WHERE r.lane = " +
                       lane_text +
-                      "), 1e9)::float8 "
+                      "), 1e9)::float8, array_to_string(i.replaced, ',') "
                       "FROM once.identity(" +
                       lane_text + ") i");
         Identity identity;
@@ -141,8 +157,12 @@ Identity PostgresSource::identity() {
             if (json.is_object()) {
                 const auto &info = json.contains("info") ? json["info"] : json;
                 identity.reported_empty = info.is_object() && info.value("empty", false);
+                identity.reported = reported_position(json);
             }
         }
+        std::istringstream replaced(text_or_none(row, 12).value_or(""));
+        for (std::string id; std::getline(replaced, id, ',');)
+            identity.replaced.push_back(id);
         identity.reported_age_s = row[11].as<double>();
         const std::lock_guard lock(mutex);
         incarnation = identity.incarnation;
@@ -359,7 +379,8 @@ std::vector<Uuid> PostgresSource::stamped_ids() {
 
 std::vector<Uuid> PostgresSource::missing_ids(const std::vector<Uuid> &ids) {
     return in_session([&](Connection &db) {
-        pqxx::nontransaction work(db.pqxx());
+        pqxx::work work(db.pqxx());
+        take_time(work);
         std::vector<Uuid> missing;
         for (const auto &row : work.exec("SELECT unnest(once.missing_ids(" + lane_text + ", " +
                                          uuid_array(ids) + "))"))
@@ -383,11 +404,16 @@ std::optional<std::int64_t> PostgresSource::oldest_ms() {
 
 std::vector<std::string> PostgresSource::topics() {
     return in_session([&](Connection &db) {
-        pqxx::nontransaction work(db.pqxx());
+        pqxx::work work(db.pqxx());
+        take_time(work);
         std::vector<std::string> names;
         for (const auto &row :
              work.exec("SELECT topic FROM once.event_" + lane_text +
-                       " UNION SELECT topic FROM once.dead_letter WHERE lane = " + lane_text))
+                       " UNION SELECT topic FROM once.dead_letter WHERE lane = " + lane_text +
+                       // whose events may all be trimmed
+                       " UNION SELECT jsonb_object_keys(r.info -> 'partitions') FROM "
+                       "once.relay_report r WHERE r.lane = " +
+                       lane_text))
             names.push_back(row[0].as<std::string>());
         return names;
     });

@@ -78,8 +78,9 @@ void Producer::delivered(const rd_kafka_message_t &message) noexcept {
             why.text = rd_kafka_err2str(message.err);
         return;
     }
-    const bool of_message = kind == kafka::Undelivered::message;
-    if (of_message && number != kPositionNumber)
+    // A position that is refused is no fault of an event.
+    const bool of_message = kind == kafka::Undelivered::message && number != kPositionNumber;
+    if (of_message)
         refused_last = std::max(refused_last, number + 1);
     // A missing topic is repaired first: it may be the reason for the rest.
     if (why.kind != Trouble::Kind::topic) {
@@ -279,7 +280,8 @@ Outcome Producer::undelivered_outcome() {
 
 // Without this the first message to a topic waits a second for its metadata (librdkafka #5032), and
 // one to a topic that is missing half a minute.
-Outcome Producer::know(const std::string &name, int timeout_ms) {
+Outcome Producer::know(const std::string &name, int timeout_ms, int &partitions) {
+    partitions = 0;
     if (topics.count(name) != 0)
         return Outcome::ok;
     kafka::Topic handle(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
@@ -294,6 +296,7 @@ Outcome Producer::know(const std::string &name, int timeout_ms) {
     const auto &answer = metadata->topics[0];
     if (answer.err == RD_KAFKA_RESP_ERR_NO_ERROR && answer.partition_cnt > 0) {
         topics.emplace(name, std::move(handle));
+        partitions = answer.partition_cnt;
         return Outcome::ok;
     }
     why.text = rd_kafka_err2str(answer.err);

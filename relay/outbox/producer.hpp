@@ -53,8 +53,9 @@ class Producer {
     Outcome flush(std::chrono::milliseconds timeout); // ok: every report came, none was bad
     void poll() { rd_kafka_poll(client.get(), 0); }
 
-    // Topic is writable by us; asks the brokers when this instance does not know it.
-    Outcome know(const std::string &topic, int timeout_ms);
+    // Topic is there; asks the brokers when this instance does not know it, and only then tells how
+    // many partitions it has (else 0).
+    Outcome know(const std::string &topic, int timeout_ms, int &partitions);
 
     void keep(std::shared_ptr<Arena> arena) { kept.push_back(std::move(arena)); }
     rd_kafka_t *handle() const { return client.get(); }

@@ -53,7 +53,7 @@ std::vector<int> lanes_of(const Options &options) {
 void run_lane(const Options &options, int lane, Metrics &metrics, Timing &timing) {
     LaneMetrics &its = metrics.lane(lane);
     PostgresSource source(options, lane, its);
-    KafkaSink sink(options, lane, [&timing] { return timing.stop_requested(); });
+    KafkaSink sink(options, its, [&timing] { return timing.stop_requested(); });
     Pipeline pipeline(options, options.until_empty, lane, source, sink, timing, its);
     pipeline.run();
 }

@@ -38,7 +38,9 @@ struct Identity {
     std::uint32_t timeline = 0;
     bool in_recovery = false;
     std::optional<std::int64_t> offset_hint;
-    bool reported_empty = false; // the holder's last report says that nothing waits
+    std::vector<std::string> replaced; // incarnations before this one that nobody has fenced yet
+    std::optional<Position> reported;  // what the holder reported last: committed at that time
+    bool reported_empty = false;       // the holder's last report says that nothing waits
     double reported_age_s = 1e9; // and how old it is
 };
 

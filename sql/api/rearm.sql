@@ -21,6 +21,7 @@ BEGIN
     END IF;
     SELECT max(d.stamp) INTO highest FROM once.dead_letter d WHERE d.lane = rearm.lane;
     UPDATE once.lane l SET incarnation = gen_random_uuid(), armed = false, cluster_id = NULL, mode = rearm.mode,
+                           replaced = l.replaced || l.incarnation,
                            redrive_floor = greatest(l.redrive_floor, highest)
         WHERE l.lane = rearm.lane;
     DELETE FROM once.relay_report r WHERE r.lane = rearm.lane;

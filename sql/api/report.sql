@@ -21,7 +21,7 @@ BEGIN
             HINT = 'once.rearm decides what to ship to another cluster.';
     END IF;
     IF NOT known.armed OR (known.mode IS NOT NULL AND known.mode = report.record ->> 'mode') THEN
-        UPDATE once.lane l SET armed = true, cluster_id = report.cluster_id,
+        UPDATE once.lane l SET armed = true, cluster_id = report.cluster_id, replaced = '{}',
                                mode = CASE WHEN l.mode = report.record ->> 'mode' THEN NULL ELSE l.mode END
             WHERE l.lane = report.lane;
     END IF;
@@ -29,7 +29,10 @@ BEGIN
         VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
         ON CONFLICT ON CONSTRAINT relay_report_pkey DO UPDATE SET incarnation = EXCLUDED.incarnation,
             cluster_id = EXCLUDED.cluster_id, position = EXCLUDED.position, offset_hint = EXCLUDED.offset_hint,
-            info = EXCLUDED.info, reported_at = EXCLUDED.reported_at;
+            -- Topics that this process has not shipped to yet keep what was known of them.
+            info = EXCLUDED.info || jsonb_build_object('partitions',
+                       coalesce(r.info -> 'partitions', '{}') || coalesce(EXCLUDED.info -> 'partitions', '{}')),
+            reported_at = EXCLUDED.reported_at;
 END $$;
 COMMENT ON FUNCTION once.report(int, uuid, text, jsonb, bigint, jsonb) IS
     'keeps the relay''s last committed position, arms the lane, ends a rearm mode once its position is reported; ON040 when the lane is of another incarnation or cluster';

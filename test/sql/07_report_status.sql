@@ -1,5 +1,5 @@
 -- once.report, once.rearm, once.status, once.lane_lock.
-SELECT plan(38);
+SELECT plan(39);
 SELECT incarnation FROM once.lane \gset
 CREATE FUNCTION pg_temp.report(incarnation uuid, cluster text, record jsonb) RETURNS void LANGUAGE sql AS
     $$SELECT once.report(0, $1, $2, $3, 42, '{"events": 1}')$$;
@@ -13,6 +13,9 @@ SELECT ok(armed AND cluster_id = 'c', 'P28 arms the lane') FROM once.identity(0)
 SELECT is(offset_hint, 42::bigint, 'the hint comes back') FROM once.identity(0);
 SELECT is(report -> 'info', '{"events": 1}'::jsonb, 'and the report') FROM once.identity(0);
 SELECT throws_ok(format('SELECT pg_temp.report(%L, %L, %L)', :'incarnation', 'other', '{}'), 'ON040', NULL, 'P28 another cluster');
+SELECT once.report(0, :'incarnation', 'c', '{}', 42, '{"partitions": {"a": 4, "b": 2}}') \g /dev/null
+SELECT once.report(0, :'incarnation', 'c', '{}', 42, '{"partitions": {"b": 3}}') \g /dev/null
+SELECT is(report -> 'info', '{"partitions": {"a": 4, "b": 3}}'::jsonb, 'counts of partitions outlive the process that asked') FROM once.identity(0);
 SELECT xmin AS row_version FROM once.lane \gset
 SELECT pg_temp.report(:'incarnation', 'c', '{"last_seq": "1"}') \g /dev/null
 SELECT is(xmin::text, :'row_version', 'P22 a report leaves the lane''s row alone') FROM once.lane;

@@ -44,6 +44,9 @@ class Database : public Source {
     std::map<std::int64_t, std::int64_t> stamps;
     std::vector<std::int64_t> refused_again;
     std::function<void()> on_next = [] {};
+    std::string wal = "0/10"; // how far it is written
+    std::uint32_t timeline = 1;
+    bool too_slow = false; // to go through whole tables
 
     Database() {
         who.incarnation = "11111111-2222-3333-4444-555555555555";
@@ -67,7 +70,7 @@ class Database : public Source {
     Verdict check_history(const Position &) override {
         return {same_history, "other xids", "next is below"};
     }
-    Cut cut() override { return {snapshot(rows.size()), "0/10", 1, 0}; }
+    Cut cut() override { return {snapshot(rows.size()), wal, timeline, 0}; }
     void confirm() override { ++confirms; }
     void resume(const Position &p) override {
         const auto passed = [](const std::string &text) { return std::stoull(text) - 3; };
@@ -115,7 +118,7 @@ class Database : public Source {
             if (how == "hold_key")
                 held.insert({rows[seq - 1].topic, rows[seq - 1].key});
         }
-        return "0/30";
+        return wal = "0/30";
     }
     std::vector<std::int64_t> parked_seqs(std::int64_t) override {
         return {parked.begin(), parked.end()};
@@ -171,7 +174,11 @@ class Database : public Source {
                 missing.push_back(id);
         return missing;
     }
-    std::vector<std::string> topics() override { return {"t"}; }
+    std::vector<std::string> topics() override {
+        if (too_slow)
+            throw SourceLost("canceling statement due to statement timeout");
+        return {"t"};
+    }
     std::optional<std::int64_t> oldest_ms() override { return 1; }
     void close() noexcept override { resumed = false; }
 
@@ -212,14 +219,16 @@ class Kafka : public Sink {
     std::set<std::string> missing_topics;
     std::size_t ring_size = 1;
     int opens = 0, transactions = 0;
+    std::vector<std::string> opened; // incarnations
     std::string cluster = "cluster-a";
     std::vector<std::size_t> attempts; // messages in each transaction that was begun
 
     Outcome reach(bool) override { return take(on_reach).outcome; }
     const std::string &cluster_id() const override { return cluster; }
     ReadBack peek(const std::string &, std::optional<std::int64_t>) override { return last(); }
-    Outcome open(const std::string &, Timeout) override {
+    Outcome open(const std::string &incarnation, Timeout) override {
         ++opens;
+        opened.push_back(incarnation);
         close();
         return take(on_open).outcome;
     }

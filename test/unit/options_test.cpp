@@ -65,18 +65,18 @@ Refused file_refusal(const std::string &text) {
 }
 
 TEST(options, later_wins_default_file_environment_flag) {
-    const File file("brokers = 'file:1'\n[outbox]\nmax_rows = 1\nmax_ms = 2\nwait_ms = 33\n");
+    const File file("brokers = 'file:1'\n[outbox]\nmax_rows = 1\nstop_ms = 200\nreport_ms = 333\n");
     const Settings settings =
         load(parse({"print-config", "--config", file.path.c_str(), "--set", "outbox.max_rows=3"}),
-             {"ONCE_OUTBOX_MAX_ROWS=2", "ONCE_OUTBOX_MAX_MS=4"});
+             {"ONCE_OUTBOX_MAX_ROWS=2", "ONCE_OUTBOX_STOP_MS=400"});
     EXPECT_EQ(settings.options.kafka.brokers, "file:1");
-    EXPECT_EQ(settings.options.outbox.wait_ms, 33);
-    EXPECT_EQ(settings.options.outbox.max_ms, 4);
+    EXPECT_EQ(settings.options.outbox.report_ms, 333);
+    EXPECT_EQ(settings.options.outbox.stop_ms, 400);
     EXPECT_EQ(settings.options.outbox.max_rows, 3);
     EXPECT_EQ(settings.origin_of("outbox.max_rows"), "flag --set");
-    EXPECT_EQ(settings.origin_of("outbox.max_ms"), "environment ONCE_OUTBOX_MAX_MS");
-    EXPECT_EQ(settings.origin_of("outbox.wait_ms"), "file " + file.path + ":5");
-    EXPECT_EQ(settings.origin_of("outbox.report_ms"), "default");
+    EXPECT_EQ(settings.origin_of("outbox.stop_ms"), "environment ONCE_OUTBOX_STOP_MS");
+    EXPECT_EQ(settings.origin_of("outbox.report_ms"), "file " + file.path + ":5");
+    EXPECT_EQ(settings.origin_of("outbox.slice_rows"), "default");
 }
 
 TEST(options, environment_names_are_unique_and_reach_each_option) {
@@ -147,7 +147,7 @@ TEST(options, each_mistake_in_a_file_names_line_and_remedy) {
         {"[outbox]\nmax_rows = 1.5", "cannot use a floating point number"},
         {"[outbox]\nmax_rows = 0", "It takes an integer from 1 to 100000."},
         {"[outbox]\nmax_rows = 9223372036854775807", "from 1 to 100000"},
-        {"[outbox]\nlanes = [1, 'a']", "It takes a list of integers from 0 to 1023."},
+        {"[outbox]\nlanes = [1, 'a']", "It takes a list of integers from 0 to 63."},
         {"[outbox]\non_poison = 'ignore'", "one of \"hold_key\", \"skip\", \"stop\""},
         {"[log]\nlevel = 'loud'", "one of \"trace\""},
         {"[http]\nallow_remote = 1", "It takes true or false."},

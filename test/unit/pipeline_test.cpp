@@ -69,6 +69,82 @@ TEST(Pipeline, P11_refusal_says_what_is_at_stake) {
     }
 }
 
+TEST(Pipeline, P11_refusal_stands_when_what_is_at_stake_takes_too_long) {
+    Lane lane;
+    lane.database.publish(5);
+    lane.run();
+    lane.database.same_history = false;
+    lane.database.too_slow = true;
+    EXPECT_EQ(refusal_of(lane), ExitCode::refused);
+}
+
+// An unclean election or a truncated partition: counter 300 was committed, 100 is there.
+TEST(Pipeline, P28_position_behind_the_report_is_refused) {
+    Lane lane;
+    lane.database.publish(300);
+    lane.run();
+    lane.database.who.reported = lane.kafka.positions.back().position;
+    lane.kafka.positions.resize(2);
+    EXPECT_EQ(refusal_of(lane), ExitCode::refused);
+    lane.database.who.mode = "continue"; // an operator's answer
+    lane.run();
+}
+
+TEST(Pipeline, P28_position_behind_our_own_last_commit_is_refused) {
+    Lane lane;
+    lane.database.publish(300);
+    int calls = 0;
+    lane.database.on_next = [&] {
+        if (++calls == 3) {
+            lane.kafka.positions.resize(2);
+            lane.kafka.on_fill = {{Outcome::abort}};
+        }
+    };
+    EXPECT_EQ(refusal_of(lane), ExitCode::refused);
+}
+
+// In the middle of a difference the cut is an old one; an entry put aside since then must not be
+// younger than the position that passes it.
+TEST(Pipeline, P11_position_covers_what_was_put_aside_before_it) {
+    Lane lane;
+    lane.options.outbox.on_poison = PoisonPolicy::skip;
+    lane.database.publish(300);
+    lane.database.rows[299].refused = true;
+    lane.database.timeline = 2; // a promotion, after the difference began
+    lane.run();
+    const Position &last = lane.kafka.positions.back().position;
+    EXPECT_EQ(last.last_seq, 300);
+    EXPECT_EQ(last.lsn, "0/30");
+    EXPECT_EQ(last.timeline, 2u);
+}
+
+TEST(Pipeline, P32_replaced_incarnations_are_fenced_before_the_topics_are_looked_at) {
+    Lane lane;
+    lane.database.publish(3);
+    lane.database.who.mode = "missing";
+    lane.database.who.replaced = {"old", "older"};
+    lane.kafka.on_open = {{Outcome::retry}};
+    lane.run();
+    const std::vector<std::string> expected = {"old", "old", "older",
+                                               lane.database.who.incarnation};
+    EXPECT_EQ(lane.kafka.opened, expected);
+    EXPECT_EQ(lane.kafka.log, lane.all());
+}
+
+TEST(LaneMetrics, work_read_ahead_is_still_waiting_when_what_came_before_is_committed) {
+    LaneMetrics metrics(0);
+    metrics.read(100, 5000);
+    metrics.read(50, 0);
+    EXPECT_EQ(metrics.backlog_events(), 150);
+    metrics.passed(100);
+    EXPECT_EQ(metrics.backlog_events(), 50);
+    EXPECT_NE(metrics.pending_since_ms, 0);
+    metrics.read(0, 0); // nothing more to read, but 50 are not committed
+    EXPECT_NE(metrics.pending_since_ms, 0);
+    metrics.passed(50);
+    EXPECT_EQ(metrics.pending_since_ms, 0);
+}
+
 TEST(Pipeline, P13_other_cluster_is_refused) {
     Lane lane;
     lane.database.publish(5);
@@ -119,8 +195,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(testing::Values(Step{"open", &fake::Kafka::on_open, 0},
                                      Step{"read_back", &fake::Kafka::on_read_back, 0},
                                      Step{"fill", &fake::Kafka::on_fill, 2},
+                                     Step{"fill_genesis", &fake::Kafka::on_fill, 0},
                                      Step{"flush", &fake::Kafka::on_flush, 2},
+                                     Step{"flush_genesis", &fake::Kafka::on_flush, 0},
                                      Step{"settle", &fake::Kafka::on_settle, 1},
+                                     Step{"settle_genesis", &fake::Kafka::on_settle, 0},
                                      Step{"settle_later", &fake::Kafka::on_settle, 3}),
                      testing::Values(Outcome::retry, Outcome::abort, Outcome::fatal),
                      testing::Values(false, true), testing::Values(std::size_t{1}, std::size_t{2})),
