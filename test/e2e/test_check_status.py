@@ -82,6 +82,21 @@ def test_check_topics(world):
     assert finding(findings, f'"{compact}" is compacted')[0] == "warning"
 
 
+def test_check_partition_count_changed(world):
+    """A key that moves to another partition has no order across the move."""
+    topic = world.topic("moved", 2)
+    world.publish(topic, "x", "k")
+    relay = world.relay()
+    assert relay.run("--until-empty") == 0, relay.log()
+    _, findings = check(world)
+    assert not [f for f in findings if "when the relay last reported" in f[1]]
+    world.kafka.tools.run("add_partitions", topic=topic, partitions=3)
+    code, findings = check(world)
+    assert code == 0
+    warning = finding(findings, f'"{topic}" had 2 partitions when the relay last reported, now 3')
+    assert warning[0] == "warning" and "consumers" in warning[2]
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_check_pooler_in_the_way(world, shared):
     pooler = Pooler(world.cluster.folder, world.cluster.port, "relay", world.name, shared=shared)

@@ -34,6 +34,23 @@ def test_P4_two_relays_take_turns(world):
     world.assert_exact()
 
 
+def test_lanes_ship_side_by_side_and_each_on_its_own(world):
+    world.database.execute("SELECT once.set_lanes(3)")
+    work = world.writers(seed=3).start(threads=3)
+    for _ in range(3):
+        relay = world.relay().start()
+        shipped = relay.metric("once_outbox_events_total", lane="2") or 0
+        wait_until("the last lane ships", lambda: (relay.metric("once_outbox_events_total", lane="2") or 0) > shipped,
+                   30, 0.05)
+        time.sleep(0.5)
+        relay.kill()
+    work.stop()
+    world.relay().drain()
+    report = world.assert_exact()
+    assert report.delivered > 100
+    assert {row.lane for row in world.rows.values()} == {0, 1, 2}
+
+
 def test_P4_P5_paused_holder_loses_the_lane_and_commits_nothing_when_it_wakes(world):
     work = world.writers(seed=45).start(threads=2, pause=0.005)
     holder, successor = world.relay().start(), world.relay()

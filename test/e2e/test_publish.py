@@ -208,31 +208,3 @@ def test_P27_rotate_races_publishers(world):
     report = world.assert_exact()
     assert len(world.rows) == report.published, "no seq twice"
     assert report.published == work.committed > 100
-
-
-def test_P30_WAL_ends_on_a_page_boundary_of_a_quiet_server(world):
-    topic = next(iter(world.topics))
-    relay = world.relay()
-    relay.drain()
-    world.publish(topic, "before", "k")
-    with world.database.session() as cursor:
-        wait_until("the insert position stands behind a page header", lambda: pad_to_page(cursor), 20, 0)
-        relay.drain()
-    assert world.assert_exact().delivered == 1
-
-
-def pad_to_page(cursor):
-    """A record that ends where a page ends: then the insert position is past the next page's header."""
-    def position():
-        cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
-        return cursor.fetchone()[0]
-
-    def emit(size):
-        before = position()
-        cursor.execute("SELECT pg_logical_emit_message(false, '', repeat('x', %s))", (size,))
-        return position() - before
-
-    overhead = emit(8) - 8
-    left = 8192 - position() % 8192
-    emit(left - overhead if left - overhead > 0 else left + 1000)
-    return position() % 8192 in (24, 40)

@@ -69,9 +69,10 @@ def test_P8_late_EndTxn_ends_no_later_transaction(world, kafka, producers):
     assert report.delivered == 3
 
 
-def test_P8_control_without_R1_the_same_fault_tears(world, kafka):
+@pytest.mark.parametrize("producers", [1, 2])
+def test_P8_control_without_R1_the_same_fault_tears(world, kafka, producers):
     """Proof that the test above can fail."""
-    report = late_EndTxn(world, kafka, ONCE_OUTBOX_PRODUCERS="1", ONCE_TEST_DISABLE="r1")
+    report = late_EndTxn(world, kafka, ONCE_OUTBOX_PRODUCERS=str(producers), ONCE_TEST_DISABLE="r1")
     assert report.count("doubled") or report.count("torn"), report
 
 
@@ -89,7 +90,7 @@ def test_P25_slow_broker_bounds_the_queue_and_aborts_nothing(world, kafka):
         slow.left = 0
         settle_at = 60_000
         wait_until("all is shipped", lambda: relay.metric("once_outbox_events_total") == settle_at, 60, 0.2)
-        assert memory < 150, f"{memory:.0f} MB"
+        assert memory < 100, f"{memory:.0f} MB"
         assert not relay.metric("once_outbox_transactions_total", outcome="aborted")
         assert relay.stop() == 0
     assert world.assert_exact().delivered == 60_000
