@@ -4,7 +4,11 @@
 #include "pg/compat.hpp"
 #include "pg/row.hpp"
 
+#include <cstring>
+
 extern "C" {
+#include <access/subtrans.h>
+#include <access/transam.h>
 #include <access/xlog.h>
 #include <access/xlog_internal.h>
 #include <replication/walsender.h>
@@ -14,17 +18,45 @@ extern "C" {
 #include <utils/fmgroids.h>
 #include <utils/pg_lsn.h>
 #include <utils/snapmgr.h>
+#include <utils/xid8.h>
 }
 
 namespace once {
 namespace {
 
-// pg_snapshot of this moment, whatever the isolation level. Within pg::call.
+bool is_subtransaction(FullTransactionId xid) {
+    return TransactionIdIsValid(SubTransGetParent(XidFromFullTransactionId(xid)));
+}
+
+// pg_snapshot of this moment, whatever the isolation level, that names every transaction which has an
+// id and is not seen. PostgreSQL's own ends behind the last transaction that finished: what began after
+// that and runs is beyond its end, like all that is to come. But such a one may have drawn its numbers
+// before now, and a reader that goes on from a number must know whom to ask about smaller ones.
+// Both snapshots see the same. Subtransactions stand in no event and are left out: there may be
+// millions. Within pg::call.
 Datum fresh_snapshot() {
     PushActiveSnapshot(GetLatestSnapshot());
     const Datum snapshot = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
+    FullTransactionId xid = DatumGetFullTransactionId(OidFunctionCall1(F_PG_SNAPSHOT_XMAX, snapshot));
+    const FullTransactionId next = ReadNextFullTransactionId();
+    if (FullTransactionIdFollowsOrEquals(xid, next)) {
+        PopActiveSnapshot();
+        return snapshot;
+    }
+    StringInfoData named;
+    initStringInfo(&named);
+    const char *text = OidOutputFunctionCall(F_PG_SNAPSHOT_OUT, snapshot); // xmin:xmax:xip,…
+    const char *colon = strchr(text, ':'), *running = strchr(colon + 1, ':') + 1;
+    appendBinaryStringInfo(&named, text, static_cast<int>(colon - text));
+    appendStringInfo(&named, ":" UINT64_FORMAT ":%s", U64FromFullTransactionId(next), running);
+    for (bool first = *running == '\0'; FullTransactionIdPrecedes(xid, next); FullTransactionIdAdvance(&xid)) {
+        if (is_subtransaction(xid))
+            continue;
+        appendStringInfo(&named, first ? UINT64_FORMAT : "," UINT64_FORMAT, U64FromFullTransactionId(xid));
+        first = false;
+    }
     PopActiveSnapshot();
-    return snapshot;
+    return OidInputFunctionCall(F_PG_SNAPSHOT_IN, named.data, InvalidOid, -1);
 }
 
 // The end of the last record in WAL. When a record ends exactly on a page boundary the insert

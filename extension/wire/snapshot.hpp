@@ -24,6 +24,14 @@ struct Snapshot {
             return true;
         return xid < xmax && !std::binary_search(xip.begin(), xip.end(), xid);
     }
+
+    // One behind the last transaction it sees. What it names behind that may be forgotten by a crash.
+    [[nodiscard]] uint64_t end() const {
+        uint64_t end = xmax;
+        for (auto running = xip.rbegin(); running != xip.rend() && *running == end - 1; ++running)
+            --end;
+        return end;
+    }
 };
 
 [[nodiscard]] inline std::string to_text(const Snapshot &snapshot) {

@@ -123,7 +123,7 @@ std::optional<std::string> regression(const Position &last, const Position &next
         return "redrive number " + std::to_string(next.redrive_no) + " after " +
                std::to_string(last.redrive_no);
     const auto before = wire::parse_snapshot(last.s_now), after = wire::parse_snapshot(next.s_now);
-    if (before && after && after->xmax < before->xmax)
+    if (before && after && after->end() < before->end())
         return "snapshot " + next.s_now + " after " + last.s_now;
     return std::nullopt;
 }

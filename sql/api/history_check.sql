@@ -3,6 +3,16 @@ CREATE OR REPLACE FUNCTION once.timeline_fault(timeline int, lsn pg_lsn, OUT rea
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'once_timeline_fault';
 COMMENT ON FUNCTION once.timeline_fault(int, pg_lsn) IS 'internal: why a position on this time line cannot be of this history (timeline, lsn), or null; reads the time line history of the server';
 
+-- One behind the last transaction that it sees. Those that it names behind that had begun and not finished: a crash may
+-- have left no trace of them, and their ids are given again.
+CREATE OR REPLACE FUNCTION once.snapshot_end(snapshot pg_snapshot) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.xmax - (SELECT count(*) FROM (SELECT x::text::numeric AS xid, row_number() OVER (ORDER BY x DESC) AS nr
+                                           FROM pg_snapshot_xip(snapshot) x) running WHERE xid = s.xmax - nr)
+    FROM (SELECT pg_snapshot_xmax(snapshot)::text::numeric AS xmax) s
+$$;
+COMMENT ON FUNCTION once.snapshot_end(pg_snapshot) IS 'internal: the first transaction id behind all that the snapshot sees';
+
 CREATE OR REPLACE FUNCTION once.history_check(lane int, incarnation uuid, database_oid oid, system_identifier bigint,
         timeline int, lsn pg_lsn, s_now pg_snapshot, last_seq bigint, last_id uuid,
         OUT ok boolean, OUT reason text, OUT detail text)
@@ -25,9 +35,9 @@ BEGIN
     ELSIF here.system_identifier IS DISTINCT FROM history_check.system_identifier THEN
         reason := 'system';
         detail := format('The server is %s, the position is of %s.', here.system_identifier, history_check.system_identifier);
-    ELSIF s_now IS NOT NULL AND here.next_xid < pg_snapshot_xmax(s_now) THEN
+    ELSIF s_now IS NOT NULL AND here.next_xid::text::numeric < once.snapshot_end(s_now) THEN
         reason := 'xid';
-        detail := format('The next transaction is %s, the position has seen up to %s.', here.next_xid, pg_snapshot_xmax(s_now));
+        detail := format('The next transaction is %s, the position has seen all before %s.', here.next_xid, once.snapshot_end(s_now));
     END IF;
     IF reason IS NOT NULL THEN
         RETURN;

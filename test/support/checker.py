@@ -263,8 +263,9 @@ class Snapshot:
         return xid < self.xmax and xid not in self.running
 
     def covers(self, earlier):
-        """Sees everything that `earlier` saw."""
-        return self.xmax >= earlier.xmax and not any(earlier.sees(xid) for xid in self.running)
+        """Sees everything that `earlier` saw. What only ran then may be forgotten after a crash, and its id too."""
+        return (all(xid in earlier.running for xid in range(self.xmax, earlier.xmax))
+                and not any(earlier.sees(xid) for xid in self.running))
 
 
 class LaneRows:
