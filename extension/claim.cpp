@@ -93,7 +93,7 @@ Datum bytea_datum(std::string_view bytes) {
 // A random uuid (version 4). The random numbers come in stock: asking for each costs more than
 // writing the row's index entry.
 pg_uuid_t *random_token() {
-    static unsigned char stock[32 * UUID_LEN];
+    static unsigned char stock[256 * UUID_LEN];
     static size_t used = sizeof stock;
     if (used == sizeof stock) {
         if (!pg_strong_random(stock, sizeof stock))

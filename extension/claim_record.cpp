@@ -53,7 +53,8 @@ ClaimRecord find_in(const Scope &scope, int generation, const ClaimKey &key, Sna
     ClaimRecord record;
     record.generation = generation;
     Relation heap = table_open(scope.heap[generation], AccessShareLock);
-    if (RelationGetNumberOfBlocks(heap) == 0) { // truncated, or not used yet
+    if (generation != scope.generation && RelationGetNumberOfBlocks(heap) == 0) {
+        scope.empty[generation] = true;
         table_close(heap, AccessShareLock);
         return record;
     }
@@ -86,13 +87,14 @@ ClaimRecord find_uncommitted(const Scope &scope, int generation, const ClaimKey 
     return record;
 }
 
-// The primary key is the only index of a claim table: no list to walk, no expressions to evaluate.
+// The primary key is the only index of a claim table: no list to walk, no expressions to evaluate,
+// nothing that a btree would ask of an IndexInfo.
 void insert_into_index(Relation heap, Oid primary_key, HeapTuple row, ClaimRecord &record) {
     Relation index = index_open(primary_key, RowExclusiveLock);
     Datum value[2] = {record.value[kKey], record.value[kScope]};
     bool null[2] = {};
     (void)index_insert(index, value, null, &row->t_self, heap, UNIQUE_CHECK_YES, false,
-                       BuildIndexInfo(index));
+                       makeNode(IndexInfo));
     index_close(index, RowExclusiveLock);
 }
 
@@ -150,8 +152,10 @@ void read_expiry_columns(HeapTuple tuple, TupleDesc shape, ClaimRecord &record) 
 
 ClaimRecord find_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy) {
     *busy = InvalidTransactionId;
-    return first_found(
-        scope, [&](int generation) { return find_uncommitted(scope, generation, key, busy); });
+    return first_found(scope, [&](int generation) {
+        return scope.empty[generation] ? ClaimRecord()
+                                       : find_uncommitted(scope, generation, key, busy);
+    });
 }
 
 ClaimRecord find_recent_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy) {

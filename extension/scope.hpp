@@ -21,7 +21,11 @@ struct Scope {
     std::array<Oid, kGenerations> heap{};
     std::array<Oid, kGenerations> index{};
     int generation = 0; // takes new claims
-    int64 lease = 0;    // all in microseconds
+    // Generations that were seen empty and take no claims. They stay so until one of them takes new
+    // claims, which changes the row of the scope: the sweep hands over only from a generation that
+    // is not empty, so nobody is on his way into one that is.
+    mutable std::array<bool, kGenerations> empty{};
+    int64 lease = 0; // all in microseconds
     int64 total_lease = 0;
     int64 keep = 0;
     int64 keep_failed = 0;

@@ -22,24 +22,33 @@ const EVP_MD *algorithm() {
 
 } // namespace
 
-Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+Sha256::Context Sha256::spare;
+
+Sha256::Sha256() : context_(spare ? std::move(spare) : Context(EVP_MD_CTX_new())) {
     if (!context_)
         throw std::bad_alloc();
-    start();
+}
+
+Sha256::~Sha256() {
+    spare = std::move(context_);
 }
 
 void Sha256::start() {
-    require(EVP_DigestInit_ex(context_.get(), algorithm(), nullptr));
+    if (!started_)
+        require(EVP_DigestInit_ex(context_.get(), algorithm(), nullptr));
+    started_ = true;
 }
 
 void Sha256::update(const void *data, size_t size) {
+    start();
     require(EVP_DigestUpdate(context_.get(), data, size));
 }
 
 Sha256::Digest Sha256::finish() {
     Digest digest;
-    require(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr));
     start();
+    require(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr));
+    started_ = false;
     return digest;
 }
 

@@ -16,6 +16,9 @@ class Sha256 {
     using Digest = std::array<unsigned char, 32>;
 
     Sha256();
+    ~Sha256();
+    Sha256(const Sha256 &) = delete;
+    Sha256 &operator=(const Sha256 &) = delete;
     void update(const void *data, size_t size);
     // The digest of everything since the last finish(); what comes next starts anew.
     [[nodiscard]] Digest finish();
@@ -24,9 +27,12 @@ class Sha256 {
     struct Free {
         void operator()(EVP_MD_CTX *context) const noexcept { EVP_MD_CTX_free(context); }
     };
+    using Context = std::unique_ptr<EVP_MD_CTX, Free>;
+    static Context spare; // one is kept: making it costs as much as hashing a short request
     void start();
 
-    std::unique_ptr<EVP_MD_CTX, Free> context_;
+    Context context_;
+    bool started_ = false;
 };
 
 } // namespace once
