@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION once.claim_truncate(store int, generation int, scope text) RETURNS boolean
-    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_claim_truncate';
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_claim_truncate';
 COMMENT ON FUNCTION once.claim_truncate(int, int, text) IS
     'internal: truncates a generation in which everything has expired; waits for nobody, false when it did not';
 

@@ -37,7 +37,7 @@ def in_thread(function, *arguments):
     return ThreadPoolExecutor(1).submit(function, *arguments)
 
 
-def test_a4_fifty_concurrent_claims_one_is_new(database):
+def test_A4_fifty_concurrent_claims_one_is_new(database):
     sessions = [database.connect() for _ in range(50)]
     start = threading.Barrier(50)
 
@@ -49,7 +49,7 @@ def test_a4_fifty_concurrent_claims_one_is_new(database):
     assert verdicts == ["in_progress"] * 49 + ["new"]
 
 
-def test_a4_fifty_atomic_transactions_one_effect(database):
+def test_A4_fifty_atomic_transactions_one_effect(database):
     database.execute("CREATE TABLE effect (id int)")
     start = threading.Barrier(50)
 
@@ -67,7 +67,7 @@ def test_a4_fifty_atomic_transactions_one_effect(database):
     assert database.value("SELECT count(*) FROM effect") == 1
 
 
-def test_a5_a_waiting_claim_gets_the_answer_soon(database):
+def test_A5_a_waiting_claim_gets_the_answer_soon(database):
     owner, waiter = database.connect(), database.connect()
     _, token, _ = claim(owner, "k")
     waiting = in_thread(claim, waiter, "k", "2 s")
@@ -77,14 +77,30 @@ def test_a5_a_waiting_claim_gets_the_answer_soon(database):
     assert verdict == "replay" and seconds < 0.5  # 0.2 on an idle machine
 
 
-def test_a6_a_wait_ends_in_time(database):
+def test_A5_a_completion_wakes_only_who_registered(database):
+    """A waiter stands in the lock table while it waits; nobody else does, and no completion ever sends a NOTIFY."""
+    registered = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'"
+    notifications = "SELECT blks_zeroed + blks_hit + blks_read + blks_written FROM pg_stat_slru WHERE lower(name) = 'notify'"
+    owner, waiter = database.connect(), database.connect()
+    before = database.value(notifications)
+    _, token, _ = claim(owner, "k")
+    assert database.value(registered) == 0
+    waiting = in_thread(claim, waiter, "k", "10 s")
+    database.wait_for("the waiter is registered", f"SELECT ({registered}) = 1")
+    run(owner, "SELECT once.complete('s', 'k', %s, '1')", token)
+    assert waiting.result(15)[0] == "replay"
+    assert database.value(registered) == 0
+    assert database.value(notifications) == before
+
+
+def test_A6_a_wait_ends_in_time(database):
     owner, waiter = database.connect(), database.connect()
     claim(owner, "k")
     verdict, _, seconds = claim(waiter, "k", "0.3 s")
     assert verdict == "in_progress" and 0.29 <= seconds < 1
 
 
-def test_a7_polling_answers_without_a_notification(database):
+def test_A7_polling_answers_without_a_notification(database):
     """The row changes behind the library's back, so nobody is woken: as if the notification were lost."""
     owner, waiter = database.connect(), database.connect()
     claim(owner, "k")
@@ -95,7 +111,7 @@ def test_a7_polling_answers_without_a_notification(database):
     assert verdict == "replay" and seconds < 2
 
 
-def test_a8_a_release_wakes_the_waiter(database):
+def test_A8_a_release_wakes_the_waiter(database):
     owner, waiter = database.connect(), database.connect()
     _, token, _ = claim(owner, "k")
     waiting = in_thread(claim, waiter, "k", "10 s")
@@ -105,14 +121,14 @@ def test_a8_a_release_wakes_the_waiter(database):
     assert verdict == "new" and token and seconds < 2
 
 
-def test_b2_a_waiter_reclaims_when_the_lease_lapses(database):
+def test_B2_a_waiter_reclaims_when_the_lease_lapses(database):
     owner, waiter = database.connect(), database.connect()
     run(owner, "SELECT verdict FROM once.claim('s', 'k', lease => '0.3 s')")
     verdict, _, seconds = claim(waiter, "k", "10 s")
     assert verdict == "reclaimed" and seconds < 2
 
 
-def test_a9_claim_races_release_and_the_sweep(database):
+def test_A9_claim_races_release_and_the_sweep(database):
     """4,800 claims from 12 sessions over few keys; who is told `new` must be the only owner until it releases."""
     database.execute("SELECT once.scope_set('s', keep => '1 s')")
     owners, lock, wrong, verdicts = {}, threading.Lock(), [], []
@@ -149,7 +165,7 @@ def test_a9_claim_races_release_and_the_sweep(database):
     assert len(verdicts) == 4800 and set(verdicts) <= VERDICTS and wrong == []
 
 
-def test_d2_a_claim_that_commits_while_the_sweep_scans_is_kept(database):
+def test_D2_a_claim_that_commits_while_the_sweep_scans_is_kept(database):
     """The sweep's snapshot does not show the claim, and the claim's lock is gone when the sweep wants to truncate."""
     old, sweeper = database.connect(autocommit=False), database.connect()
     for milliseconds in (1, 5, 10, 20, 40):
@@ -172,7 +188,7 @@ STATEMENTS = ["SELECT verdict FROM once.claim('s', 'k')", "INSERT INTO effect VA
 
 
 @pytest.mark.parametrize("done", range(len(STATEMENTS) + 1))
-def test_a17_backend_terminated_at_each_statement_boundary(database, done):
+def test_A17_backend_terminated_at_each_statement_boundary(database, done):
     database.execute("CREATE TABLE effect (id int)")
     session = database.connect(autocommit=False)
     for statement in STATEMENTS[:done]:
@@ -187,7 +203,7 @@ def test_a17_backend_terminated_at_each_statement_boundary(database, done):
     assert claim(database.connect(), "k")[0] == "new"
 
 
-def test_a17_every_process_killed(world_name):
+def test_A17_every_process_killed(world_name):
     with Cluster(name=world_name).create() as server:
         server.start()
         database = server.create_database("kill")
@@ -206,7 +222,7 @@ def test_a17_every_process_killed(world_name):
         assert run(again, "SELECT once.try_complete('s', 'leased', %s, '1')", token)[0] == "ok"
 
 
-def test_h17_on_a_standby_describe_works_and_the_rest_is_refused(world_name):
+def test_H17_on_a_standby_describe_works_and_the_rest_is_refused(world_name):
     with Cluster(name=world_name).create() as primary, Cluster(name=world_name + "_s") as standby:
         database = primary.start().create_database("h17")
         owner = database.connect()
@@ -230,7 +246,7 @@ def test_h17_on_a_standby_describe_works_and_the_rest_is_refused(world_name):
             assert caught.value.pgcode == "25006", call
 
 
-def test_h20_dump_and_restore_keep_settings_and_keys(cluster, database):
+def test_H20_dump_and_restore_keep_settings_and_keys(cluster, database):
     session = database.connect()
     database.execute("CREATE ROLE dump_payer")
     try:

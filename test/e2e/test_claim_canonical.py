@@ -99,7 +99,7 @@ def database(cluster, world_name):
     made.drop()
 
 
-def test_c4_c5_same_content_same_fingerprint_other_content_another(database):
+def test_C4_C5_same_content_same_fingerprint_other_content_another(database):
     dice = random.Random(SEED)
     cursor = database.connect().cursor()
     digests = {}
@@ -114,7 +114,7 @@ def test_c4_c5_same_content_same_fingerprint_other_content_another(database):
     assert len(digests) > 2 * ROUNDS
 
 
-def test_c8_bytes_differ_when_one_bit_does(database):
+def test_C8_bytes_differ_when_one_bit_does(database):
     dice = random.Random(SEED)
     cursor = database.connect().cursor()
     seen = {}

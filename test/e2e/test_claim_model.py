@@ -249,7 +249,7 @@ def database(cluster, world_name):
     made.drop()
 
 
-def test_b_c_d_claims_against_the_model(database):
+def test_B_C_D_claims_against_the_model(database):
     run = Run(database, SEED)
     for number in range(STEPS):
         try:

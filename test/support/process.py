@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
-STAGED_BIN = (TOP / "build/stage").resolve() / "bin"  # may be a link out of a private home: see stage.sh
+# May be a link out of a private home: see stage.sh.
+STAGED_BIN = (TOP / os.environ.get("ONCE_STAGE", "build/stage")).resolve() / "bin"
 RELAY = TOP / "build/once-relay"
 KEEP = os.environ.get("KEEP") == "1"
 _PR_SET_PDEATHSIG = 1
