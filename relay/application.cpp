@@ -13,6 +13,9 @@
 #include "relay/status.hpp"
 #include "relay/stop_signal.hpp"
 
+#include <librdkafka/rdkafka.h>
+#include <pqxx/version>
+
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -76,7 +79,8 @@ int run_line(const config::CommandLine &line) {
         if (line.help)
             std::fputs(config::help_text().c_str(), stdout);
         else if (line.version)
-            std::puts("once-relay " ONCE_VERSION);
+            std::printf("once-relay " ONCE_VERSION ", librdkafka %s, libpqxx " PQXX_VERSION "\n",
+                        rd_kafka_version_str());
         else
             print_crash_points();
         return static_cast<int>(ExitCode::stopped);

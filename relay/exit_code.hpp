@@ -14,8 +14,8 @@ enum class ExitCode : int {
     configuration = 2, // a value in file, environment or flags cannot be used
     mismatch = 3,      // extension missing or of another protocol than this program
     database = 4,      // PostgreSQL: not reachable, not allowed, wrong kind of server
-    kafka = 5,         // Kafka: not reachable, not allowed, topic settings that break the guarantee
-    refused = 6,       // history changed or position lost: an operator has to decide
+    kafka = 5,         // Kafka: not reachable, not allowed, refuses an event (on_poison = stop)
+    refused = 6,       // another history, a lost position, settings that break the guarantee
     bug = 70,          // ours
 };
 
@@ -31,5 +31,9 @@ struct Refusal : std::runtime_error {
     std::string detail;
     std::string hint;
 };
+
+inline constexpr const char *kDatabaseHint =
+    "Check the option \"database\", that the server runs and that the role may connect; once-relay "
+    "check says more.";
 
 } // namespace once

@@ -1,5 +1,5 @@
 // What an operator can say, as plain values. Names, defaults, bounds and texts of each option stand
-// in one table (option_table.cpp) that drives the TOML file, the environment, the flags, --help and
+// in one table (config/table.cpp) that drives the TOML file, the environment, the flags, --help and
 // print-config.
 #pragma once
 
@@ -33,7 +33,7 @@ struct KafkaOptions {
     // exactness.
     std::map<std::string, std::string> passthrough;
     std::string position_topic = "once.positions";
-    int position_replication = -1; // when the relay creates the topic; -1 = the broker's default
+    int position_replication = -1; // when the relay creates the topic; -1 = at most 3
     int transaction_timeout_ms = 15000; // at most 15 s: so long a dead relay can block readers
     int request_timeout_ms = 10000;     // metadata, admin and offset requests
 };

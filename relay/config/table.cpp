@@ -48,7 +48,7 @@ const Entry<Options> kOptions[] = {
      .help = "topic of the positions; changing it loses the place",
      .slot = AT(kafka.position_topic)},
     {"outbox.position_replication", "N",
-     "replicas of that topic when the relay creates it; -1: the broker's default",
+     "replicas of that topic when the relay creates it; -1: 3, or as many as there are brokers",
      AT(kafka.position_replication), -1, 32},
     {"outbox.transaction_timeout_ms", "MS", "so long a dead relay can hold back readers",
      AT(kafka.transaction_timeout_ms), 1000, 15'000},

@@ -72,7 +72,8 @@ void Pipeline::run() {
             under_way.reset();
             if (!ever_ran)
                 throw Refusal(ExitCode::database,
-                              "could not use the database: " + std::string(e.what()));
+                              "could not use the database: " + std::string(e.what()), {},
+                              kDatabaseHint);
             metrics.enter(WorkState::retrying);
             log::warning("session_lost", {{"lane", lane}, {"reason", e.what()}});
             timing.pause(backoff.next());

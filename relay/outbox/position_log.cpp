@@ -90,7 +90,9 @@ Outcome PositionLog::ensure(bool may_create) {
         throw Refusal(ExitCode::refused,
                       "topic \"" + options.position_topic + "\" has " + std::to_string(partitions) +
                           " partitions",
-                      "Positions need one partition, so that their order is known.");
+                      "Positions need one partition, so that their order is known.",
+                      "Name a topic of one partition in outbox.position_topic, or delete this one "
+                      "before the first start.");
     return check_settings();
 }
 

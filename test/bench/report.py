@@ -2,6 +2,9 @@
 import json
 import os
 import platform
+import subprocess
+
+from support.process import RELAY
 
 
 class Report:
@@ -9,6 +12,9 @@ class Report:
 
     def __init__(self):
         self.rows = []
+        # librdkafka as the relay finds it when it starts: LD_LIBRARY_PATH may put another one first.
+        self.versions = subprocess.run([RELAY, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+        self.note(self.versions.replace("\n", ", "))
 
     def add(self, bench, what, figure, unit, ratio=None, aim=None, **more):
         self.rows.append({"bench": bench, "what": what, "figure": figure, "unit": unit, "ratio": ratio,
@@ -24,4 +30,5 @@ class Report:
         file = os.environ.get("BENCH_JSON")
         if file:
             with open(file, "w", encoding="utf-8") as output:
-                json.dump({"machine": platform.machine(), "cores": os.cpu_count(), "rows": self.rows}, output, indent=1)
+                json.dump({"machine": platform.machine(), "cores": os.cpu_count(), "versions": self.versions,
+                           "rows": self.rows}, output, indent=1)

@@ -11,6 +11,15 @@ from support.postgres import Cluster  # noqa: E402
 from support.world import World  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes more than half a minute, so it starts first")
+
+
+def pytest_collection_modifyitems(items):
+    """Long tests first, or the last one runs alone beside idle processes."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def cluster():
     with Cluster(name="e2e").create() as running:

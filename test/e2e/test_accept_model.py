@@ -10,6 +10,7 @@ import random
 import select
 import time
 
+import pytest
 import psycopg2
 import psycopg2.extensions as pg
 
@@ -186,6 +187,7 @@ class Schedule:
                 f"schedule {self.number} of seed {SEED}: id {key} has {news} committed new and is {verdict}"
 
 
+@pytest.mark.long
 def test_D7_random_schedules_never_accept_an_id_twice(cluster):
     cluster.create_database("d7")
     sessions = [Session(cluster.dsn("d7")) for _ in range(SESSIONS)]

@@ -249,6 +249,7 @@ def database(cluster, world_name):
     made.drop()
 
 
+@pytest.mark.long
 def test_B_C_D_claims_against_the_model(database):
     run = Run(database, SEED)
     for number in range(STEPS):

@@ -146,6 +146,7 @@ def test_I13_database_server_is_killed(kafka, world_name):
             box.assert_exact(2000)
 
 
+@pytest.mark.long
 def test_I13_broker_restarts(cluster, world_name):
     from support.kafka import Kafka
     with Kafka() as own:

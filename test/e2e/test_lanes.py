@@ -3,6 +3,7 @@ import os
 import re
 import time
 
+import pytest
 from support.process import wait_until
 from support.proxy import PRODUCE, Proxy
 
@@ -76,6 +77,7 @@ def test_P4_P5_paused_holder_loses_the_lane_and_commits_nothing_when_it_wakes(wo
     world.assert_exact()
 
 
+@pytest.mark.long
 def test_P4_holder_stopped_in_the_middle_of_a_copy_loses_the_lane(world):
     """A session stuck in COPY outlives every server time-out; the waiter ends it."""
     topic = next(iter(world.topics))

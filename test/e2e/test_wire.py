@@ -102,6 +102,7 @@ def three_brokers():
         yield running
 
 
+@pytest.mark.long
 def test_P9_brokers_restart_one_by_one_and_min_isr_is_not_met(cluster, three_brokers, world_name):
     seconds = int(os.environ.get("MIN_ISR_SECONDS", "8"))
     kafka = three_brokers
