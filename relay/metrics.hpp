@@ -86,10 +86,10 @@ struct LaneMetrics : Progress {
     Counter producer_recycles{0}; // new producer instances after an irregular end
     Counter parked{0};            // entries put into once.dead_letter
     Counter redriven{0};
-    Counter trimmed{0};                          // child tables truncated
-    std::atomic<std::int64_t> position{0};       // counter of the last committed position
-    std::atomic<std::int64_t> in_hand{0};        // events read and not known to be committed
-    std::atomic<std::int64_t> behind{0};         // events behind those in the tables; estimate
+    Counter trimmed{0};                    // child tables truncated
+    std::atomic<std::int64_t> position{0}; // counter of the last committed position
+    std::atomic<std::int64_t> in_hand{0};  // events read and not known to be committed
+    std::atomic<std::int64_t> behind{0};   // events behind those in the tables; estimate
     std::atomic<std::int64_t> lag_us{
         0}; // publish → acknowledged commit of the oldest event of the last batch
     std::atomic<std::int64_t> keys_held{0};

@@ -33,7 +33,7 @@ struct KafkaOptions {
     // exactness.
     std::map<std::string, std::string> passthrough;
     std::string position_topic = "once.positions";
-    int position_replication = -1; // when the relay creates the topic; -1 = at most 3
+    int position_replication = -1;      // when the relay creates the topic; -1 = at most 3
     int transaction_timeout_ms = 15000; // at most 15 s: so long a dead relay can block readers
     int request_timeout_ms = 10000;     // metadata, admin and offset requests
 };
@@ -44,11 +44,11 @@ struct OutboxOptions {
     int producers = 2;                           // ring of producers that take turns
     int max_rows = 20000;                        // per Kafka transaction
     std::int64_t max_bytes = 16LL * 1024 * 1024; // per Kafka transaction
-    int slice_rows = 20000; // read at once out of a big difference
-    int report_ms = 2000;   // how often the position is reported and tables are trimmed
+    int slice_rows = 20000;                      // read at once out of a big difference
+    int report_ms = 2000; // how often the position is reported and tables are trimmed
     int backoff_min_ms = 20;
     int backoff_max_ms = 5000;
-    int stop_ms = 10000;    // SIGTERM: finish or drop what is open within this
+    int stop_ms = 10000; // SIGTERM: finish or drop what is open within this
 };
 
 // One [[inbox]] table: Kafka → database, exactly once.

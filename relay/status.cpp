@@ -61,8 +61,8 @@ Json ask_database(const Options &options) {
         if (said.state == "42501")
             throw Refusal(ExitCode::database, "missing privilege: " + said.message, {},
                           "Give the role its rights: SELECT once.grant_relay('role').");
-        throw Refusal(ExitCode::mismatch, "could not ask once.status(): " + said.message, said.detail,
-                      "Install extension and once-relay of one version.");
+        throw Refusal(ExitCode::mismatch, "could not ask once.status(): " + said.message,
+                      said.detail, "Install extension and once-relay of one version.");
     } catch (const pqxx::failure &failure) {
         throw Refusal(ExitCode::database, std::string("could not connect: ") + failure.what(), {},
                       "Check the option \"database\" and the network.");

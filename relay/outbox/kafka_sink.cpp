@@ -42,7 +42,8 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
 } // namespace
 
 KafkaSink::KafkaSink(const Options &options, LaneMetrics &metrics, std::function<bool()> stopping)
-    : options(options), lane(metrics.lane), partitions(metrics.partitions), ring_size(options.outbox.producers >= 2 ? 2 : 1),
+    : options(options), lane(metrics.lane), partitions(metrics.partitions),
+      ring_size(options.outbox.producers >= 2 ? 2 : 1),
       log(std::make_unique<PositionLog>(options.kafka, std::move(stopping))) {}
 
 Outcome KafkaSink::told(Outcome outcome, const Producer &producer) {
@@ -120,8 +121,8 @@ Outcome KafkaSink::commit_start_record(Timeout timeout) {
     const auto deadline = Clock::now() + timeout;
     Producer &producer = *producers.front();
     int ignored = 0;
-    if (const auto outcome = producer.know(options.kafka.position_topic,
-                                           static_cast<int>(timeout.count()), ignored);
+    if (const auto outcome =
+            producer.know(options.kafka.position_topic, static_cast<int>(timeout.count()), ignored);
         outcome != Outcome::ok)
         return told(outcome, producer);
     if (const auto outcome = producer.begin(); outcome != Outcome::ok)

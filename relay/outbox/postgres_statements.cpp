@@ -67,12 +67,9 @@ std::optional<Position> reported_position(const nlohmann::json &report) {
 
 void PostgresSource::write_report(Connection &db, const Progressed &what) {
     last_report = Clock::now();
-    nlohmann::json info{{"host", host_name()},
-                        {"pid", ::getpid()},
-                        {"version", ONCE_VERSION},
-                        {"state", to_string(metrics.state)},
-                        {"empty", what.idle},
-                        {"partitions", metrics.partitions.all()}};
+    nlohmann::json info{{"host", host_name()},     {"pid", ::getpid()},
+                        {"version", ONCE_VERSION}, {"state", to_string(metrics.state)},
+                        {"empty", what.idle},      {"partitions", metrics.partitions.all()}};
     crash_point(CrashPoint::before_report);
     pqxx::work work(db.pqxx());
     work.exec("SELECT once.report(" + lane_text + ", " + work.quote(incarnation) + "::uuid, " +

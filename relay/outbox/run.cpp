@@ -46,7 +46,8 @@ std::vector<int> lanes_of(const Options &options) {
             return lanes;
         });
     } catch (const database::SessionLost &e) {
-        throw Refusal(ExitCode::database, "could not use the database: " + std::string(e.what()), {}, kDatabaseHint);
+        throw Refusal(ExitCode::database, "could not use the database: " + std::string(e.what()),
+                      {}, kDatabaseHint);
     }
 }
 

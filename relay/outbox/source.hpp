@@ -41,7 +41,7 @@ struct Identity {
     std::vector<std::string> replaced; // incarnations before this one that nobody has fenced yet
     std::optional<Position> reported;  // what the holder reported last: committed at that time
     bool reported_empty = false;       // the holder's last report says that nothing waits
-    double reported_age_s = 1e9; // and how old it is
+    double reported_age_s = 1e9;       // and how old it is
 };
 
 struct Verdict {

@@ -1,5 +1,6 @@
-// The floor for `latency`: a bare loop on a plain table with nothing but difference, produce, position record,
-// commit, and the same number of producers as the relay. No lock, no recovery, no checks: it is no relay.
+// The floor for `latency`: a bare loop on a plain table with nothing but difference, produce,
+// position record, commit, and the same number of producers as the relay. No lock, no recovery, no
+// checks: it is no relay.
 #include "kafka_bench.hpp"
 
 #include <libpq-fe.h>
@@ -16,16 +17,19 @@ using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
 
 Result query(PGconn *database, const std::string &statement) {
     Result result(PQexec(database, statement.c_str()), PQclear);
-    if (PQresultStatus(result.get()) != PGRES_TUPLES_OK && PQresultStatus(result.get()) != PGRES_COMMAND_OK)
+    if (PQresultStatus(result.get()) != PGRES_TUPLES_OK &&
+        PQresultStatus(result.get()) != PGRES_COMMAND_OK)
         die(PQerrorMessage(database));
     return result;
 }
 
-std::string difference(const std::string &table, const std::string &before, const std::string &now) {
+std::string difference(const std::string &table, const std::string &before,
+                       const std::string &now) {
     return "select key, payload from " + table + " where (xid >= pg_snapshot_xmax('" + before +
-           "') and xid < pg_snapshot_xmax('" + now + "') or xid = any(array(select pg_snapshot_xip('" + before +
-           "')))) and pg_visible_in_snapshot(xid, '" + now + "') and not pg_visible_in_snapshot(xid, '" + before +
-           "') order by seq";
+           "') and xid < pg_snapshot_xmax('" + now +
+           "') or xid = any(array(select pg_snapshot_xip('" + before +
+           "')))) and pg_visible_in_snapshot(xid, '" + now +
+           "') and not pg_visible_in_snapshot(xid, '" + before + "') order by seq";
 }
 
 struct Floor {
@@ -58,16 +62,22 @@ struct Floor {
 
 int main(int argc, char **argv) {
     Arguments arguments(argc, argv);
-    Floor floor{PQconnectdb(arguments.text("database").c_str()), arguments.text("table"), arguments.text("topic"), {}};
+    Floor floor{PQconnectdb(arguments.text("database").c_str()),
+                arguments.text("table"),
+                arguments.text("topic"),
+                {}};
     if (PQstatus(floor.database) != CONNECTION_OK)
         die(PQerrorMessage(floor.database));
     for (long i = 0; i < arguments.number("ring", 1); i++)
-        floor.ring.push_back(transactional_producer(arguments.text("brokers"), "floor-" + std::to_string(i)));
+        floor.ring.push_back(
+            transactional_producer(arguments.text("brokers"), "floor-" + std::to_string(i)));
     query(floor.database, "set enable_seqscan = off");
-    std::string before = PQgetvalue(query(floor.database, "select pg_current_snapshot()").get(), 0, 0);
+    std::string before =
+        PQgetvalue(query(floor.database, "select pg_current_snapshot()").get(), 0, 0);
     const double end = now_seconds() + static_cast<double>(arguments.number("seconds", 30));
     while (now_seconds() < end) {
-        const std::string now = PQgetvalue(query(floor.database, "select pg_current_snapshot()").get(), 0, 0);
+        const std::string now =
+            PQgetvalue(query(floor.database, "select pg_current_snapshot()").get(), 0, 0);
         Result rows = query(floor.database, difference(floor.table, before, now));
         if (PQntuples(rows.get()) > 0)
             floor.ship(rows.get(), now);

@@ -1,5 +1,5 @@
-// What the bench programs share: a client with settings, a delivery count, percentiles. No retries, no recovery:
-// a bench that meets an error stops with it.
+// What the bench programs share: a client with settings, a delivery count, percentiles. No retries,
+// no recovery: a bench that meets an error stops with it.
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -27,7 +27,8 @@ inline void check(rd_kafka_error_t *error, const char *what) {
 }
 
 inline double now_seconds() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
 }
 
 inline int64_t now_us() {
@@ -43,7 +44,8 @@ class Arguments {
         for (int i = 1; i + 1 < argc; i += 2)
             values_[argv[i]] = argv[i + 1];
     }
-    [[nodiscard]] std::string text(const std::string &name, const std::string &otherwise = "") const {
+    [[nodiscard]] std::string text(const std::string &name,
+                                   const std::string &otherwise = "") const {
         auto found = values_.find("--" + name);
         return found == values_.end() ? otherwise : found->second;
     }
@@ -87,9 +89,11 @@ inline rd_kafka_t *transactional_producer(const std::string &brokers, const std:
     return producer;
 }
 
-// 200-byte event with three headers, as the relay ships it (its own three headers come on top there: see `extra`).
+// 200-byte event with three headers, as the relay ships it (its own three headers come on top
+// there: see `extra`).
 inline void produce(rd_kafka_t *producer, const char *topic, const std::string &key,
-                    const std::string &value, const std::vector<std::pair<std::string, std::string>> &headers) {
+                    const std::string &value,
+                    const std::vector<std::pair<std::string, std::string>> &headers) {
     rd_kafka_headers_t *list = rd_kafka_headers_new(headers.size());
     for (const auto &[name, text] : headers)
         rd_kafka_header_add(list, name.data(), static_cast<ssize_t>(name.size()), text.data(),
@@ -110,7 +114,8 @@ inline void produce(rd_kafka_t *producer, const char *topic, const std::string &
 inline double percentile(std::vector<double> &sorted, double share) {
     if (sorted.empty())
         return 0;
-    return sorted[std::min(sorted.size() - 1, static_cast<size_t>(share * static_cast<double>(sorted.size())))];
+    return sorted[std::min(sorted.size() - 1,
+                           static_cast<size_t>(share * static_cast<double>(sorted.size())))];
 }
 
 } // namespace bench

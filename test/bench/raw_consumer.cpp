@@ -1,7 +1,7 @@
-// The ceiling for `inbox`: a read_committed librdkafka consumer that copies what it reads into a table by COPY BINARY,
-// a transaction per batch. It knows no duplicates, no group, no offsets in the database. --columns says which table:
-// `inbox` (the columns of once.inbox) or `id` (a key table).
-// Prints one JSON line: messages, seconds, messages a second.
+// The ceiling for `inbox`: a read_committed librdkafka consumer that copies what it reads into a
+// table by COPY BINARY, a transaction per batch. It knows no duplicates, no group, no offsets in
+// the database. --columns says which table: `inbox` (the columns of once.inbox) or `id` (a key
+// table). Prints one JSON line: messages, seconds, messages a second.
 #include "kafka_bench.hpp"
 
 #include <libpq-fe.h>
@@ -57,7 +57,8 @@ std::string header(rd_kafka_headers_t *headers, const char *name) {
 }
 
 // consumer, id, seq, source, topic, partition, log_offset, key, payload, headers, pos, sent_at
-void add_inbox(Rows &rows, const rd_kafka_message_t *message, int64_t seq, rd_kafka_headers_t *headers) {
+void add_inbox(Rows &rows, const rd_kafka_message_t *message, int64_t seq,
+               rd_kafka_headers_t *headers) {
     rows.start(12);
     rows.text("bench");
     rows.text(header(headers, "once-id"));
@@ -70,7 +71,8 @@ void add_inbox(Rows &rows, const rd_kafka_message_t *message, int64_t seq, rd_ka
     rows.text(message->key, message->key_len);
     rows.text(message->payload, message->len);
     const std::string json = "{\"trace\": \"" + header(headers, "trace") + "\", \"tenant\": \"" +
-                             header(headers, "tenant") + "\", \"type\": \"" + header(headers, "type") + "\"}";
+                             header(headers, "tenant") + "\", \"type\": \"" +
+                             header(headers, "type") + "\"}";
     rows.number(static_cast<int32_t>(json.size() + 1));
     rows.bytes.push_back(1);
     rows.bytes += json;
@@ -97,12 +99,15 @@ void add_id(Rows &rows, rd_kafka_headers_t *headers) {
 }
 
 void copy(PGconn *database, const Options &options, const std::string &rows) {
-    const std::string columns =
-        options.inbox ? "consumer, id, seq, source, topic, partition, log_offset, key, payload, headers, pos, sent_at" : "id";
+    const std::string columns = options.inbox ? "consumer, id, seq, source, topic, partition, "
+                                                "log_offset, key, payload, headers, pos, sent_at"
+                                              : "id";
     must(database, PQexec(database, "BEGIN"), PGRES_COMMAND_OK);
-    must(database,
-         PQexec(database, ("COPY " + options.table + " (" + columns + ") FROM STDIN (FORMAT binary)").c_str()),
-         PGRES_COPY_IN);
+    must(
+        database,
+        PQexec(database,
+               ("COPY " + options.table + " (" + columns + ") FROM STDIN (FORMAT binary)").c_str()),
+        PGRES_COPY_IN);
     const std::string start("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
     PQputCopyData(database, start.data(), static_cast<int>(start.size()));
     PQputCopyData(database, rows.data(), static_cast<int>(rows.size()));
@@ -114,16 +119,19 @@ void copy(PGconn *database, const Options &options, const std::string &rows) {
 }
 
 rd_kafka_t *consumer(const Arguments &arguments) {
-    rd_kafka_t *handle = client(RD_KAFKA_CONSUMER, {{"bootstrap.servers", arguments.text("brokers")},
-                                                    {"group.id", "raw-" + arguments.text("table")},
-                                                    {"enable.auto.commit", "false"},
-                                                    {"check.crcs", "true"},
-                                                    {"queued.max.messages.kbytes", "16384"},
-                                                    {"fetch.max.bytes", "8388608"}});
+    rd_kafka_t *handle =
+        client(RD_KAFKA_CONSUMER, {{"bootstrap.servers", arguments.text("brokers")},
+                                   {"group.id", "raw-" + arguments.text("table")},
+                                   {"enable.auto.commit", "false"},
+                                   {"check.crcs", "true"},
+                                   {"queued.max.messages.kbytes", "16384"},
+                                   {"fetch.max.bytes", "8388608"}});
     rd_kafka_poll_set_consumer(handle);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
     for (long i = 0; i < arguments.number("partitions", 4); i++)
-        rd_kafka_topic_partition_list_add(list, arguments.text("topic").c_str(), static_cast<int32_t>(i))->offset = 0;
+        rd_kafka_topic_partition_list_add(list, arguments.text("topic").c_str(),
+                                          static_cast<int32_t>(i))
+            ->offset = 0;
     rd_kafka_assign(handle, list);
     rd_kafka_topic_partition_list_destroy(list);
     return handle;

@@ -1,6 +1,6 @@
-// The ceiling for `drain`: a transactional librdkafka producer that sends the same messages from memory, in
-// transactions of the same size. It knows nothing of a database. --ring 2 takes turns as the relay does.
-// Prints one JSON line: events, seconds, events a second.
+// The ceiling for `drain`: a transactional librdkafka producer that sends the same messages from
+// memory, in transactions of the same size. It knows nothing of a database. --ring 2 takes turns as
+// the relay does. Prints one JSON line: events, seconds, events a second.
 #include "kafka_bench.hpp"
 
 #include <future>
@@ -34,11 +34,13 @@ class Messages {
         std::snprintf(id_ + 24, 13, "%012lx", n); // rising, as the relay's uuid v7 are
         add(headers, "once-id", {id_, 36});
         add(headers, "once-source", "0199c1a0-5c3e-4bbb-8123-0123456789ab/0");
-        add(headers, "once-position", {number_, static_cast<size_t>(std::snprintf(number_, 24, "%ld", n))});
+        add(headers, "once-position",
+            {number_, static_cast<size_t>(std::snprintf(number_, 24, "%ld", n))});
         const std::string &key = keys_[static_cast<size_t>(n) % keys_.size()];
         const rd_kafka_resp_err_t error = rd_kafka_producev(
             producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(key.data(), key.size()),
-            RD_KAFKA_V_VALUE(value_.data(), value_.size()), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
+            RD_KAFKA_V_VALUE(value_.data(), value_.size()), RD_KAFKA_V_HEADERS(headers),
+            RD_KAFKA_V_END);
         if (error)
             die(std::string("produce: ") + rd_kafka_err2str(error));
     }
@@ -106,7 +108,8 @@ int main(int argc, char **argv) {
         committing.get();
     const double seconds = now_seconds() - start;
     std::printf("{\"events\": %ld, \"seconds\": %.3f, \"rate\": %.0f, \"librdkafka\": \"%s\"}\n",
-                run.count, seconds, static_cast<double>(run.count) / seconds, rd_kafka_version_str());
+                run.count, seconds, static_cast<double>(run.count) / seconds,
+                rd_kafka_version_str());
     for (const Client &client : clients) {
         rd_kafka_topic_destroy(client.topic);
         rd_kafka_destroy(client.producer);

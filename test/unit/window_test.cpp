@@ -28,14 +28,24 @@ struct Reference {
 };
 
 int64_t next_position(std::mt19937_64 &random, int64_t highest) {
-    auto up_to = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); };
+    auto up_to = [&](int64_t n) {
+        return static_cast<int64_t>(random() % static_cast<uint64_t>(n));
+    };
     switch (random() % 16) {
-    case 0: return std::max<int64_t>(0, highest - up_to(3 * Window::kSize)); // also below the window
-    case 1: return highest + up_to(3 * Window::kSize);                       // also a whole window ahead
-    case 2: return std::max<int64_t>(0, highest - Window::kSize + up_to(3)); // its edge
-    case 3: return highest + 1'000'000'000;
-    case 4: case 5: case 6: return std::max<int64_t>(0, highest - up_to(Window::kSize));
-    default: return std::max<int64_t>(0, highest - 32 + up_to(64));
+    case 0:
+        return std::max<int64_t>(0, highest - up_to(3 * Window::kSize)); // also below the window
+    case 1:
+        return highest + up_to(3 * Window::kSize); // also a whole window ahead
+    case 2:
+        return std::max<int64_t>(0, highest - Window::kSize + up_to(3)); // its edge
+    case 3:
+        return highest + 1'000'000'000;
+    case 4:
+    case 5:
+    case 6:
+        return std::max<int64_t>(0, highest - up_to(Window::kSize));
+    default:
+        return std::max<int64_t>(0, highest - 32 + up_to(64));
     }
 }
 
@@ -49,10 +59,13 @@ TEST(Window, G1_a_million_operations_against_a_set) {
     for (int i = 0; i < 1'000'000; i++) {
         const int64_t position = next_position(random, std::max<int64_t>(0, reference.highest));
         if (i % 1000 == 0) // as it comes back from its row
-            window = reference.highest < 0 ? Window() : Window(window.highest(), window.bits().data());
+            window =
+                reference.highest < 0 ? Window() : Window(window.highest(), window.bits().data());
         const Verdict expected = reference.accept(position);
-        ASSERT_EQ(window.check(position), expected) << "operation " << i << ", position " << position;
-        ASSERT_EQ(window.accept(position), expected) << "operation " << i << ", position " << position;
+        ASSERT_EQ(window.check(position), expected)
+            << "operation " << i << ", position " << position;
+        ASSERT_EQ(window.accept(position), expected)
+            << "operation " << i << ", position " << position;
         counts[static_cast<int>(expected)]++;
     }
     for (Verdict verdict : {Verdict::fresh, Verdict::duplicate, Verdict::too_old})
