@@ -28,6 +28,12 @@ check:
 	@test/support/install.sh
 	@$(MAKE) -s -j2 stage $(UNIT_TEST)
 	@test/run all
+# SEED=n MINUTES=m FAULTS=kind,track,… DRY=1: test/chaos/README.md
+.PHONY: chaos
+chaos:
+	@test/support/install.sh
+	@$(MAKE) -s -j2 stage
+	@$(PYTHON) test/chaos/run.py
 demo:
 	@test/support/install.sh
 	@$(MAKE) -s -j2 stage

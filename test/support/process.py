@@ -3,6 +3,7 @@ import atexit
 import ctypes
 import os
 import pwd
+import queue
 import shutil
 import signal
 import socket
@@ -57,11 +58,40 @@ def wait_until(what, condition, timeout, interval=0.02):
         time.sleep(interval)
 
 
-class Process:
-    """One child. `on_death` is the signal it gets when this process dies in whatever way.
+class _Spawner(threading.Thread):
+    """Starts every child: the kernel sends `on_death` when the *thread* that started a child ends, so it must be one
+    that lives as long as this process, whatever thread asks."""
 
-    The kernel sends it when the *thread* that started the child ends: start children from the main thread.
-    """
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.orders = queue.SimpleQueue()
+        self.lock = threading.Lock()
+
+    def popen(self, *words, **options):
+        with self.lock:
+            if self.ident is None:
+                self.start()
+        answer = queue.SimpleQueue()
+        self.orders.put((words, options, answer))
+        result = answer.get()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def run(self):
+        while True:
+            words, options, answer = self.orders.get()
+            try:
+                answer.put(subprocess.Popen(*words, **options))
+            except Exception as error:
+                answer.put(error)
+
+
+_spawner = _Spawner()
+
+
+class Process:
+    """One child. `on_death` is the signal it gets when this process dies in whatever way."""
 
     def __init__(self, command, *, log, user=None, env=None, cwd=None, stdin=subprocess.DEVNULL, stdout=None,
                  on_death=signal.SIGKILL, keep=False):
@@ -75,7 +105,7 @@ class Process:
                 _libc.prctl(_PR_SET_PDEATHSIG, int(on_death))
 
         with open(self.log_path, "ab") as output:
-            self.popen = subprocess.Popen(
+            self.popen = _spawner.popen(
                 self.command, stdin=stdin, stdout=output if stdout is None else stdout,
                 stderr=output, env={**os.environ, **(env or {})}, cwd=cwd or "/tmp",
                 start_new_session=True, preexec_fn=prepare, **identity)

@@ -15,7 +15,8 @@ PRODUCE, FETCH, METADATA, INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN = 0, 1, 3, 2
 
 class Rule:
     """What happens to the next `count` frames that match, after `skip` of them. Actions: hold (until release), delay,
-    drop, cut (the connection ends in the middle of the frame). `where` looks into the frame's bytes."""
+    drop, cut (the connection ends in the middle of the frame),
+    reconnect (it ends behind the frame: what was asked is done, and the client asks again on another connection). `where` looks into the frame's bytes."""
 
     def __init__(self, action, api, direction, count, seconds, skip, where):
         self.action = action
@@ -148,6 +149,9 @@ class Proxy:
                 return True
             if rule.action == "cut":
                 target.sendall(frame[:len(frame) // 2])
+                return False
+            if rule.action == "reconnect":
+                target.sendall(frame)
                 return False
             if rule.action == "delay":
                 time.sleep(rule.seconds)

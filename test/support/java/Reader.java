@@ -15,6 +15,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
@@ -73,9 +74,13 @@ public final class Reader {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers, isolation)) {
             long assigned = 0;
             while (true) {
-                if (System.currentTimeMillis() - assigned > 1000) {
-                    assigned = System.currentTimeMillis();
-                    assignNew(consumer, topics);
+                try {
+                    if (System.currentTimeMillis() - assigned > 1000) {
+                        assigned = System.currentTimeMillis();
+                        assignNew(consumer, topics);
+                    }
+                } catch (RetriableException | IllegalStateException e) {
+                    continue; // no broker answers, or a place is not known yet: a witness waits
                 }
                 write(consumer.poll(Duration.ofMillis(100)), out);
                 out.flush();

@@ -12,6 +12,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Collection;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -22,6 +23,7 @@ import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
@@ -29,6 +31,7 @@ import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -80,6 +83,7 @@ public final class Tools {
             case "read": return read(command);
             case "coordinator": return coordinator(command);
             case "nodes": return nodes(command);
+            case "move_leaders": return moveLeaders(command);
             default: throw new IllegalArgumentException("no such command");
         }
     }
@@ -179,6 +183,23 @@ public final class Tools {
     private JsonNode nodes(JsonNode command) throws Exception {
         return JSON.valueToTree(admin(command).describeCluster().nodes().get(TIMEOUT_SECONDS, TimeUnit.SECONDS)
                 .stream().map(node -> node.id()).toList());
+    }
+
+    /** Each partition of the topic gets its next replica as leader (and as coordinator, for Kafka's own topics). */
+    private JsonNode moveLeaders(JsonNode command) throws Exception {
+        String name = command.get("topic").asText();
+        var description = admin(command).describeTopics(List.of(name)).allTopicNames()
+                .get(TIMEOUT_SECONDS, TimeUnit.SECONDS).get(name);
+        Map<TopicPartition, Optional<NewPartitionReassignment>> turned = new HashMap<>();
+        description.partitions().forEach(p -> {
+            List<Integer> replicas = new ArrayList<>(p.replicas().stream().map(node -> node.id()).toList());
+            Collections.rotate(replicas, -1);
+            turned.put(new TopicPartition(name, p.partition()), Optional.of(new NewPartitionReassignment(replicas)));
+        });
+        admin(command).alterPartitionReassignments(turned).all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        admin(command).electLeaders(ElectionType.PREFERRED, turned.keySet()).partitions()
+                .get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        return JSON.nullNode();
     }
 
     private JsonNode produce(JsonNode command) throws Exception {

@@ -1,0 +1,71 @@
+"""The harness itself: its plans, its books, and its short form with everything real."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chaos import bank, faults, finale, plan
+from chaos.tally import Tally
+from support.relay import crash_points
+
+RUN = Path(__file__).parent / "run.py"
+
+
+def run(**settings):
+    done = subprocess.run([sys.executable, "-B", RUN], env={**os.environ, **settings}, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=400, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_same_seed_gives_the_same_plan():
+    points = crash_points()
+    assert plan.make(7, 300, points) == plan.make(7, 300, points)
+    assert plan.make(7, 300, points).steps != plan.make(8, 300, points).steps
+    status, printed = run(SEED="7", MINUTES="5", DRY="1")
+    assert status == 0
+    assert printed.splitlines()[1:] == [str(step) for step in plan.make(7, 300, points).steps]
+
+
+def test_every_fault_is_made_and_every_crash_point_is_in_a_long_plan():
+    assert set(faults.DO) == set(plan.KINDS)
+    assert set(finale.ACTS) == set(plan.FINALES)
+    points = crash_points()
+    steps = plan.make(1, 900, points).steps
+    drawn = {step["point"] for step in steps if step.kind.startswith("crash_")}
+    assert drawn | set(plan.BIRTHS["outbox"] + plan.BIRTHS["inbox"]) == set(points)
+    assert {step.kind for step in steps} == set(plan.KINDS)
+
+
+def test_the_quiet_quarter_is_quiet():
+    made = plan.make(3, 600, crash_points())
+    assert all(step.at + step.seconds <= made.period_seconds * (1 - plan.QUIET) + 0.01 for step in made.steps)
+
+
+def effects(versions):
+    """Ten of money comes with each version of one key."""
+    return [("t", "k", f'{{"version": {v}, "delta": 10, "balance": {10 * v}}}') for v in versions]
+
+
+@pytest.mark.parametrize("versions, wrong", [
+    ([1, 2, 3], False), ([1, 2, 2, 3], True), ([1, 3], True), ([1, 3, 2], True), ([1, 2], True)],
+    ids=["good", "doubled", "dropped", "swapped", "short"])
+def test_books_see_each_kind_of_damage(versions, wrong):
+    accounts = {("t", "k"): (3, 30), ("t", "other"): (0, -30)}
+    assert bool([w for w in bank.books(effects(versions), accounts) if "other" not in w]) == wrong
+
+
+def test_nothing_happened_is_no_pass():
+    assert not Tally().ok()
+    status, output = run(FAULTS="no_such_fault")
+    assert status == 1 and "no such fault" in output
+
+
+def test_P3_P26_short_form(capsys):
+    """A seeded run in little. The long ones are in RESULTS.md."""
+    status, output = run(SEED=os.environ.get("SEED", "11"), MINUTES="0.55")
+    with capsys.disabled():
+        wanted = re.compile(r"seed|SIGKILLs|events|lost|doubled|chaos")
+        print("\n" + "\n".join(line for line in output.splitlines() if wanted.match(line)))
+    assert status == 0, output[-6000:]
