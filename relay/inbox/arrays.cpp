@@ -9,8 +9,11 @@ constexpr std::size_t kHeader = 5 * 4;
 constexpr std::int64_t kEpochDifferenceMs = 946684800000;
 
 template <typename Number> void put(std::string &to, Number value) {
-    for (int shift = 8 * (static_cast<int>(sizeof value) - 1); shift >= 0; shift -= 8)
-        to.push_back(static_cast<char>(static_cast<std::uint64_t>(value) >> shift));
+    char bytes[sizeof value];
+    for (std::size_t i = 0; i < sizeof value; ++i)
+        bytes[i] =
+            static_cast<char>(static_cast<std::uint64_t>(value) >> 8 * (sizeof value - 1 - i));
+    to.append(bytes, sizeof value);
 }
 
 } // namespace
@@ -36,6 +39,12 @@ std::uint32_t array_type_of(ElementType element) {
 }
 
 Array::Array(ElementType element_type) : element(element_type), buffer(kHeader, '\0') {}
+
+void Array::clear() {
+    buffer.resize(kHeader);
+    count = 0;
+    has_null = false;
+}
 
 void Array::add_null() {
     put<std::int32_t>(buffer, -1);

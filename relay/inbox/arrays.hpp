@@ -25,6 +25,7 @@ std::uint32_t array_type_of(ElementType element);
 class Array {
   public:
     explicit Array(ElementType element_type);
+    void clear(); // keeps its memory
 
     void add_null();
     void add_bytes(std::string_view bytes); // text, bytea, uuid (16 bytes)

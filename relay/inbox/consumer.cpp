@@ -166,28 +166,26 @@ Polled Consumer::poll(int timeout_ms) {
         return {};
     Polled next = std::move(waiting.front());
     waiting.pop_front();
-    waiting_bytes -= next.message.bytes();
     return next;
 }
 
-void Consumer::prefetch(std::size_t messages, std::size_t bytes) {
-    if (std::any_of(waiting.begin(), waiting.end(), is_rebalance))
-        return;
-    while (waiting.size() < messages && waiting_bytes < bytes)
-        if (!poll_client(0) || is_rebalance(waiting.back()))
-            return;
+std::optional<Message> Consumer::message_at_hand() {
+    if (waiting.empty())
+        poll_client(0);
+    if (waiting.empty() || waiting.front().kind != Polled::Kind::message)
+        return std::nullopt;
+    Message message = std::move(waiting.front().message);
+    waiting.pop_front();
+    return message;
 }
 
 // A message beside a rebalance belongs to a partition that stays: dropped, it would be lost.
-bool Consumer::poll_client(int timeout_ms) {
+void Consumer::poll_client(int timeout_ms) {
     const std::size_t before = waiting.size();
     if (kafka::Message raw{rd_kafka_consumer_poll(client.get(), timeout_ms)}) {
         const bool rebalanced = waiting.size() > before;
-        Polled polled = from(std::move(raw));
-        waiting_bytes += polled.message.bytes();
-        waiting.insert(rebalanced ? waiting.end() - 1 : waiting.end(), std::move(polled));
+        waiting.insert(rebalanced ? waiting.end() - 1 : waiting.end(), from(std::move(raw)));
     }
-    return waiting.size() > before;
 }
 
 // What was polled before places got a new position would come twice, and in the wrong order.
@@ -200,9 +198,6 @@ void Consumer::forget_waiting(const std::vector<Place> &places) {
             return place.topic == name && place.partition == number;
         });
     });
-    waiting_bytes = 0;
-    for (const Polled &polled : waiting)
-        waiting_bytes += polled.message.bytes();
 }
 
 Polled Consumer::from(kafka::Message raw) const {

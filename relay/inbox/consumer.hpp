@@ -12,6 +12,7 @@
 #include <atomic>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,9 +64,9 @@ class Consumer {
 
     void subscribe();
     Polled poll(int timeout_ms);
-    // Takes what has arrived, for later polls, up to so much; nothing beyond a rebalance that is
-    // not answered. For the time in which the database works.
-    void prefetch(std::size_t messages, std::size_t bytes);
+    // The next message if it is there already and nothing stands before it that is to be dealt with
+    // between two transactions: a rebalance, the end of a partition, trouble.
+    std::optional<Message> message_at_hand();
 
     // Answers `assigned`, or gives places another position later: `changed` are read from their new
     // offsets, all others of `all` go on at theirs. Offsets are the next to be read.
@@ -98,7 +99,7 @@ class Consumer {
                              rd_kafka_topic_partition_list_t *list, void *self) noexcept;
     bool cooperative() const;
     Polled from(kafka::Message raw) const;
-    bool poll_client(int timeout_ms);
+    void poll_client(int timeout_ms);
     void forget_waiting(const std::vector<Place> &places);
 
     std::string topic;
@@ -107,8 +108,7 @@ class Consumer {
     std::atomic<std::int64_t> last_answer_ms{0};
     kafka::Client client;       // messages go before it, what its threads write to after it
     std::deque<Polled> waiting; // given out by the next polls, in their order
-    std::size_t waiting_bytes = 0;
-    std::vector<Place> held; // assigned at librdkafka
+    std::vector<Place> held;    // assigned at librdkafka
     bool closed = false;
 };
 

@@ -13,10 +13,13 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int kIdlePollMs = 200; // nothing there: how soon a stop or a claim that is due is seen
-constexpr int kAdviceMs = 1000;  // offsets to Kafka, for lag tools
-constexpr int kReportMs = 1000;  // gauges
-constexpr int kRedriveMs = 1000; // look for parked messages that were set free
+constexpr int kIdlePollMs = 200;  // nothing there: how soon a stop or a claim that is due is seen
+constexpr int kBeatMs = 1000;     // while the server works: heartbeat
+constexpr int kAheadAtOnce = 32;  // messages taken ahead until the server is looked at again
+constexpr int kAheadPauseMs = 20; // nothing to take ahead: look again
+constexpr int kAdviceMs = 1000;   // offsets to Kafka, for lag tools
+constexpr int kReportMs = 1000;   // gauges
+constexpr int kRedriveMs = 1000;  // look for parked messages that were set free
 constexpr int kRedriveRarelyMs = 5000;
 constexpr int kRedrivenAtOnce = 100; // then the main path has its turn
 // Deadlocks and serialization failures in a row before a message is held to be the reason.
@@ -41,7 +44,9 @@ Member::Member(const Options &all_options, const InboxOptions &inbox_options,
                InboxMetrics &inbox_metrics, const StopSignal &stop_signal, Drain &group_drain,
                std::size_t member_number)
     : options(all_options), inbox(inbox_options), metrics(inbox_metrics), stop(stop_signal),
-      drain(group_drain), number(member_number), backoff(milliseconds(50), milliseconds(5000)) {}
+      drain(group_drain), number(member_number),
+      work({inbox_options.id_header, inbox_options.id_path}),
+      backoff(milliseconds(50), milliseconds(5000)) {}
 
 void Member::run() {
     while (!stop.requested() && !drain.complete()) {
@@ -85,19 +90,19 @@ void Member::work_once() {
         paused = false;
     }
     claim_due();
-    if (work.empty())
-        settle_out_of_range();
-    if (work.empty())
+    settle_out_of_range();
+    if (!work.tried())
         gather();
     if (!work.empty() && now_ms() >= retry_at_ms)
         apply_current();
-    if (work.empty())
+    if (!work.tried())
         redrive();
     advise(false);
 }
 
 void Member::open_session() {
-    session = std::make_unique<Session>(options.database, stop, [this] { while_server_works(); });
+    session =
+        std::make_unique<Session>(options.database, stop, [this] { return while_server_works(); });
     receiver = std::make_unique<Receiver>(*session, inbox);
     receiver->check();
     log::info("inbox_connected", {{"consumer", inbox.consumer}, {"member", number}});
@@ -105,12 +110,27 @@ void Member::open_session() {
         metrics.enter(WorkState::running);
 }
 
-// The next batch is taken from Kafka while this one is applied; rebalances wait for its end.
-void Member::while_server_works() {
+// The next batch is taken from Kafka and encoded while the server works on this one, a few messages
+// at a time, so that the server never waits. What is no message waits for the end of this one.
+int Member::while_server_works() {
     metrics.beat();
-    if (applying)
-        consumer->prefetch(static_cast<std::size_t>(inbox.max_rows),
-                           static_cast<std::size_t>(inbox.max_bytes));
+    if (!applying)
+        return kBeatMs;
+    work.sweep();
+    for (int i = 0; i < kAheadAtOnce; ++i) {
+        if (full(work.next()))
+            return kBeatMs;
+        std::optional<Message> message = consumer->message_at_hand();
+        if (!message)
+            return kAheadPauseMs;
+        take(std::move(*message));
+    }
+    return 0;
+}
+
+bool Member::full(const Batch &batch) const {
+    return batch.size() >= static_cast<std::size_t>(inbox.max_rows) ||
+           2 * batch.bytes() >= static_cast<std::size_t>(inbox.max_bytes); // with the other one
 }
 
 void Member::open_consumer() {
@@ -155,10 +175,9 @@ void Member::close() {
 }
 
 void Member::gather() {
-    const auto limit = static_cast<std::size_t>(inbox.max_rows);
-    const auto bytes = static_cast<std::size_t>(inbox.max_bytes);
-    serve(consumer->poll(kIdlePollMs));
-    while (!work.empty() && work.size() < limit && work.bytes() < bytes && !paused) {
+    if (work.empty())
+        serve(consumer->poll(kIdlePollMs));
+    while (!work.empty() && !full(work.in_hand()) && !paused) {
         Polled polled = consumer->poll(0);
         if (polled.kind == Polled::Kind::nothing)
             break;
@@ -316,7 +335,8 @@ void Member::on_refused(const MessageRefused &refused) {
 }
 
 void Member::poison(const std::string &error) {
-    const Message &message = work.current().front();
+    const Entry &entry = work.current().entries.front();
+    const Message &message = entry.message;
     const Place place{std::string(message.topic), message.partition};
     const std::string where = to_string(place) + " at offset " + std::to_string(message.offset);
     if (inbox.on_poison == PoisonPolicy::stop)
@@ -324,7 +344,7 @@ void Member::poison(const std::string &error) {
                       "Repair the handler, or set on_poison = \"hold_key\" or \"skip\".");
     const bool hold = inbox.on_poison == PoisonPolicy::hold_key && message.key.has_value();
     const std::string key = hold ? as_text(*message.key) : std::string();
-    const Applied applied = receiver->park(message, assignment, error);
+    const Applied applied = receiver->park(entry, assignment, error);
     log::warning("inbox_parked",
                  {{"consumer", inbox.consumer}, {"message", where}, {"error", error}});
     if (hold && applied.parked > 0)

@@ -47,12 +47,13 @@ class Member {
   private:
     void work_once();
     void open_session();
-    void while_server_works();
+    int while_server_works();
     void open_consumer();
     void lose_session(const std::string &why);
     void close();
 
     void gather();
+    bool full(const Batch &batch) const;
     void serve(Polled polled);
     void take(Message message);
     void on_assigned(const std::vector<Place> &places);

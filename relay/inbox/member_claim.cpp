@@ -109,10 +109,10 @@ void Member::forget_claim(const Place &place, const std::string &why) {
     work.drop({place.topic, place.partition});
 }
 
-// Only with no work at hand: everything before the missing offset is applied.
+// Not before everything that was taken is applied: what is skipped is skipped for good.
 void Member::settle_out_of_range() {
     for (auto &[place, partition] : assignment) {
-        if (!partition.out_of_range || !partition.claimed)
+        if (!partition.out_of_range || !partition.claimed || partition.next < partition.read)
             continue;
         const std::int64_t low = consumer->edges({place}, Consumer::Edge::earliest).at(place);
         const std::int64_t high = consumer->edges({place}, Consumer::Edge::latest).at(place);

@@ -12,43 +12,9 @@
 namespace once::inbox {
 namespace {
 
-// The columns of once.message, one array each, in the order of the type.
-class MessageColumns {
-  public:
-    void add(const Message &message, const Identity &identity) {
-        topics.add_bytes(message.topic);
-        partitions.add_int(message.partition);
-        offsets.add_int(message.offset);
-        keys.add(message.key ? std::optional(as_text(*message.key)) : std::nullopt);
-        payloads.add(message.payload);
-        if (const auto json = headers_json(message.headers))
-            headers.add_json(*json);
-        else
-            headers.add_null();
-        ids.add_bytes(identity.id);
-        sources.add_bytes(identity.source);
-        positions.add_int(identity.position);
-        if (message.time_ms)
-            times.add_time(*message.time_ms);
-        else
-            times.add_null();
-    }
-
-    std::vector<Parameter> parameters() {
-        return {topics,  partitions, offsets, keys,      payloads,
-                headers, ids,        sources, positions, times};
-    }
-
-  private:
-    Array topics{ElementType::text}, partitions{ElementType::int4}, offsets{ElementType::int8},
-        keys{ElementType::text}, payloads{ElementType::bytea}, headers{ElementType::jsonb},
-        ids{ElementType::text}, sources{ElementType::text}, positions{ElementType::int8},
-        times{ElementType::timestamptz};
-};
-
-// FROM item with those columns, parameters $first and up, in their order: nothing here is joined or
-// run in parallel, and a sort of the wide rows would cost a tenth. unnest of several arrays is
-// syntax, not a name: no search_path can redirect it.
+// FROM item with the columns of once.message, parameters $first and up, in their order: nothing
+// here is joined or run in parallel, and a sort of the wide rows would cost a tenth. unnest of
+// several arrays is syntax, not a name: no search_path can redirect it.
 std::string message_rows(int first) {
     constexpr const char *types[] = {"text",  "int4", "int8", "text", "bytea",
                                      "jsonb", "text", "text", "int8", "timestamptz"};
@@ -73,8 +39,7 @@ constexpr const char *kRow = "ROW(m.topic, m.part, m.log_offset, m.key, m.payloa
 } // namespace
 
 Receiver::Receiver(Session &open_session, const InboxOptions &inbox_options)
-    : session(open_session),
-      options(inbox_options), rule{inbox_options.id_header, inbox_options.id_path} {}
+    : session(open_session), options(inbox_options) {}
 
 std::string Receiver::handler_signature() const {
     return options.handler + (options.per_message ? "(once.message)" : "(once.message[])");
@@ -184,23 +149,31 @@ bool Receiver::store_offsets(const Place &place, std::int64_t first, std::int64_
     return rows.truth(0, 0);
 }
 
-Applied Receiver::apply(std::span<const Message> part, const Assignment &assignment) {
+Applied Receiver::apply(const Part &part, const Assignment &assignment) {
     Applied applied;
     session.execute("BEGIN");
-    std::vector<Entry> entries = pass_fence(part, assignment, applied);
+    Left left = pass_fence(part.entries, assignment, applied);
     crash_point(CrashPoint::inbox_after_fence);
+    // What was encoded ahead is of use only while nothing has fallen out.
+    const auto whole = [&] { return part.whole != nullptr && left.size() == part.entries.size(); };
     try {
-        drop_known(entries, applied);
+        drop_known(left, whole() ? &part.whole->ids : nullptr, applied);
         crash_point(CrashPoint::inbox_after_dedup);
+        if (!options.store)
+            set_aside_held(left, assignment, applied);
+        MessageColumns again;
+        if (!whole())
+            for (const Entry *entry : left)
+                again.add(*entry);
+        MessageColumns &columns = whole() ? part.whole->columns : again;
         if (options.store) {
-            store(entries, applied);
-        } else {
-            set_aside_held(entries, assignment, applied);
-            call_handler(entries);
-            applied.fresh += entries.size();
+            store(columns, left.size(), applied);
+        } else if (!left.empty()) {
+            call_handler(columns);
+            applied.fresh += left.size();
         }
-        for (const Entry &entry : entries)
-            applied.bytes += entry.message->bytes();
+        for (const Entry *entry : left)
+            applied.bytes += entry->message.bytes();
         crash_point(CrashPoint::inbox_before_commit);
         session.commit();
     } catch (const SqlError &error) {
@@ -211,23 +184,22 @@ Applied Receiver::apply(std::span<const Message> part, const Assignment &assignm
     return applied;
 }
 
-Applied Receiver::park(const Message &message, const Assignment &assignment,
-                       const std::string &error) {
+Applied Receiver::park(const Entry &entry, const Assignment &assignment, const std::string &error) {
     Applied applied;
     session.execute("BEGIN");
-    std::vector<Entry> entries = pass_fence({&message, 1}, assignment, applied);
+    Left left = pass_fence({&entry, 1}, assignment, applied);
     // Its id is remembered now: it is redriven without asking again. An id that cannot be
     // remembered may be why it is here.
     session.execute("SAVEPOINT id");
     try {
-        drop_known(entries, applied);
+        drop_known(left, nullptr, applied);
     } catch (const SqlError &refused) {
         if (is_transient(refused.sqlstate))
             throw;
         session.execute("ROLLBACK TO SAVEPOINT id");
     }
-    for (const Entry &entry : entries)
-        applied.parked += put_aside(entry, error);
+    for (const Entry *one : left)
+        applied.parked += put_aside(*one, error);
     crash_point(CrashPoint::inbox_before_park);
     session.commit();
     crash_point(CrashPoint::inbox_after_park);
@@ -236,10 +208,10 @@ Applied Receiver::park(const Message &message, const Assignment &assignment,
 
 // One accept_offset per partition of the part, from the offset we believe to be next to the last
 // one in the part: what is missing between them does not exist (compaction, transaction markers).
-std::vector<Receiver::Entry> Receiver::pass_fence(std::span<const Message> part,
-                                                  const Assignment &assignment, Applied &applied) {
+Receiver::Left Receiver::pass_fence(std::span<const Entry> part, const Assignment &assignment,
+                                    Applied &applied) {
     std::map<Place, std::int64_t, PlaceOrder> last;
-    for (const Message &message : part) {
+    for (const auto &[message, identity] : part) {
         auto known = last.find(PlaceView{message.topic, message.partition});
         if (known == last.end())
             known = last.emplace(Place{std::string(message.topic), message.partition}, 0).first;
@@ -274,75 +246,57 @@ std::vector<Receiver::Entry> Receiver::pass_fence(std::span<const Message> part,
         }
         ++row;
     }
-    std::vector<Entry> entries;
-    entries.reserve(part.size());
-    for (const Message &message : part) {
-        const auto start = from.find(PlaceView{message.topic, message.partition});
+    Left left;
+    left.reserve(part.size());
+    for (const Entry &entry : part) {
+        const auto start = from.find(PlaceView{entry.message.topic, entry.message.partition});
         if (start == from.end())
             continue;
-        if (message.offset < start->second)
+        if (entry.message.offset < start->second)
             ++applied.duplicates;
         else
-            entries.push_back({&message, identify(message, rule)});
+            left.push_back(&entry);
     }
-    return entries;
+    return left;
 }
 
-void Receiver::drop_known(std::vector<Entry> &entries, Applied &applied) {
-    Array uuids(ElementType::uuid), texts(ElementType::text), times(ElementType::timestamptz);
-    std::vector<std::size_t> asked;
-    bool only_uuids = true;
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-        const Identity &identity = entries[i].identity;
-        if (!identity.from_sender)
-            continue;
-        asked.push_back(i);
-        const auto uuid = only_uuids ? uuid_bytes(identity.id) : std::nullopt;
-        only_uuids = only_uuids && uuid;
-        if (only_uuids)
-            uuids.add_bytes(*uuid);
-        texts.add_bytes(identity.id);
-        if (entries[i].message->time_ms)
-            times.add_time(*entries[i].message->time_ms);
-        else
-            times.add_null();
-    }
-    if (asked.empty())
+// `encoded`: the ids of exactly what is left, or null.
+void Receiver::drop_known(Left &left, IdColumns *encoded, Applied &applied) {
+    IdColumns again;
+    if (encoded == nullptr)
+        for (std::size_t i = 0; i < left.size(); ++i)
+            again.add(*left[i], i);
+    IdColumns &columns = encoded != nullptr ? *encoded : again;
+    if (columns.empty())
         return;
-    const std::string type = only_uuids ? "uuid" : "text";
+    const std::string type = columns.only_uuids() ? "uuid" : "text";
     const Rows rows = session.execute_prepared(
         "dedup_" + type,
         "SELECT ordinal, verdict FROM once.accept_many($1::text, $2::" + type +
             "[], $3::timestamptz[]) WHERE verdict <> 'new'",
-        {options.consumer, only_uuids ? uuids : texts, times});
+        {options.consumer, columns.ids(), columns.sent()});
     for (int row = 0; row < rows.count(); ++row) {
-        entries[asked[static_cast<std::size_t>(rows.number(row, 0)) - 1]].message = nullptr;
+        left[columns.number_of(static_cast<std::size_t>(rows.number(row, 0)))] = nullptr;
         ++(rows.text(row, 1) == "too_old" ? applied.too_old : applied.duplicates);
     }
-    std::erase_if(entries, [](const Entry &entry) { return entry.message == nullptr; });
+    std::erase(left, nullptr);
 }
 
 // Order per key: what follows a parked message waits behind it.
-void Receiver::set_aside_held(std::vector<Entry> &entries, const Assignment &assignment,
-                              Applied &applied) {
-    std::erase_if(entries, [&](const Entry &entry) {
-        const Message &message = *entry.message;
+void Receiver::set_aside_held(Left &left, const Assignment &assignment, Applied &applied) {
+    std::erase_if(left, [&](const Entry *entry) {
+        const Message &message = entry->message;
         const Partition &partition =
             assignment.find(PlaceView{message.topic, message.partition})->second;
         if (!message.key || partition.held_keys.empty() ||
             !partition.held_keys.contains(as_text(*message.key)))
             return false;
-        applied.parked += put_aside(entry, std::nullopt);
+        applied.parked += put_aside(*entry, std::nullopt);
         return true;
     });
 }
 
-void Receiver::call_handler(const std::vector<Entry> &entries) {
-    if (entries.empty())
-        return;
-    MessageColumns columns;
-    for (const Entry &entry : entries)
-        columns.add(*entry.message, entry.identity);
+void Receiver::call_handler(MessageColumns &columns) {
     // In FROM and without output columns: whatever the function returns, nothing is sent.
     const std::string call = options.per_message
                                  ? "SELECT FROM (SELECT " + std::string(kRow) +
@@ -354,12 +308,9 @@ void Receiver::call_handler(const std::vector<Entry> &entries) {
     crash_point(CrashPoint::inbox_after_handler);
 }
 
-void Receiver::store(const std::vector<Entry> &entries, Applied &applied) {
-    if (entries.empty())
+void Receiver::store(MessageColumns &columns, std::size_t count, Applied &applied) {
+    if (count == 0)
         return;
-    MessageColumns columns;
-    for (const Entry &entry : entries)
-        columns.add(*entry.message, entry.identity);
     std::vector<Parameter> parameters = columns.parameters();
     parameters.emplace_back(options.consumer);
     const Rows rows = session.execute_prepared(
@@ -367,14 +318,14 @@ void Receiver::store(const std::vector<Entry> &entries, Applied &applied) {
         parameters);
     const auto stored = static_cast<std::uint64_t>(rows.number(0, 0));
     applied.fresh += stored;
-    applied.duplicates += entries.size() - stored;
+    applied.duplicates += count - stored;
     crash_point(CrashPoint::inbox_after_handler);
 }
 
 // Whether it was not there yet.
 bool Receiver::put_aside(const Entry &entry, const std::optional<std::string> &error) {
     MessageColumns columns;
-    columns.add(*entry.message, entry.identity);
+    columns.add(entry);
     Array errors(ElementType::text);
     errors.add(error);
     std::vector<Parameter> parameters = columns.parameters();

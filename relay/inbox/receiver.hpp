@@ -3,7 +3,7 @@
 #pragma once
 
 #include "relay/inbox/assignment.hpp"
-#include "relay/inbox/message.hpp"
+#include "relay/inbox/batch.hpp"
 #include "relay/inbox/session.hpp"
 
 #include <memory>
@@ -55,9 +55,9 @@ class Receiver {
 
     // {fence, dedup, effect, offset} of one part in one transaction. Messages of held keys are put
     // behind the message that holds them. Throws MessageRefused, SqlError (ours), ConnectionLost.
-    Applied apply(std::span<const Message> part, const Assignment &assignment);
+    Applied apply(const Part &part, const Assignment &assignment);
     // Keeps one message with its error and passes over it.
-    Applied park(const Message &message, const Assignment &assignment, const std::string &error);
+    Applied park(const Entry &entry, const Assignment &assignment, const std::string &error);
 
     std::set<std::string> held_keys(const Place &place);
     // Runs the handler for one message in once.inbox that may be taken: an operator set it free
@@ -66,26 +66,22 @@ class Receiver {
     std::optional<bool> redrive_one();
 
   private:
-    struct Entry {
-        const Message *message;
-        Identity identity;
-    };
-    std::vector<Entry> pass_fence(std::span<const Message> part, const Assignment &assignment,
-                                  Applied &applied);
+    // What of a part is still to be done, in its order.
+    using Left = std::vector<const Entry *>;
+
+    Left pass_fence(std::span<const Entry> part, const Assignment &assignment, Applied &applied);
     bool store_offsets(const Place &place, std::int64_t first, std::int64_t last,
                        std::int64_t fence);
-    void drop_known(std::vector<Entry> &entries, Applied &applied);
-    void set_aside_held(std::vector<Entry> &entries, const Assignment &assignment,
-                        Applied &applied);
-    void call_handler(const std::vector<Entry> &entries);
-    void store(const std::vector<Entry> &entries, Applied &applied);
+    void drop_known(Left &left, IdColumns *encoded, Applied &applied);
+    void set_aside_held(Left &left, const Assignment &assignment, Applied &applied);
+    void call_handler(MessageColumns &columns);
+    void store(MessageColumns &columns, std::size_t count, Applied &applied);
     bool put_aside(const Entry &entry, const std::optional<std::string> &error);
     std::string redrive_error(const std::string &id);
     std::string handler_signature() const;
 
     Session &session;
     const InboxOptions &options;
-    const IdentityRule rule;
     std::string handler; // as the catalog quotes it
 };
 

@@ -56,7 +56,7 @@ std::string session_settings(const DatabaseOptions &options) {
 Parameter::Parameter(Array &array) : bytes(array.encoded()), binary(true), type(array.type()) {}
 
 Session::Session(const DatabaseOptions &options, const StopSignal &stop_signal,
-                 std::function<void()> beat)
+                 std::function<int()> beat)
     : connection(connect(options)), stop(stop_signal), on_beat(std::move(beat)) {
     if (PQstatus(connection.get()) != CONNECTION_OK)
         lost();
@@ -132,8 +132,7 @@ PGresult *Session::wait_for_result() {
             lost();
         if (PQisBusy(connection.get()) == 0)
             return PQgetResult(connection.get());
-        if (on_beat)
-            on_beat();
+        const int pause_ms = on_beat ? std::min(on_beat(), kBeatMs) : kBeatMs;
         if (stop.requested() && cancel_at == 0)
             cancel_at = now_ms() + kStopGraceMs;
         if (cancel_at != 0 && now_ms() >= cancel_at) {
@@ -143,7 +142,7 @@ PGresult *Session::wait_for_result() {
         pollfd wanted[2] = {{PQsocket(connection.get()),
                              static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN), 0},
                             {stop.fd(), POLLIN, 0}};
-        ::poll(wanted, cancel_at == 0 ? 2 : 1, kBeatMs);
+        ::poll(wanted, cancel_at == 0 ? 2 : 1, pause_ms);
     }
 }
 

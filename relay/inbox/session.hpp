@@ -66,9 +66,10 @@ class Rows {
 
 class Session {
   public:
-    // `beat` is called at least once a second while a statement runs. Throws ConnectionLost.
+    // `beat` is called again and again while a statement runs; it says for how many milliseconds to
+    // wait for the server until the next time. Throws ConnectionLost.
     Session(const DatabaseOptions &options, const StopSignal &stop_signal,
-            std::function<void()> beat);
+            std::function<int()> beat);
 
     // Throws SqlError, ConnectionLost. A statement that is still running `kStopGraceMs` after the
     // stop signal is cancelled.
@@ -92,7 +93,7 @@ class Session {
 
     std::unique_ptr<PGconn, decltype(&PQfinish)> connection;
     const StopSignal &stop;
-    std::function<void()> on_beat;
+    std::function<int()> on_beat;
     std::vector<std::string> prepared;
 };
 

@@ -1,30 +1,44 @@
 #include "relay/inbox/work.hpp"
 
+#include <utility>
+
 namespace once::inbox {
 
 void Work::add(Message message) {
-    sum += message.bytes();
-    messages.push_back(std::move(message));
+    (begun || ahead.size() > 0 ? ahead : hand).add(std::move(message), rule);
 }
 
-std::span<const Message> Work::current() const {
-    const std::size_t end = ends.empty() ? messages.size() : ends.back();
-    return std::span(messages).subspan(first, end - first);
+std::span<const Entry> Work::part() const {
+    const std::size_t end = ends.empty() ? hand.size() : ends.back();
+    return hand.entries().subspan(first, end - first);
+}
+
+Part Work::current() {
+    begun = true;
+    const auto entries = part();
+    return {entries, entries.size() == hand.size() ? &hand : nullptr};
 }
 
 void Work::done() {
-    const auto part = current();
-    for (const Message &message : part)
-        sum -= message.bytes();
-    first += part.size();
+    begun = true;
+    first += part().size();
     while (!ends.empty() && ends.back() == first)
         ends.pop_back();
     if (empty())
-        clear();
+        next_batch();
+}
+
+void Work::next_batch() {
+    spent.clear();
+    std::swap(spent, hand);
+    std::swap(hand, ahead);
+    first = 0;
+    ends.clear();
+    begun = false;
 }
 
 bool Work::split() {
-    const std::size_t size = current().size();
+    const std::size_t size = part().size();
     if (size < 2)
         return false;
     ends.push_back(first + size / 2);
@@ -32,22 +46,21 @@ bool Work::split() {
 }
 
 void Work::drop(const PlaceView &place) {
-    messages.erase(messages.begin(), messages.begin() + static_cast<std::ptrdiff_t>(first));
-    std::erase_if(messages, [&](const Message &message) {
-        return message.partition == place.partition && message.topic == place.topic;
-    });
+    hand.drop(place, first);
+    ahead.drop(place, 0);
     first = 0;
     ends.clear();
-    sum = 0;
-    for (const Message &message : messages)
-        sum += message.bytes();
+    if (empty())
+        next_batch();
 }
 
 void Work::clear() {
-    messages.clear();
+    hand.clear();
+    ahead.clear();
+    spent.clear();
     first = 0;
     ends.clear();
-    sum = 0;
+    begun = false;
 }
 
 } // namespace once::inbox

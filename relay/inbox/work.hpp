@@ -1,25 +1,31 @@
-// The messages that were taken from Kafka and are not applied yet, in the order they came, and the
-// part of them that is tried next. A part that is refused is halved until the message that is to
-// blame stands alone; what stood before it is applied by then, what follows is tried whole again.
+// The messages that were taken from Kafka and are not applied yet, in the order they came: a batch
+// in hand, and a part of it that is tried next; behind it the batch that is taken meanwhile. A part
+// that is refused is halved until the message that is to blame stands alone; what stood before it
+// is applied by then, what follows is tried whole again.
 #pragma once
 
-#include "relay/inbox/message.hpp"
-#include "relay/inbox/place.hpp"
+#include "relay/inbox/batch.hpp"
 
-#include <span>
 #include <vector>
 
 namespace once::inbox {
 
 class Work {
   public:
+    explicit Work(IdentityRule identity_rule) : rule(std::move(identity_rule)) {}
+
+    // To the batch in hand; once that is tried, or another stands behind it, to the next one: so
+    // the order is kept, and what current() gave out stays valid.
     void add(Message message);
-    bool empty() const { return first == messages.size(); }
-    std::size_t size() const { return messages.size() - first; }
-    std::size_t bytes() const { return sum; }
+
+    bool empty() const { return first == hand.size(); }
+    // Of the batch in hand something was tried already.
+    bool tried() const { return begun; }
+    const Batch &in_hand() const { return hand; }
+    const Batch &next() const { return ahead; }
 
     // Not empty unless everything is.
-    std::span<const Message> current() const;
+    Part current();
     // The current part is dealt with.
     void done();
     // Halves the current part; false when it is one message.
@@ -28,12 +34,18 @@ class Work {
     // The partition is not ours any more, or will be read again.
     void drop(const PlaceView &place);
     void clear();
+    // Frees what is done, when there is time.
+    void sweep() { spent.clear(); }
 
   private:
-    std::vector<Message> messages;
+    std::span<const Entry> part() const;
+    void next_batch();
+
+    const IdentityRule rule;
+    Batch hand, ahead, spent;
     std::size_t first = 0;         // before it all is done
     std::vector<std::size_t> ends; // ends of the nested parts inside the whole, innermost last
-    std::size_t sum = 0;
+    bool begun = false;
 };
 
 } // namespace once::inbox

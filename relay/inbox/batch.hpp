@@ -1,0 +1,82 @@
+// Messages with what the database is told about them: who they are, and their columns encoded, so
+// that a whole batch is ready to be sent when its turn comes. A part of a batch, or what is left of
+// it after duplicates fell out, is encoded again.
+#pragma once
+
+#include "relay/inbox/arrays.hpp"
+#include "relay/inbox/message.hpp"
+#include "relay/inbox/place.hpp"
+#include "relay/inbox/session.hpp"
+
+#include <span>
+#include <vector>
+
+namespace once::inbox {
+
+struct Entry {
+    Message message;
+    Identity identity;
+};
+
+// The columns of once.message, one array each, in the order of the type.
+class MessageColumns {
+  public:
+    void add(const Entry &entry);
+    std::vector<Parameter> parameters();
+    void clear();
+
+  private:
+    Array topics{ElementType::text}, partitions{ElementType::int4}, offsets{ElementType::int8},
+        keys{ElementType::text}, payloads{ElementType::bytea}, headers{ElementType::jsonb},
+        ids{ElementType::text}, sources{ElementType::text}, positions{ElementType::int8},
+        times{ElementType::timestamptz};
+};
+
+// The ids that senders gave, for accept_many: as uuids while all of them are.
+class IdColumns {
+  public:
+    // `number`: of the entry, to find it again by the ordinal that comes back.
+    void add(const Entry &entry, std::size_t number);
+    bool empty() const { return numbers.empty(); }
+    bool only_uuids() const { return uuids_only; }
+    Array &ids() { return uuids_only ? uuids : texts; }
+    Array &sent() { return times; }
+    std::size_t number_of(std::size_t ordinal) const { return numbers[ordinal - 1]; }
+    void clear();
+
+  private:
+    Array uuids{ElementType::uuid}, texts{ElementType::text}, times{ElementType::timestamptz};
+    std::vector<std::size_t> numbers;
+    bool uuids_only = true;
+};
+
+class Batch {
+  public:
+    void add(Message message, const IdentityRule &rule);
+    // Messages of a place that is not ours any more, or will be read again; none before `first`
+    // stay.
+    void drop(const PlaceView &place, std::size_t first);
+    void clear();
+
+    std::size_t size() const { return all.size(); }
+    std::size_t bytes() const { return sum; }
+    std::span<const Entry> entries() const { return all; }
+
+    MessageColumns columns; // of all entries
+    IdColumns ids;
+
+  private:
+    void encode(const Entry &entry, std::size_t number);
+
+    std::vector<Entry> all;
+    std::size_t sum = 0;
+};
+
+// What is tried next. `whole`: the batch that has exactly these entries, encoded; null for a part
+// of one.
+struct Part {
+    std::span<const Entry> entries;
+    Batch *whole = nullptr;
+};
+
+} // namespace once::inbox
