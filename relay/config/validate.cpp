@@ -2,6 +2,7 @@
 #include "relay/exit_code.hpp"
 #include "relay/http.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 namespace once::config {
@@ -43,6 +44,14 @@ void require(const Settings &settings, const char *key, bool present, const std:
     (void)settings;
 }
 
+// What the database takes as a name. Refused there, every message would be parked for it.
+void require_name(const Settings &settings, const std::string &key, std::string_view name) {
+    const auto control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+    if (name.size() > 255 || std::any_of(name.begin(), name.end(), control))
+        refuse(settings, key, "cannot use option \"" + key + "\"",
+               "A name has 1 to 255 bytes and no control characters.");
+}
+
 void validate_inbox(const Settings &settings, std::size_t index) {
     const InboxOptions &inbox = settings.options.inbox[index];
     const std::string prefix = "inbox." + std::to_string(index + 1) + ".";
@@ -50,6 +59,8 @@ void validate_inbox(const Settings &settings, std::size_t index) {
         refuse(settings, prefix + "topic", "option \"" + prefix + "topic\" is not set");
     if (inbox.group.empty())
         refuse(settings, prefix + "group", "option \"" + prefix + "group\" is not set");
+    require_name(settings, prefix + "group", inbox.group);
+    require_name(settings, prefix + "consumer", inbox.consumer);
     if (inbox.store == !inbox.handler.empty())
         refuse(settings, prefix + "handler",
                inbox.store ? "cannot use both \"" + prefix + "handler\" and \"" + prefix + "store\""

@@ -156,6 +156,7 @@ TEST(options, each_mistake_in_a_file_names_line_and_remedy) {
         {"[inbox]\ntopic='x'", "Begin it with [[inbox]]."},
         {"[[inbox]]\ntopics='x'", "Did you mean \"inbox.1.topic\"?"},
         {"[[inbox]]\ntopic='x'\nstore=true", "\"inbox.1.group\" is not set"},
+        {"[[inbox]]\ntopic='x'\ngroup='g'\nstore=true\nconsumer=\"a\\tb\"", "1 to 255 bytes"},
         {"[[inbox]]\ntopic='x'\ngroup='g'", "neither \"inbox.1.handler\" nor"},
         {"[[inbox]]\ntopic='x'\ngroup='g'\nhandler='a.b'\nstore=true", "cannot use both"},
         {"[kafka]\nacks = 1", "An event acknowledged by fewer replicas can be lost."},
