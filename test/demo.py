@@ -12,6 +12,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support import checker, writers  # noqa: E402
+from support.inbox_checker import Effect, check_inbox  # noqa: E402
 from support.kafka import Kafka  # noqa: E402
 from support.postgres import Cluster  # noqa: E402
 from support.process import KEEP, RELAY, STAGED_BIN, wait_until  # noqa: E402
@@ -29,11 +30,11 @@ BILLING = """
 CREATE SCHEMA billing AUTHORIZATION relay;
 SELECT once.grant_consumer('relay');
 SET ROLE relay;
-CREATE TABLE billing.effect (nr bigserial PRIMARY KEY, id text, topic text, key text, partition int, log_offset bigint);
+CREATE TABLE billing.effect (nr bigserial PRIMARY KEY, topic text, partition int, log_offset bigint, key text, payload bytea);
 CREATE TABLE billing.account (topic text, key text, events bigint NOT NULL, PRIMARY KEY (topic, key));
 CREATE FUNCTION billing.charge(messages once.message[]) RETURNS void LANGUAGE sql BEGIN ATOMIC
-    INSERT INTO billing.effect (id, topic, key, partition, log_offset)
-        SELECT id, topic, key, partition, log_offset FROM unnest(messages);
+    INSERT INTO billing.effect (topic, partition, log_offset, key, payload)
+        SELECT topic, partition, log_offset, key, payload FROM unnest(messages);
     INSERT INTO billing.account SELECT topic, key, count(*) FROM unnest(messages) GROUP BY 1, 2 ORDER BY 1, 2
         ON CONFLICT (topic, key) DO UPDATE SET events = account.events + excluded.events;
 END;
@@ -102,17 +103,18 @@ def drain(relay, done):
     say(f"once-relay {relay.command} --until-empty: everything is {done}")
 
 
-def applied(receiver, work):
-    """Effects in database B, each committed event exactly once and in the order of the log; None if that is not so."""
-    count = receiver.value("SELECT count(*) FROM billing.effect")
-    ids = {row[0] for row in receiver.query("SELECT DISTINCT id FROM billing.effect")}
+def applied(receiver, final):
+    """Effects in database B, each message of the log exactly once and in the order of its key; None if that is not so."""
+    effects = [Effect(topic, partition, offset, key and key.encode(), payload and bytes(payload)) for topic, partition, offset, key, payload
+               in receiver.query("SELECT topic, partition, log_offset, key, payload FROM billing.effect ORDER BY nr")]
+    stored = {(topic, partition): offset for topic, partition, offset in
+              receiver.query("SELECT topic, partition, next FROM once.consumer_offset")}
+    report = check_inbox(final, effects, stored)
     counted = receiver.value("SELECT sum(events) FROM billing.account")
-    inverted = receiver.value("""SELECT count(*) FROM (SELECT log_offset, lag(log_offset) OVER (PARTITION BY topic, partition
-        ORDER BY nr) AS before FROM billing.effect) o WHERE before >= log_offset""")
-    wanted = {intent.id for intent in work.intents if intent.outcome == "committed"}
-    say(f"database billing has {count} effects of {len(ids)} events, its accounts count {counted}, {inverted} out of order")
-    good = count == len(ids) == counted and ids >= wanted and inverted == 0
-    return count if good else None
+    say(f"database billing has {len(effects)} effects, its accounts count {counted}: checked against the log, key by key, and the offsets")
+    if not report.ok:
+        print(report)
+    return len(effects) if report.ok and counted == len(effects) else None
 
 
 def verdict(kafka, database, work, live):
@@ -126,7 +128,7 @@ def verdict(kafka, database, work, live):
     say(f"checked against the writers' logs, the tables and {len(positions)} position records")
     if not report.ok:
         print(report)
-    return report
+    return report, final
 
 
 def how_to_talk(cluster, kafka):
@@ -150,8 +152,8 @@ def main():
     work, kills = write_and_kill(database, relay, inbox)
     drain(relay, "shipped")
     drain(inbox, "applied")
-    report = verdict(kafka, database, work, live)
-    effects = applied(receiver, work)
+    report, final = verdict(kafka, database, work, live)
+    effects = applied(receiver, final)
     if KEEP:
         how_to_talk(cluster, kafka)
     else:

@@ -72,6 +72,7 @@ def test_E1_duplicate_ids_of_senders_act_once(inbox):
     relay.drain()
     # Partitions are read side by side: which of the two came first is not said, only that one acted.
     assert box.database.query("SELECT count(*), count(DISTINCT id) FROM app.effect") == [(400, 400)]
+    box.assert_history()
     box.kafka.tools.run("produce_many", topic=box.topic, messages=again[:50])
     relay.drain()
     assert box.applied() == 400

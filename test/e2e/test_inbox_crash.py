@@ -25,6 +25,7 @@ def test_I13_killed_at_each_step(cluster, kafka, world_name, point):
             assert status == KILLED or nth == 2, f"exit {status}: the point was not reached\n{relay.log()}"
         relay.drain()
         box.assert_exact(600)
+        box.assert_history()
 
 
 @pytest.mark.parametrize("point", ASIDE)

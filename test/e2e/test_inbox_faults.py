@@ -42,6 +42,7 @@ def test_I13_rebalances_among_three_processes_under_load(cluster, kafka, world_n
         for relay in (relays[0], relays[2]):
             assert relay.stop() == 0, relay.log()
         box.assert_exact(3000)
+        box.assert_history()
 
 
 def test_F11_paused_member_cannot_commit_after_a_rebalance(cluster, kafka, world_name):
@@ -70,6 +71,7 @@ def test_F11_paused_member_cannot_commit_after_a_rebalance(cluster, kafka, world
             assert relay.stop() == 0
         assert owners(box) >= fence
         box.assert_exact(710)
+        box.assert_history()
 
 
 def test_F11_member_paused_in_its_transaction_is_ended(cluster, kafka, world_name):

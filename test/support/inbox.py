@@ -2,6 +2,7 @@
 import base64
 import uuid
 
+from .inbox_checker import Effect, check_inbox
 from .relay import Relay
 
 # A member that was killed keeps its partitions for so long.
@@ -118,6 +119,16 @@ class Inbox:
                 "SELECT next FROM once.consumer_offset WHERE grp = %s AND topic = %s AND partition = %s",
                 (self.entry["group"], topic, partition))
             assert stored == offset + 1, f"{topic}/{partition}: stored {stored}, last effect {offset}"
+
+    def assert_history(self, *topics):
+        """I13, I15 against the log as an independent read_committed reader has it."""
+        effects = [Effect(topic, partition, offset, key and key.encode(), None if payload is None else bytes(payload))
+                   for topic, partition, offset, key, payload in
+                   self.database.query("SELECT topic, partition, log_offset, key, payload FROM app.effect ORDER BY nr")]
+        stored = {(topic, partition): offset for topic, partition, offset in
+                  self.database.query("SELECT topic, partition, next FROM once.consumer_offset WHERE grp = %s", (self.entry["group"],))}
+        report = check_inbox(self.kafka.read(*(topics or (self.topic,))), effects, stored)
+        assert report.ok, report
 
     def __enter__(self):
         return self
