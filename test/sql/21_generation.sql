@@ -1,5 +1,5 @@
 -- Retention of the key memory: hand-over, expiry, horizon, settings.
-SELECT plan(57);
+SELECT plan(59);
 
 CREATE FUNCTION pg_temp.v7(at timestamptz, n int DEFAULT 0) RETURNS uuid LANGUAGE sql AS $$
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n), 3, '0') || '8' || repeat('0', 15))::uuid $$;
@@ -106,6 +106,13 @@ CALL pg_temp.settle('skew');
 SELECT pg_temp.age('skew', '2 hours') \g /dev/null
 CALL pg_temp.settle('skew');
 SELECT is(once.accept('skew', :'half'::uuid), 'too_old', 'D6 a sender''s clock ran ahead: the horizon covers its id');
+
+-- what a key costs: heap and index, 65 to 95 bytes
+SELECT once.consumer_set('v7', 'uuid'), once.consumer_set('text', 'text') \g /dev/null
+SELECT count(*) FROM once.accept_many('v7', (SELECT array_agg(pg_temp.v7('2026-01-01'::timestamptz + n * interval '1 ms', n % 4096)) FROM generate_series(1, 50000) n)) \g /dev/null
+SELECT count(*) FROM generate_series(1, 100) b, LATERAL once.accept_many('text', ARRAY(SELECT 'order ' || n FROM generate_series(b * 500, b * 500 + 499) n)) \g /dev/null
+SELECT ok(pg_total_relation_size(format('once.key_%s_0', no)) / 50000.0 BETWEEN 65 AND 98, format('D3 bytes a key of consumer %s: %s', name, pg_total_relation_size(format('once.key_%s_0', no)) / 50000))
+    FROM once.consumer WHERE name IN ('v7', 'text') ORDER BY name;
 
 -- settings
 SELECT throws_ok(format('SELECT once.consumer_set(%s)', a), s, NULL, 'E9 refused: ' || a)
