@@ -2,7 +2,16 @@
 
 R1 has its control beside P8 in test_wire.py, the order of the difference beside P2 in test_capture.py.
 """
+from support.postgres import Cluster
+from support.process import wait_until
 from support.relay import KILLED
+from support.world import World
+
+CUT_WITHOUT_FLUSH = """
+CREATE OR REPLACE FUNCTION once.cut(lane int, OUT snapshot pg_snapshot, OUT lsn pg_lsn, OUT timeline int, OUT seq bigint)
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_current_snapshot(), pg_current_wal_flush_lsn(), 1, (SELECT last_value FROM once.event_0_seq)
+$$"""
 
 
 def test_control_without_the_position_in_the_transaction_it_doubles(world):
@@ -15,3 +24,31 @@ def test_control_without_the_position_in_the_transaction_it_doubles(world):
     world.relay(env=off).drain()
     report = world.check()
     assert report.count("doubled"), report
+
+
+def test_control_P21_without_the_flush_of_the_cut_it_ships_ghosts(kafka, world_name):
+    """An asynchronous commit is shipped at once and the server dies before it has written it."""
+    with Cluster("wal_writer_delay = 10s\n", name="ghost").create() as cluster:
+        cluster.start()
+        world = World(cluster, kafka, world_name)
+        topic = next(iter(world.topics))
+        world.database.execute(CUT_WITHOUT_FLUSH)
+        relay = world.relay("--set", "outbox.report_ms=600000").start()
+        relay.wait_state("running")
+        ghosts = 0
+        for number in range(5):  # a commit that fills a page of WAL is written early
+            with world.database.session() as cursor:
+                cursor.execute("SET synchronous_commit = off")
+                cursor.execute("SELECT once.publish(%s, %s, key => 'k')", (topic, f"event {number}"))
+            wait_until("it is shipped", lambda: relay.metric("once_outbox_events_total") == 1, 30, 0.01)
+            cluster.kill()
+            relay.kill()
+            cluster.start()
+            kept = world.database.value("SELECT count(*) FROM once.event_0")
+            ghosts = len(world.messages()) - kept
+            if ghosts:
+                break
+            relay.start()
+            relay.wait_state("running")
+        relay.kill()
+    assert ghosts > 0
