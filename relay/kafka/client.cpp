@@ -64,9 +64,13 @@ Conf make_conf(const KafkaOptions &options, const Settings &role, rd_kafka_type_
 Client make_client(Conf conf, rd_kafka_type_t type) {
     char reason[512];
     Client client(rd_kafka_new(type, conf.get(), reason, sizeof reason));
-    if (!client)
-        throw Refusal(ExitCode::configuration,
-                      std::string("cannot make a Kafka client: ") + reason);
+    if (!client) {
+        // Settings that do not go together, or something of the moment: no thread could be started.
+        const bool settings = rd_kafka_last_error() == RD_KAFKA_RESP_ERR__INVALID_ARG;
+        throw Refusal(settings ? ExitCode::configuration : ExitCode::kafka,
+                      std::string("cannot make a Kafka client: ") + reason, {},
+                      settings ? "Look at the [kafka] settings." : "Start the relay again.");
+    }
     static_cast<void>(conf.release()); // belongs to the client now
     return client;
 }
