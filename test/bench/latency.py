@@ -2,6 +2,7 @@
 
 The floor is a bare loop on a plain table: difference, produce, position, commit, with the same number of producers.
 """
+import itertools
 import json
 import statistics
 import subprocess
@@ -13,6 +14,7 @@ from bench.servers import PROGRAMS, cluster, kafka, pgbench, scale, start_progra
 
 RATE = 2000
 ROUNDS = 3
+NUMBER = itertools.count()
 PAYLOAD = "to_char(extract(epoch FROM clock_timestamp()) * 1000000, 'FM0000000000000000') || repeat('x', 184)"
 HEADERS = '\'{"trace": "0af7651916cd43dd", "tenant": "tenant-1", "type": "created"}\'::jsonb'
 PUBLISH = f"""\\set k random(1, 1000)
@@ -40,7 +42,7 @@ def read(database, broker, script, topic, seconds):
 def floor(server, broker, producers, seconds):
     database = server.create_database(f"floor{producers}", extension=False)
     database.execute(FLOOR_TABLE)
-    topic = f"floor{producers}"
+    topic = f"floor{next(NUMBER)}"
     broker.create_topic(topic, 4)
     process = subprocess.Popen([str(PROGRAMS / "floor"), "--database", database.dsn("postgres"), "--brokers",
                                 broker.brokers, "--table", "floor_event", "--topic", topic, "--ring", str(producers),
