@@ -75,6 +75,9 @@ install_broker() {
   <dependencies><dependency>
     <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$kafka_version</version>
   </dependency><dependency>
+    <groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>$kafka_version</version>
+    <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>
+  </dependency><dependency>
     <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version>
   </dependency></dependencies>
 </project>
@@ -87,7 +90,8 @@ POM
             "check the network (Maven Central); behind a mirror set it in ~/.m2/settings.xml"
     fi
     if ! mv -T "$work" "$kafka_home" 2>/dev/null; then
-        rm -rf "$work" # somebody else was faster
+        cp -n "$work/libs/"* "$kafka_home/libs/" # somebody else was faster, or it is from an earlier version of this
+        rm -rf "$work"
     fi
 }
 
@@ -104,5 +108,5 @@ compile_java_tools() {
 
 mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
-[ -d "$kafka_home/libs" ] || install_broker
+[ -f "$kafka_home/libs/kafka-tools-$kafka_version.jar" ] || install_broker
 compile_java_tools

@@ -37,8 +37,9 @@ def run_as_server(*command, **options):
 
 
 class Cluster:
-    def __init__(self, settings="", *, name="cluster", keep=False):
+    def __init__(self, settings="", *, name="cluster", keep=False, programs=STAGED_BIN):
         self.keep = keep
+        self.programs = programs
         self.folder = temporary_folder(name, server_user())
         self.data = self.folder / "data"
         self.port = free_port()
@@ -46,14 +47,14 @@ class Cluster:
         self.process = None
 
     def create(self):
-        run_as_server(STAGED_BIN / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+        run_as_server(self.programs / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
                       "--locale=C.UTF-8", "--no-sync")
         self._write_settings()
         return self
 
     def copy_of(self, primary, *, standby=True, name="standby", synchronous=False):
         """A base backup of `primary`: a streaming standby, or (standby=False) a restored clone."""
-        run_as_server(STAGED_BIN / "pg_basebackup", "-D", self.data, "-h", primary.folder, "-p", primary.port,
+        run_as_server(self.programs / "pg_basebackup", "-D", self.data, "-h", primary.folder, "-p", primary.port,
                       "-U", "postgres", "-X", "stream", "-c", "fast", "--no-sync")
         self._write_settings()
         if standby:
@@ -77,7 +78,7 @@ class Cluster:
 
     def start(self, timeout=60):
         # SIGQUIT is the immediate shutdown: what the server gets should the test run die.
-        self.process = Process([STAGED_BIN / "postgres", "-D", self.data], log=self.folder / "server.log",
+        self.process = Process([self.programs / "postgres", "-D", self.data], log=self.folder / "server.log",
                                user=server_user(), on_death=signal.SIGQUIT, keep=self.keep)
         wait_until("the server accepts connections", self._ready, timeout, 0.05)
         return self
