@@ -11,6 +11,7 @@ extern "C" {
 #include <access/transam.h>
 #include <access/xlog.h>
 #include <access/xlog_internal.h>
+#include <postmaster/interrupt.h>
 #include <replication/walsender.h>
 #include <replication/syncrep.h>
 #include <replication/walsender_private.h>
@@ -24,20 +25,26 @@ extern "C" {
 namespace once {
 namespace {
 
+// More than can have an id and no record in WAL yet: a backend has a few such ids, for as long as
+// it waits for a row.
+constexpr uint64_t kNamedTail = 1000;
+
 bool is_subtransaction(FullTransactionId xid) {
     return TransactionIdIsValid(SubTransGetParent(XidFromFullTransactionId(xid)));
 }
 
-// pg_snapshot of this moment, whatever the isolation level, that names every transaction which has an
-// id and is not seen. PostgreSQL's own ends behind the last transaction that finished: what began after
-// that and runs is beyond its end, like all that is to come. But such a one may have drawn its numbers
-// before now, and a reader that goes on from a number must know whom to ask about smaller ones.
-// Both snapshots see the same. Subtransactions stand in no event and are left out: there may be
-// millions. Within pg::call.
+// pg_snapshot of this moment, whatever the isolation level, that names every transaction which has
+// an id and is not seen. PostgreSQL's own ends behind the last transaction that finished: what
+// began after that and runs is beyond its end, like all that is to come. But such a one may have
+// drawn its numbers before now, and a reader that goes on from a number must know whom to ask about
+// smaller ones. Both snapshots see the same. Subtransactions stand in no event and are left out,
+// there may be millions; all but the last, whose ids a crash may give again, to transactions that
+// have events. Within pg::call.
 Datum fresh_snapshot() {
     PushActiveSnapshot(GetLatestSnapshot());
     const Datum snapshot = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
-    FullTransactionId xid = DatumGetFullTransactionId(OidFunctionCall1(F_PG_SNAPSHOT_XMAX, snapshot));
+    FullTransactionId xid =
+        DatumGetFullTransactionId(OidFunctionCall1(F_PG_SNAPSHOT_XMAX, snapshot));
     const FullTransactionId next = ReadNextFullTransactionId();
     if (FullTransactionIdFollowsOrEquals(xid, next)) {
         PopActiveSnapshot();
@@ -49,10 +56,13 @@ Datum fresh_snapshot() {
     const char *colon = strchr(text, ':'), *running = strchr(colon + 1, ':') + 1;
     appendBinaryStringInfo(&named, text, static_cast<int>(colon - text));
     appendStringInfo(&named, ":" UINT64_FORMAT ":%s", U64FromFullTransactionId(next), running);
-    for (bool first = *running == '\0'; FullTransactionIdPrecedes(xid, next); FullTransactionIdAdvance(&xid)) {
-        if (is_subtransaction(xid))
+    for (bool first = *running == '\0'; FullTransactionIdPrecedes(xid, next);
+         FullTransactionIdAdvance(&xid)) {
+        const uint64_t to_end = U64FromFullTransactionId(next) - U64FromFullTransactionId(xid);
+        if (to_end > kNamedTail && is_subtransaction(xid))
             continue;
-        appendStringInfo(&named, first ? UINT64_FORMAT : "," UINT64_FORMAT, U64FromFullTransactionId(xid));
+        appendStringInfo(&named, first ? UINT64_FORMAT : "," UINT64_FORMAT,
+                         U64FromFullTransactionId(xid));
         first = false;
     }
     PopActiveSnapshot();
@@ -78,19 +88,37 @@ bool standbys_have(XLogRecPtr lsn) {
     return have;
 }
 
+void give_up_wait() {
+    ereport(ERROR,
+            (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling the wait for synchronous standbys"),
+             errdetail("What they do not have yet is not shipped.")));
+}
+
+// Commits wait for a standby once the checkpointer has read the setting, up to a checkpoint later
+// than everybody else: until then pg_stat_replication calls it synchronous and nobody waits. What
+// is shipped in that time would be lost when it is promoted.
+void wait_for_checkpointer(XLogRecPtr lsn) {
+    const bool named = SyncRepStandbyNames != nullptr && SyncRepStandbyNames[0] != '\0';
+    while (named && !pg::synchronous_standbys() && !standbys_have(lsn)) {
+        if (ConfigReloadPending) // perhaps nobody is named any more; the next statement knows
+            give_up_wait();
+        CHECK_FOR_INTERRUPTS();
+        pg_usleep(1000);
+    }
+}
+
 // The server ends a cancelled wait with a warning and goes on, as the commit is done by then.
 // Nothing is done here: what the standbys do not have must not be shipped.
 void wait_for_standbys(XLogRecPtr lsn) {
     if (synchronous_commit != SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
         elog(ERROR, "once.cut needs synchronous_commit = on");
+    wait_for_checkpointer(lsn);
     HOLD_INTERRUPTS();
     SyncRepWaitForLSN(lsn, true);
     RESUME_INTERRUPTS();
     CHECK_FOR_INTERRUPTS();
     if (pg::synchronous_standbys() && !standbys_have(lsn))
-        ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
-                        errmsg("canceling the wait for synchronous standbys"),
-                        errdetail("What they do not have yet is not shipped.")));
+        give_up_wait();
 }
 
 struct Cut {

@@ -1,6 +1,8 @@
 """The relay, the server and the network die at the worst moment: nothing is lost, doubled or inverted."""
+import threading
 import time
 
+import psycopg2
 import pytest
 
 from support import checker
@@ -154,6 +156,44 @@ def forget(intent):
     """The table decides whether an asynchronous commit survived; versions that were lost are given again."""
     return checker.Intent(intent.id, intent.topic, intent.key, intent.digest,
                           "unknown" if intent.outcome == "committed" else intent.outcome, intent.order)
+
+
+@pytest.mark.parametrize("soon", [True, False], ids=["relay_is_back_first", "writers_are_back_first"])
+def test_P10_I1_ids_that_a_crash_gives_again(world, cluster, soon):
+    """A savepoint that waits for a row lock has an id and left no trace in WAL: after a crash the id is given again.
+    The position must neither take what comes under it for shipped nor the server for another one."""
+    topic = next(iter(world.topics))
+    world.relay().drain()
+    world.database.execute("CREATE TABLE app_row (id int PRIMARY KEY); INSERT INTO app_row VALUES (1)")
+    relay = world.relay("--set", "outbox.report_ms=600000").start()  # a report would have an id behind all others
+    relay.wait_state("running")
+    world.publish(topic, "first", key="k")
+    wait_until("it is shipped", lambda: relay.metric("once_outbox_events_total") == 1, 30, 0.05)
+    early, holder, waiting = (world.database.connect(autocommit=False) for _ in range(3))
+    for connection, statement in ((early, "SELECT pg_current_xact_id()"),
+                                  (holder, "SELECT FROM app_row FOR UPDATE"),
+                                  (waiting, "SELECT pg_current_xact_id(); SAVEPOINT s")):
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    waiter = threading.Thread(target=lambda: pytest.raises(psycopg2.Error, waiting.cursor().execute,
+                                                           "UPDATE app_row SET id = 2"))
+    waiter.start()
+    world.database.wait_for("the savepoint waits", "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+    with early.cursor() as cursor:
+        cursor.execute("SELECT once.publish(%s, 'before'::text, key => 'k')", (topic,))
+    early.commit()
+    wait_until("it is shipped", lambda: relay.metric("once_outbox_events_total") == 2, 30, 0.05)
+    world.remember()
+    relay.kill()
+    cluster.kill()
+    waiter.join()
+    cluster.start()
+    if soon:
+        world.relay().drain()
+    for number in range(4):
+        world.publish(topic, f"after {number}", key="k")
+    world.relay().drain()
+    assert world.assert_exact().delivered == 6
 
 
 def test_P24_SIGTERM_ends_within_the_deadline(world):

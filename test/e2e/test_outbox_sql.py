@@ -120,6 +120,36 @@ def test_p21_a_cancelled_wait_for_standbys_ships_nothing(world_name):
         canceller.join()
 
 
+def test_p12_the_cut_waits_before_commits_do(world_name):
+    """Commits wait for a new synchronous standby once the checkpointer has read the setting, and it may be busy; what
+    pg_settings and pg_stat_replication say is ahead of it. A standby promoted meanwhile lacks commits that were
+    acknowledged, which is PostgreSQL's affair; they must not have been shipped."""
+    with Cluster(name="busy").create() as cluster:
+        cluster.start()
+        database = cluster.create_database(world_name)
+        database.execute("SELECT * FROM once.cut(0)")
+        checkpointer = database.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+        os.kill(checkpointer, signal.SIGSTOP)
+        try:
+            database.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
+            database.execute("SELECT pg_reload_conf()")
+            wait_until("it counts", lambda: database.value("SHOW synchronous_standby_names") == "absent", 10)
+            connection = database.connect(options="-c statement_timeout=1s")
+            connection.cursor().execute("SELECT once.publish('t', 'acknowledged')")
+            with pytest.raises(psycopg2.errors.QueryCanceled):
+                connection.cursor().execute("SELECT * FROM once.cut(0)")
+            cut = threading.Thread(target=lambda: database.execute("SELECT * FROM once.cut(0)"))
+            cut.start()
+            database.wait_for("the cut waits", "SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ 'once.cut' "
+                              "AND state = 'active' AND pid <> pg_backend_pid()")
+        finally:
+            os.kill(checkpointer, signal.SIGCONT)
+        database.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        database.execute("SELECT pg_reload_conf()")
+        cut.join(20)
+        assert not cut.is_alive(), "nothing to wait for any more"
+
+
 def test_h20_a_dump_has_the_settings_and_no_identity(cluster, world_name):
     source = cluster.create_database(world_name)
     source.execute("SELECT once.set_lanes(3, 5, 1000)")
