@@ -39,6 +39,11 @@ class Firing {
             throw pg::Failure{ERRCODE_UNDEFINED_COLUMN, std::string("column \"") + argument(1) +
                                                             "\" of relation \"" + relation_name() +
                                                             "\" does not exist"};
+        // Elsewhere the value is that of before the UPDATE or none, and any change would pass.
+        const bool stored_after = column()->attgenerated == ATTRIBUTE_GENERATED_STORED &&
+                                  TRIGGER_FIRED_AFTER(data_->tg_event);
+        if (column()->attgenerated && !stored_after)
+            refuse(function, "a generated column must be stored and the trigger AFTER");
     }
 
     [[nodiscard]] bool updates() const noexcept { return updates_; }
@@ -51,7 +56,7 @@ class Firing {
     [[nodiscard]] std::string relation_name() const {
         return RelationGetRelationName(data_->tg_relation);
     }
-    [[nodiscard]] Oid type() const { return TupleDescAttr(shape(), number_ - 1)->atttypid; }
+    [[nodiscard]] Oid type() const { return column()->atttypid; }
 
     [[nodiscard]] std::optional<Datum> value(HeapTuple row) const {
         bool null;
@@ -65,6 +70,10 @@ class Firing {
             return std::nullopt;
         if (const Oid type_id = type(); type_id == TEXTOID || type_id == VARCHAROID)
             return pg::bytes_of(*datum);
+        if (type() == BPCHAROID) { // what fills it up to its length is not part of it
+            const std::string_view padded = pg::bytes_of(*datum);
+            return padded.substr(0, padded.find_last_not_of(' ') + 1);
+        }
         return std::string_view(pg::call([&] {
             Oid output;
             bool is_varlena;
@@ -74,6 +83,7 @@ class Firing {
     }
 
   private:
+    [[nodiscard]] Form_pg_attribute column() const { return TupleDescAttr(shape(), number_ - 1); }
     [[nodiscard]] TupleDesc shape() const { return RelationGetDescr(data_->tg_relation); }
     [[noreturn]] static void refuse(const char *function, const char *why) {
         throw pg::Failure{ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,

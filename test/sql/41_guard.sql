@@ -1,5 +1,5 @@
 -- Guards: once.guard, bump, lock, lease, keys, tokens.
-SELECT plan(68);
+SELECT plan(75);
 
 -- guard trigger
 CREATE TYPE pace AS ENUM ('new', 'created', 'paid');
@@ -38,6 +38,26 @@ SELECT throws_ok($$ INSERT INTO typed VALUES (7, 'new') $$, '39P01', NULL, 'H10 
 SELECT throws_ok($$ DELETE FROM typed $$, '39P01', NULL, 'H10 not for DELETE');
 SELECT throws_ok($$ TRUNCATE typed $$, '39P01', NULL, 'H10 not for statements');
 SELECT throws_ok($$ SELECT once.guard() $$, '39P01', NULL, 'H10 not as a function');
+-- BEFORE sees a generated column as it was before the UPDATE: such a guard would let everything pass
+CREATE TABLE computed (raw text, status text GENERATED ALWAYS AS (lower(raw)) STORED);
+INSERT INTO computed VALUES ('NEW');
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON computed FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
+SELECT throws_ok($$ UPDATE computed SET raw = 'PAID' $$, '39P01', NULL, 'H10 no BEFORE trigger on a generated column');
+DROP TRIGGER guard ON computed;
+CREATE TRIGGER guard AFTER INSERT OR UPDATE ON computed FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
+SELECT throws_ok($$ UPDATE computed SET raw = 'PAID' $$, 'ON030', NULL, 'H10 AFTER trigger on a generated column, illegal');
+SELECT lives_ok($$ UPDATE computed SET raw = 'CREATED' $$, 'H10 AFTER trigger on a generated column, legal');
+CREATE TABLE padded (status char(9));
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON padded FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
+SELECT lives_ok($$ INSERT INTO padded VALUES ('new') $$, 'H10 what fills a char(n) is not part of the state');
+SELECT lives_ok($$ UPDATE padded SET status = 'created' $$, 'H10 char(n), legal');
+SELECT throws_ok($$ UPDATE padded SET status = 'new' $$, 'ON030', NULL, 'H10 char(n), illegal');
+CREATE TABLE moving (status text) PARTITION BY LIST (status);
+CREATE TABLE moving_new PARTITION OF moving FOR VALUES IN ('new');
+CREATE TABLE moving_on PARTITION OF moving DEFAULT;
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON moving FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
+INSERT INTO moving VALUES ('new');
+SELECT throws_ok($$ UPDATE moving SET status = 'created' $$, 'ON030', NULL, 'H10 a move to another partition is an INSERT there: refused');
 
 -- bump
 CREATE TABLE doc (id int PRIMARY KEY, version bigint, code varchar(3), rev int);
