@@ -38,7 +38,8 @@ const char *const kVerdictLabels[] = {"new",      "reclaimed", "in_progress", "r
 struct Request {
     ClaimKey id;
     std::string fingerprint; // empty: no request given, nothing to compare
-    Jsonb *json = nullptr;
+    std::string fields;      // short digests of a JSON object's fields
+    bool bytes = false;      // given as bytes: nothing to name
     std::optional<int64> lease;
     int64 wait = 0;
 };
@@ -110,7 +111,7 @@ pg_uuid_t *random_token() {
 }
 
 // The row as the new owner leaves it. Inside pg::call.
-void take(const Scope &scope, const Request &request, std::string_view fields, Outcome &outcome) {
+void take(const Scope &scope, const Request &request, Outcome &outcome) {
     ClaimRecord &record = outcome.record;
     const bool continues = outcome.decision.continues;
     const int attempt = continues ? record.attempt() + 1 : 1;
@@ -129,7 +130,7 @@ void take(const Scope &scope, const Request &request, std::string_view fields, O
     record.set(kScope, bytea_datum(request.id.scope));
     record.set_or_clear(kFingerprint, !request.fingerprint.empty(),
                         bytea_datum(request.fingerprint));
-    record.set_or_clear(kFields, !fields.empty(), bytea_datum(fields));
+    record.set_or_clear(kFields, !request.fields.empty(), bytea_datum(request.fields));
     write_claim(scope, record);
 }
 
@@ -178,21 +179,17 @@ class Attempt {
 
     // False: the scope has other tables now.
     bool write(Outcome &outcome) {
-        if (request_.json && !fields_)
-            fields_ = field_digests(request_.json);
-        const std::string_view fields = fields_ ? std::string_view(*fields_) : std::string_view();
         return pg::call([&] {
             lock_for_claims(*scope_);
             if (scopes_changed())
                 return false;
-            take(*scope_, request_, fields, outcome);
+            take(*scope_, request_, outcome);
             return true;
         });
     }
 
     const Request &request_;
     std::shared_ptr<const Scope> scope_;
-    std::optional<std::string> fields_;
 };
 
 // Sleeps until somebody settles the claim, its lease lapses or the poll is due.
@@ -232,11 +229,9 @@ Outcome claim(const Request &request) {
 std::optional<Datum> differs(const Request &request, const ClaimRecord &record) {
     const std::string_view stored =
         record.null[kFields] ? std::string_view() : pg::bytes_of(record.value[kFields]);
-    const std::string given = request.json ? field_digests(request.json) : std::string();
-    const bool bytes = !request.fingerprint.empty() && !request.json;
-    if (bytes || (stored.empty() && given.empty()))
+    if (request.bytes || (stored.empty() && request.fields.empty()))
         return std::nullopt;
-    const std::vector<std::string> names = differing_fields(stored, given);
+    const std::vector<std::string> names = differing_fields(stored, request.fields);
     return pg::call([&] {
         auto *values =
             static_cast<Datum *>(palloc(sizeof(Datum) * std::max<size_t>(names.size(), 1)));
@@ -315,11 +310,12 @@ Datum claim_call(FunctionCallInfo fcinfo, bool bytes) {
     if (PG_ARGISNULL(1) && !scope->key_required)
         return unchecked_row(fcinfo);
     request.id.key = name_argument(fcinfo, 1, "key");
-    if (!PG_ARGISNULL(2) && bytes) {
+    request.bytes = bytes && !PG_ARGISNULL(2);
+    if (request.bytes) {
         request.fingerprint = fingerprint_of_bytes(pg::bytes_of(PG_GETARG_DATUM(2)));
     } else if (!PG_ARGISNULL(2)) {
-        request.json = pg::call([&] { return PG_GETARG_JSONB_P(2); });
-        request.fingerprint = fingerprint_of_json(request.json);
+        Jsonb *json = pg::call([&] { return PG_GETARG_JSONB_P(2); });
+        request.fingerprint = fingerprint_of_json(json, &request.fields);
     }
     if (!PG_ARGISNULL(3)) {
         request.lease = microseconds_of(PG_GETARG_DATUM(3), "lease");

@@ -63,15 +63,8 @@ ClaimRecord find_in(const Scope &scope, int generation, const ClaimKey &key, Sna
     ScanKeyInit(&keys[1], kScope + 1, BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.scope));
     SysScanDesc scan = systable_beginscan(heap, scope.index[generation], true, snapshot, 2, keys);
     HeapTuple found = systable_getnext(scan);
-    if (HeapTupleIsValid(found)) {
-        // Out-of-line values must be fetched under the lock: afterwards the sweep may truncate them
-        // away.
-        record.tuple = HeapTupleHasExternal(found)
-                           ? toast_flatten_tuple(found, RelationGetDescr(heap))
-                           : heap_copytuple(found);
-        record.tuple->t_self = found->t_self;
-        heap_deform_tuple(record.tuple, RelationGetDescr(heap), record.value, record.null);
-    }
+    if (HeapTupleIsValid(found))
+        record.take(heap, found);
     systable_endscan(scan);
     table_close(heap, AccessShareLock);
     return record;
@@ -84,6 +77,44 @@ ClaimRecord find_uncommitted(const Scope &scope, int generation, const ClaimKey 
     ClaimRecord record = find_in(scope, generation, key, &dirty);
     if (record.found())
         *busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
+    return record;
+}
+
+// Where this session last wrote a row. What the same transaction does next to the key (complete
+// after claim) finds it there without the index.
+struct LastWritten {
+    TransactionId xid = InvalidTransactionId; // of the subtransaction
+    Oid heap = InvalidOid;
+    ItemPointerData place;
+};
+LastWritten last_written;
+
+// The row at that place, if it is the key's and written by the running transaction. Such a row
+// nobody else can change, and there is no other one of its key: whoever comes later waits for us.
+// Written under a savepoint that was rolled back it is not ours any more, and the lock that kept
+// the sweep from the table is gone.
+ClaimRecord find_last_written(const Scope &scope, const ClaimKey &key) {
+    ClaimRecord record;
+    record.generation = scope.generation;
+    if (last_written.heap != scope.heap[scope.generation] ||
+        !TransactionIdIsCurrentTransactionId(last_written.xid))
+        return record;
+    Relation heap = table_open(last_written.heap, NoLock); // locked since we wrote
+    SnapshotData dirty;
+    InitDirtySnapshot(dirty);
+    HeapTupleData row{};
+    row.t_self = last_written.place;
+    Buffer buffer = InvalidBuffer;
+    // Our own sweep may have truncated the table: then there is no such block.
+    if (ItemPointerGetBlockNumber(&row.t_self) < RelationGetNumberOfBlocks(heap) &&
+        pg::fetch_row(heap, &dirty, &row, &buffer)) {
+        record.take(heap, &row);
+        ReleaseBuffer(buffer);
+        if (!record.is_ours() || pg::bytes_of(record.value[kKey]) != key.key ||
+            pg::bytes_of(record.value[kScope]) != key.scope)
+            record.tuple = nullptr;
+    }
+    table_close(heap, NoLock);
     return record;
 }
 
@@ -120,6 +151,14 @@ void leave_generation(const Scope &scope, const ClaimRecord &record) {
 
 } // namespace
 
+// Out-of-line values must be fetched under the lock: afterwards the sweep may truncate them away.
+void ClaimRecord::take(Relation heap, HeapTuple row) {
+    tuple = HeapTupleHasExternal(row) ? toast_flatten_tuple(row, RelationGetDescr(heap))
+                                      : heap_copytuple(row);
+    tuple->t_self = row->t_self;
+    heap_deform_tuple(tuple, RelationGetDescr(heap), value, null);
+}
+
 bool ClaimRecord::has_token(const pg_uuid_t &token) const {
     return !null[kToken] && memcmp(DatumGetUUIDP(value[kToken])->data, token.data, UUID_LEN) == 0;
 }
@@ -152,6 +191,8 @@ void read_expiry_columns(HeapTuple tuple, TupleDesc shape, ClaimRecord &record) 
 
 ClaimRecord find_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy) {
     *busy = InvalidTransactionId;
+    if (ClaimRecord record = find_last_written(scope, key); record.found())
+        return record;
     return first_found(scope, [&](int generation) {
         return scope.empty[generation] ? ClaimRecord()
                                        : find_uncommitted(scope, generation, key, busy);
@@ -197,6 +238,7 @@ void write_claim(const Scope &scope, ClaimRecord &record) {
     }
     if (indexed)
         insert_into_index(heap, scope.index[scope.generation], written, record);
+    last_written = {GetCurrentTransactionId(), RelationGetRelid(heap), written->t_self};
     table_close(heap, NoLock);
     // What the same statement does next (complete after claim) must find this version.
     CommandCounterIncrement();

@@ -63,6 +63,8 @@ struct ClaimRecord {
         return DatumGetTimestampTz(value[column]);
     }
     [[nodiscard]] int attempt() const { return DatumGetInt32(value[kAttempt]); }
+    // Copies a row of a claim table.
+    void take(Relation heap, HeapTuple row);
     [[nodiscard]] bool has_token(const pg_uuid_t &token) const;
     // Written by the running transaction and not committed yet.
     [[nodiscard]] bool is_ours() const;

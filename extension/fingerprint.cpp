@@ -167,43 +167,47 @@ static std::string versioned(const Digest &digest) {
     return out.append(reinterpret_cast<const char *>(digest.data()), digest.size());
 }
 
-std::string fingerprint_of_json(Jsonb *request) {
-    CanonicalHash hash;
-    hash.json(request);
-    return versioned(hash.finish());
+// An object: its count of fields, then of each the name and the digest of its value, so that the
+// digests that `fields` keeps cost no second walk. Anything else is hashed as one item.
+std::string fingerprint_of_json(Jsonb *request, std::string *fields) {
+    Sha256 whole;
+    if (!JB_ROOT_IS_OBJECT(request)) {
+        pg::call([&] { CanonicalWalk{whole}.container(&request->root); });
+        return versioned(whole.finish());
+    }
+    CanonicalWalk{whole}.head(kObject, JB_ROOT_COUNT(request));
+    Sha256 hash;
+    size_t kept = 0;
+    JsonbIterator *iterator = pg::call([&] { return JsonbIteratorInit(&request->root); });
+    JsonbValue key, value;
+    pg::call([&] { JsonbIteratorNext(&iterator, &value, true); });
+    while (pg::call([&] {
+        CHECK_FOR_INTERRUPTS();
+        if (JsonbIteratorNext(&iterator, &key, true) != WJB_KEY)
+            return false;
+        JsonbIteratorNext(&iterator, &value, true);
+        CanonicalWalk{hash}.any(value);
+        return true;
+    })) {
+        const std::string_view name(key.val.string.val, static_cast<size_t>(key.val.string.len));
+        const Digest digest = hash.finish();
+        CanonicalWalk{whole}.text(kString, name.data(), key.val.string.len);
+        whole.update(digest.data(), digest.size());
+        if (kept == kMaxFields || fields->size() >= kMaxFieldBytes || name.empty() ||
+            name.size() > 255)
+            continue;
+        fields->push_back(static_cast<char>(name.size()));
+        fields->append(name);
+        fields->append(reinterpret_cast<const char *>(digest.data()), kShortDigest);
+        kept++;
+    }
+    return versioned(whole.finish());
 }
 
 std::string fingerprint_of_bytes(std::string_view request) {
     CanonicalHash hash;
     hash.bytes(request);
     return versioned(hash.finish());
-}
-
-std::string field_digests(Jsonb *request) {
-    std::string out;
-    if (!JB_ROOT_IS_OBJECT(request))
-        return out;
-    out.reserve(128);
-    Sha256 hash;
-    JsonbIterator *iterator = pg::call([&] { return JsonbIteratorInit(&request->root); });
-    JsonbValue key, value;
-    size_t fields = 0;
-    pg::call([&] { JsonbIteratorNext(&iterator, &value, true); });
-    while (fields < kMaxFields && out.size() < kMaxFieldBytes &&
-           pg::call([&] { return JsonbIteratorNext(&iterator, &key, true); }) == WJB_KEY) {
-        pg::call([&] {
-            JsonbIteratorNext(&iterator, &value, true);
-            CanonicalWalk{hash}.any(value);
-        });
-        const Digest digest = hash.finish();
-        if (key.val.string.len > 255 || key.val.string.len == 0)
-            continue;
-        out.push_back(static_cast<char>(key.val.string.len));
-        out.append(key.val.string.val, static_cast<size_t>(key.val.string.len));
-        out.append(reinterpret_cast<const char *>(digest.data()), kShortDigest);
-        fields++;
-    }
-    return out;
 }
 
 static std::map<std::string_view, std::string_view> parse_digests(std::string_view list) {
@@ -241,7 +245,8 @@ PG_FUNCTION_INFO_V1(once_fingerprint);
 PGDLLEXPORT Datum once_fingerprint(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         Jsonb *request = pg::call([&] { return PG_GETARG_JSONB_P(0); });
-        return pg::varlena_of(once::fingerprint_of_json(request));
+        std::string fields;
+        return pg::varlena_of(once::fingerprint_of_json(request, &fields));
     });
 }
 

@@ -44,13 +44,11 @@ class CanonicalHash {
 // What is stored beside a claim: a version byte and the digest. A version we do not know never
 // equals.
 inline constexpr unsigned char kFingerprintVersion = 1;
-[[nodiscard]] std::string fingerprint_of_json(Jsonb *request);
 [[nodiscard]] std::string fingerprint_of_bytes(std::string_view request);
-
-// Short digests (8 bytes) of the top-level fields of an object, so that a mismatch can name them:
-// entries of [length, name, digest]. At most 64 fields and 4 kB are kept; empty when the request is
-// no object.
-[[nodiscard]] std::string field_digests(Jsonb *request);
+// Appends to `fields` short digests (8 bytes) of the top-level fields of an object, so that a
+// mismatch can name them: entries of [length, name, digest]. At most 64 fields and 4 kB are kept,
+// of no object none.
+[[nodiscard]] std::string fingerprint_of_json(Jsonb *request, std::string *fields);
 // The names that stand in one of the two only or with another digest, sorted.
 [[nodiscard]] std::vector<std::string> differing_fields(std::string_view stored,
                                                         std::string_view given);

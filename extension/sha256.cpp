@@ -22,15 +22,22 @@ const EVP_MD *algorithm() {
 
 } // namespace
 
-Sha256::Context Sha256::spare;
+Sha256::Context Sha256::spare[2];
 
-Sha256::Sha256() : context_(spare ? std::move(spare) : Context(EVP_MD_CTX_new())) {
+Sha256::Sha256() {
+    for (Context &kept : spare)
+        if (!context_)
+            context_ = std::move(kept);
+    if (!context_)
+        context_.reset(EVP_MD_CTX_new());
     if (!context_)
         throw std::bad_alloc();
 }
 
 Sha256::~Sha256() {
-    spare = std::move(context_);
+    for (Context &kept : spare)
+        if (!kept)
+            kept = std::move(context_);
 }
 
 void Sha256::start() {

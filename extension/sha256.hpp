@@ -28,7 +28,7 @@ class Sha256 {
         void operator()(EVP_MD_CTX *context) const noexcept { EVP_MD_CTX_free(context); }
     };
     using Context = std::unique_ptr<EVP_MD_CTX, Free>;
-    static Context spare; // one is kept: making it costs as much as hashing a short request
+    static Context spare[2]; // kept: making one costs as much as hashing a short request
     void start();
 
     Context context_;

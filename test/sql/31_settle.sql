@@ -1,5 +1,5 @@
 -- Owners: tokens, leases, attempts, checkpoints (cases B). Time passes by moving the stored times back.
-SELECT plan(77);
+SELECT plan(82);
 SET client_min_messages = warning;
 
 -- Lets `past` go by for a key.
@@ -145,6 +145,26 @@ SELECT ok((SELECT lease_left <= interval '5 min' FROM once.describe('job', 'b20'
 SELECT pg_temp.age('b20', '301 s');
 SELECT is(once.try_renew('job', 'b20', :'token', '1 h')::text, 'fenced', 'B20 behind it there is none');
 SELECT is(pg_temp.claim('b20'), 'reclaimed 2', 'B20 the claim is free');
+
+-- The row that the transaction wrote last is found without the index: it must be the key's, and still there
+BEGIN;
+SELECT token AS first FROM once.claim('own', 'one') \gset
+SELECT token AS second FROM once.claim('own', 'two') \gset
+SELECT is(once.try_complete('own', 'one', :'first', '1')::text, 'ok', 'A14 two claims in one transaction: the first is settled after the second');
+SELECT is(once.try_complete('own', 'two', :'second', '2')::text, 'ok', 'A14 and the second');
+COMMIT;
+SELECT is((SELECT string_agg(response::text, ' ' ORDER BY key) FROM (VALUES ('one'), ('two')) k(key), once.claim('own', key)), '1 2', 'A14 each has its own answer');
+BEGIN;
+SAVEPOINT s;
+SELECT token AS lost FROM once.claim('own', 'three') \gset
+ROLLBACK TO s;
+SELECT is(once.try_complete('own', 'three', :'lost')::text, 'missing', 'H18 its savepoint rolled back: there is nothing to settle');
+COMMIT;
+BEGIN;
+SELECT token AS lost FROM once.claim('own', 'four') \gset
+TRUNCATE once.claim_0_0;
+SELECT is(once.try_complete('own', 'four', :'lost')::text, 'missing', 'truncated by the transaction itself: missing, no error');
+ROLLBACK;
 
 SELECT throws_ok(format('SELECT once.%s', call), '22004', NULL, 'null argument: ' || call)
     FROM (VALUES ($$complete('job', 'b20', NULL)$$), ($$renew('job', 'b20', gen_random_uuid(), NULL)$$)) v(call);
