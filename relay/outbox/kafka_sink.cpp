@@ -6,7 +6,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <unistd.h>
 
 namespace once::outbox {
@@ -191,6 +193,9 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
     std::string topic;
     message.topic = &topic;
     std::int64_t counter = first_counter;
+    const std::int64_t now_ms = std::chrono::duration_cast<milliseconds>(
+                                    std::chrono::system_clock::now().time_since_epoch())
+                                    .count();
     for (std::size_t i = 0; i < batch.events.size(); ++i) {
         const Event &event = batch.events[i];
         if (topic != event.topic)
@@ -198,7 +203,9 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
         message.key = event.key;
         message.payload = event.payload;
         message.partition = event.partition;
-        message.time_ms = event.time_ms;
+        // Brokers refuse what is an hour ahead of them: a server whose clock is wrong is no reason
+        // to put its events aside.
+        message.time_ms = std::min(event.time_ms, now_ms);
         message.number = i;
         const Outcome outcome = producer.produce(message, make_headers(event, source, counter++));
         if (outcome != Outcome::ok)

@@ -1,4 +1,6 @@
 """Events that the broker refuses for good: parked, their key held, the rest flows; redrive is exactly once."""
+import time
+
 from support import checker
 from support.process import wait_until
 
@@ -27,6 +29,20 @@ def test_P18_refused_event_is_parked_and_its_key_held(world):
     world.publish(small, "a5", key="a")
     relay.drain()
     assert [value for key, value in values(world, small) if key == b"a"] == [b"a1", b"x" * 20, b"a3", b"a4", b"a5"]
+    world.assert_exact()
+
+
+def test_P18_a_clock_that_is_ahead_puts_nothing_aside(world):
+    """Brokers refuse a message that is an hour in their future. That is no fault of the event."""
+    topic = next(iter(world.topics))
+    for number in range(3):
+        world.publish(topic, f"event {number}", key="k")
+    world.database.execute("UPDATE once.event_0_0 SET time = time + interval '2 days'")
+    world.relay().drain()
+    assert world.database.value("SELECT count(*) FROM once.dead_letter") == 0
+    messages = world.messages(topic)
+    assert [message.value for message in messages] == [b"event 0", b"event 1", b"event 2"]
+    assert all(abs(message.timestamp / 1000 - time.time()) < 600 for message in messages)
     world.assert_exact()
 
 
