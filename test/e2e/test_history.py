@@ -7,7 +7,7 @@ import pytest
 
 from support.postgres import Cluster
 from support.process import STAGED_BIN, wait_until
-from support.relay import Relay
+from support.relay import KILLED, Relay
 from support.world import World
 
 REFUSED = 6
@@ -242,3 +242,54 @@ def test_P11_P12_failover(own_cluster, lossy):
             standby.execute("SELECT once.publish(%s, 'after'::text, key => 'k')", (topic,), world.name)
             assert relay.run("--until-empty") == 0, relay.log()
             assert len(world.messages()) == count + 1
+
+
+def test_P29_old_primary_keeps_running_after_a_promotion(own_cluster):
+    """Each has a relay. Whichever ships first goes on, exact; the other is refused and ships nothing."""
+    world, topic = own_cluster, next(iter(own_cluster.topics))
+    with Cluster(name="standby").copy_of(world.cluster) as standby:
+        standby.start()
+        here = world.cluster.query("SELECT pg_current_wal_lsn()::text")[0][0]
+        wait_until("the standby has everything",
+                   lambda: standby.query("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (here,))[0][0], 30)
+        standby.promote()
+        relays = {cluster: world.relay(database=cluster.dsn(world.name, "relay")).start()
+                  for cluster in (world.cluster, standby)}
+        for number in range(20):
+            for cluster in relays:
+                cluster.execute("SELECT once.publish(%s, %s::text, key => 'k')", (topic, f"{cluster.port} {number}"), world.name)
+        wait_until("one of them is refused", lambda: not all(relay.alive() for relay in relays.values()), 40, 0.1)
+        refused_one, other = sorted(relays, key=lambda cluster: relays[cluster].alive())
+        assert relays[refused_one].process.wait(1) == REFUSED, relays[refused_one].log()
+        wait_until("the other has shipped all", lambda: len(world.messages()) >= 25, 40, 0.3)
+        other.execute("SELECT once.publish(%s, 'later'::text, key => 'k')", (topic,), world.name)
+        wait_until("and goes on", lambda: len(world.messages()) >= 26, 40, 0.3)
+        assert relays[other].stop() == 0
+        values = [message.value.decode() for message in world.messages()]
+        assert values[5:] == [f"{other.port} {number}" for number in range(20)] + ["later"], "one history"
+
+
+def rearm_deaths():
+    """`continue` has no genesis, and of `none` nothing is shipped."""
+    for mode in ("continue", "all", "none", "missing"):
+        points = ["after_start_record", "after_arm"]
+        points += ["after_genesis"] if mode != "continue" else []
+        points += ["after_k_messages", "in_commit", "after_commit"] if mode != "none" else []
+        yield from ((mode, point) for point in points)
+
+
+@pytest.mark.parametrize("mode, point", rearm_deaths())
+def test_P32_killed_in_each_step_of_a_rearm(shipped, mode, point):
+    """Five events are shipped, three wait, one comes later; transactions hold two."""
+    topic = next(iter(shipped.topics))
+    small = {"ONCE_OUTBOX_MAX_ROWS": "2", "ONCE_OUTBOX_SLICE_ROWS": "2"}
+    for number in range(3):
+        shipped.publish(topic, f"new {number}", key="k")
+    shipped.database.execute("SELECT once.rearm(0, %s)", (mode,))
+    assert shipped.relay(env=small).crash_at(point) == KILLED, shipped.last_log()
+    shipped.relay(env=small).drain()
+    shipped.publish(topic, "afterwards", key="k")
+    shipped.relay(env=small).drain()
+    old, new = [f"event {number}" for number in range(5)], [f"new {number}" for number in range(3)]
+    expected = {"continue": old + new, "all": old + old + new, "none": old, "missing": old + new}[mode]
+    assert [message.value.decode() for message in shipped.messages()] == expected + ["afterwards"]
