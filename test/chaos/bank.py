@@ -8,6 +8,7 @@ import random
 import threading
 import time
 
+import psycopg2
 from support.checker import Intent, Row, digest
 from support.writers import Writers
 
@@ -37,6 +38,7 @@ class Bank(Writers):
             "WHERE xid = pg_current_xact_id()" for lane in range(lanes))
         self.asynchronous = threading.local()
         self.paused = threading.Event()
+        self.crowded = threading.Event()  # set: so much waits to be read that a slow machine would never catch up
         self.done = 0  # events that somebody may wait for
 
     def _write(self, number, transactions, pause):
@@ -44,7 +46,7 @@ class Bank(Writers):
         super()._write(number, transactions, pause)
 
     def _transaction(self, connection, chance):
-        while self.paused.is_set() and not self.stopping.is_set():
+        while (self.paused.is_set() or self.crowded.is_set()) and not self.stopping.is_set():
             time.sleep(0.05)
         events = []
         places = [(topic, key) for topic in self.topics for key in self.keys]
@@ -109,6 +111,24 @@ class Bank(Writers):
         events = [self.publish(cursor, topic, key, 0, pad) for _ in range(count)]
         cursor.execute(self.truth)
         return events
+
+    def put(self, topic, count, key="m", pad=40):
+        """Events in a transaction of their own."""
+        connection = self.database.connect(autocommit=False)
+        try:
+            with connection.cursor() as cursor:
+                events = self.hold(cursor, topic, key, count, pad)
+            self.commit(connection, events)
+        finally:
+            connection.close()
+
+    def commit(self, connection, events):
+        try:
+            connection.commit()
+            self.settle(events, "committed")
+        except psycopg2.Error:
+            self.settle(events, "unknown")
+            raise
 
     def settle(self, events, outcome):
         self.asynchronous.value = False

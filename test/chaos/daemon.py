@@ -6,7 +6,6 @@ from support.relay import KILLED
 
 # 4 and 5: no database or no broker when it started; systemd starts it again. Anything else but 0 after SIGTERM is a bug.
 GAVE_UP = (4, 5)
-PRELOAD = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
 class Daemon:

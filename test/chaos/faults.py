@@ -1,24 +1,21 @@
-"""What each fault of plan.KINDS does. A fault runs in its track's thread, takes its own time and heals itself.
+"""What each fault of plan.KINDS does to processes, servers and wires; content_faults.py has the rest.
 
-`Skipped`: this machine cannot do it (reported with the reason). `NotReached`: it was done and nothing met it.
+A fault runs in its track's thread, takes its own time and heals itself. `Skipped`: this machine cannot do it (reported
+with the reason). `NotReached`: it was done and nothing met it.
 """
-import os
 import shutil
 import time
 
 import psycopg2
 from support.postgres import Cluster
-from support.process import temporary_folder, wait_until
+from support.process import server_user, wait_until
 from support.proxy import END_TXN
 
-from .bank import TOO_LARGE
-from .daemon import PRELOAD
+from . import provoke
+from .clock import Clock, Skipped
+from .plan import RARE
 
 DO = {}
-
-
-class Skipped(Exception):
-    pass
 
 
 class NotReached(Exception):
@@ -47,18 +44,13 @@ def relay_faults(side):
         time.sleep(step.seconds)
 
     def clock(system, step):
-        if not os.path.exists(PRELOAD):
-            raise Skipped("libfaketime is not installed")
-        folder = temporary_folder("clock")
-        (folder / "time").write_text("+0\n")
         daemon = getattr(system, side)[step["which"]]
-        daemon.kill(env={"LD_PRELOAD": PRELOAD, "FAKETIME_TIMESTAMP_FILE": str(folder / "time"), "FAKETIME_NO_CACHE": "1",
-                         "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
-        time.sleep(step.seconds / 3)
-        (folder / "time").write_text(step["jump"] + "\n")
-        time.sleep(step.seconds * 2 / 3)
-        daemon.kill()
-        shutil.rmtree(folder)
+        with Clock() as faked:
+            daemon.kill(env=faked.env)
+            time.sleep(step.seconds / 3)
+            faked.jump(step["jump"])
+            time.sleep(step.seconds * 2 / 3)
+            daemon.kill()
 
     for name, function in (("kill", kill), ("stop", stop), ("hang", stop), ("term", term), ("clock", clock)):
         DO[f"{name}_{side}"] = function
@@ -71,19 +63,32 @@ relay_faults("inbox")
 @fault
 def crash_outbox(system, step):
     """The standby is to die at the point: it is started so, and then the holder of the lane is killed."""
+    provoke.before(system, step["point"])
     holder = system.active()
     victim = next(daemon for daemon in system.outbox if daemon is not holder)
     victim.kill(env={"ONCE_CRASH_AT": f"{step['point']}:{step['nth']}"})
     wait(lambda: victim.relay.state() == "standby", 2)
-    holder.kill(down=2.0)  # or it takes the lane again before the other sees that it is free
-    await_crash(victim, step)
+    holder.kill(down=3.0)  # or it takes the lane again before the other sees that it is free
+    try:
+        if step["point"] in RARE:
+            wait(lambda: victim.relay.state() == "running" or victim.crashed.is_set(), 4)
+            provoke.now(system, step["point"])
+        await_crash(victim, step)
+    finally:
+        provoke.after(system, step["point"])
 
 
 @fault
 def crash_inbox(system, step):
-    victim = system.inbox[step["which"]]
+    victim, other = (system.inbox[number] for number in (step["which"], 1 - step["which"]))
     victim.kill(env={"ONCE_CRASH_AT": f"{step['point']}:{step['nth']}"})
-    await_crash(victim, step)
+    try:
+        if step["point"] in RARE:
+            other.kill(down=4.0)  # every partition comes to the victim
+            provoke.now(system, step["point"])
+        await_crash(victim, step)
+    finally:
+        provoke.after(system, step["point"])
 
 
 def await_crash(victim, step):
@@ -146,7 +151,21 @@ def server_faults(side):
         if wait(lambda: not cluster.process.alive(), 0.5):  # it could not write its log: a crash, by design
             cluster.start()
 
-    for function in (kill, immediate, restart, backends, stop, disk_full):
+    def clock(system, step):
+        """The server's own: relays compare times with it and none with theirs."""
+        cluster = server(system)
+        with Clock(server_user()) as faked:
+            cluster.stop("fast")
+            try:
+                cluster.start(env=faked.env)
+                time.sleep(step.seconds / 4)
+                faked.jump(step["jump"])
+                time.sleep(step.seconds * 3 / 4)
+            finally:
+                cluster.stop("fast")
+                cluster.start()
+
+    for function in (kill, immediate, restart, backends, stop, disk_full, clock):
         DO[f"{function.__name__}_{side}"] = function
 
 
@@ -184,6 +203,22 @@ def promote_sender(system, step):
     system.wires["sender"].cut_all()
     shutil.rmtree(old.data)
     time.sleep(1)
+
+
+@fault
+def clock_broker(system, step):
+    node = system.kafka.nodes[step["node"]]
+    with Clock() as faked:
+        node.stop()
+        try:
+            node.start(env=faked.env)
+            time.sleep(step.seconds / 3)
+            faked.jump(step["jump"])
+            time.sleep(step.seconds * 2 / 3)
+        finally:
+            node.kill()
+            system.tally.killed(f"broker-{node.number}")
+            start_broker(node)
 
 
 @fault
@@ -323,140 +358,3 @@ def database_cut(system, step):
     else:
         wire.cut_all()
     time.sleep(step.seconds)
-
-
-@fault
-def foreign_producer(system, step):
-    name = f"once-{system.world.incarnation()}-0-{step['ring']}"
-    system.kafka.tools.run("transaction", transactional_id=name)
-    time.sleep(step.seconds)
-
-
-@fault
-def partition_added(system, step):
-    """Only where no key has an order to lose."""
-    count = system.world.topics[system.loose] + 1
-    if count > 6:
-        raise Skipped("the topic has enough partitions")
-    system.kafka.tools.run("add_partitions", topic=system.loose, partitions=count)
-    system.world.topics[system.loose] = count
-    time.sleep(step.seconds)
-
-
-@fault
-def topic_recreated(system, step):
-    """The lane waits for a topic that is gone and goes on when it is there again. What stood in it is kept for the
-    checker: deleting a topic deletes its messages, and no relay can help that."""
-    mortal, tools = system.mortal, system.kafka.tools
-    publish(system, mortal, 5)
-    count = system.database.value("SELECT count(*) FROM app_truth WHERE topic = %s", (mortal,))
-    ends = lambda: len(system.kept) + len(system.kafka.read(mortal, timeout=5)) == count
-    if not wait(ends, 15):
-        raise NotReached("the topic's events were not shipped in time")
-    system.kept += system.kafka.read(mortal)
-    tools.run("delete_topic", topic=mortal)
-    try:
-        publish(system, mortal, 3)
-        time.sleep(step.seconds)
-    finally:
-        wait_until("the topic is gone", lambda: mortal not in tools.run("list_topics"), 20, 0.2)
-        system.kafka.create_topic(mortal, 1)
-
-
-def publish(system, topic, count, key="m", pad=40):
-    connection = system.database.connect(autocommit=False)
-    try:
-        with connection.cursor() as cursor:
-            events = system.bank.hold(cursor, topic, key, count, pad)
-        commit(system, connection, events)
-    finally:
-        connection.close()
-
-
-def commit(system, connection, events):
-    try:
-        connection.commit()
-        system.bank.settle(events, "committed")
-    except psycopg2.Error:
-        system.bank.settle(events, "unknown")
-        raise
-
-
-@fault
-def poison(system, step):
-    """The broker refuses it for good while the topic takes 3,000 bytes: it is put aside, and its key held."""
-    publish(system, system.small, 1, f"k{step['key']}", TOO_LARGE)
-    time.sleep(step.seconds)
-
-
-@fault
-def redrive_refused(system, step):
-    """Wanted, though the broker still refuses it."""
-    system.database.execute("SELECT once.redrive_all()")
-    time.sleep(step.seconds)
-
-
-@fault
-def redrive(system, step):
-    alter = lambda most: system.kafka.tools.run("alter_topic", topic=system.small, settings={"max.message.bytes": most})
-    alter("100000")
-    system.database.execute("SELECT once.redrive_all()")
-    time.sleep(step.seconds)
-    alter("3000")
-
-
-@fault
-def long_transaction(system, step):
-    """P15: an open transaction that published holds up nothing but trimming."""
-    connection = system.database.connect(autocommit=False)
-    try:
-        with connection.cursor() as cursor:
-            events = system.bank.hold(cursor, system.small, f"slow{step.period}.{step.at}")
-        time.sleep(step.seconds)
-        commit(system, connection, events)
-    except psycopg2.Error:  # its server died: rolled back, or the table knows
-        pass
-    finally:
-        connection.close()
-
-
-@fault
-def prepared(system, step):
-    name = f"p{step.period}.{step.at}"
-    connection = system.database.connect(autocommit=False)
-    try:
-        with connection.cursor() as cursor:
-            events = system.bank.hold(cursor, system.small, name)
-            cursor.execute("PREPARE TRANSACTION %s", (name,))
-        connection.commit()
-    finally:
-        connection.close()
-    try:
-        time.sleep(step.seconds)
-        wait(lambda: finish_prepared(system, name), 20)
-    finally:
-        system.bank.settle(events, "unknown")
-
-
-def finish_prepared(system, name):
-    """Asked again after a server that died: whether it is there is what the server says."""
-    try:
-        if system.database.query("SELECT 1 FROM pg_prepared_xacts WHERE gid = %s", (name,)):
-            system.database.execute("COMMIT PREPARED %s", (name,))
-        return True
-    except psycopg2.Error:
-        return False
-
-
-@fault
-def rotate(system, step):
-    system.database.execute("SELECT once.rotate()")
-    time.sleep(step.seconds)
-
-
-@fault
-def idle(system, step):
-    """Longer than transactional ids live at the brokers (9 s here): the next transaction finds its id gone."""
-    system.bank.paused.set()
-    time.sleep(step.seconds)
-    system.bank.paused.clear()

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 
 from support.postgres import RELAY_ROLE, Cluster
+from support.process import wait_until
 
 from .system import NAME
 
@@ -53,6 +54,24 @@ def position_policy(system):
     system.finale_dsn = system.database.dsn()
 
 
+def unclean_election(system):
+    """Positions on two brokers, one of which was away while three more events were shipped; then only that one is
+    there, and may lead."""
+    kafka, topic = system.kafka, system.world.position_topic
+    keeper, behind, _ = kafka.nodes
+    isr = lambda: kafka.tools.run("describe_topic", topic=topic)["partitions"][0]["isr"]
+    kafka.tools.run("alter_topic", topic=topic, settings={"min.insync.replicas": "1", "unclean.leader.election.enable": "true"})
+    kafka.tools.run("reassign", topic=topic, replicas=[keeper.number, behind.number])
+    behind.stop()
+    wait_until("the broker that is away is out of sync", lambda: isr() == 1, 30, 0.2)
+    ship_more(system)
+    keeper.stop()
+    behind.start()
+    wait_until("it leads", lambda: kafka.tools.run("describe_topic", topic=topic)["partitions"][0]["leader"]
+               == behind.number, 60, 0.5)
+    system.finale_dsn = system.database.dsn()
+
+
 def restored_image(system):
     """The disk of before three more events were shipped."""
     cluster = system.sender
@@ -88,4 +107,5 @@ def ship_more(system):
     system.world.relay(database=system.database.dsn()).drain()
 
 
-ACTS = {act.__name__: act for act in (clone, position_deleted, position_policy, restored_image, lost_commits)}
+ACTS = {act.__name__: act for act in (clone, position_deleted, position_policy, restored_image, lost_commits,
+                                  unclean_election)}

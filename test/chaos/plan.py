@@ -10,10 +10,14 @@ from dataclasses import dataclass
 PERIOD_SECONDS = 60
 QUIET = 0.25
 TRACKS = ("outbox", "inbox", "sender", "receiver", "brokers", "wire", "world")
-FINALES = ("clone", "position_deleted", "position_policy", "restored_image", "lost_commits")
+FINALES = ("clone", "position_deleted", "position_policy", "restored_image", "lost_commits", "unclean_election")
 
 # Crash points that only the first start of a lane or a group passes: a run begins with them.
 BIRTHS = {"outbox": ("after_genesis", "after_arm"), "inbox": ("inbox_after_start",)}
+# Passed only when something is put aside, redriven or trimmed: the first time it happens will do.
+RARE = ("after_trim", "before_trim", "before_park", "after_park", "after_stamp", "before_redrive_commit", "after_redrive_commit",
+        "before_unstamp", "after_unstamp", "inbox_before_park", "inbox_after_park", "inbox_before_redrive_commit")
+SWEEP_SECONDS = 180  # runs of this length end with the crash points that were not met among the faults
 # ApiKeys that our relays use: produce, fetch, list_offsets, metadata, offset_commit, find_coordinator, join_group,
 # heartbeat, sync_group, api_versions, init_producer_id, add_partitions_to_txn, end_txn.
 APIS = (0, 1, 2, 3, 8, 10, 11, 12, 14, 18, 22, 24, 26)
@@ -61,6 +65,8 @@ KINDS = {
     "backends_receiver": Kind("receiver", 3, (1, 3), {"times": (1, 3)}),
     "stop_receiver": Kind("receiver", 2, (1, 8), {}),
     "disk_full_receiver": Kind("receiver", 1, (2, 5), {}),
+    "clock_sender": Kind("sender", 1, (5, 8), {"jump": ("+1h", "-1h", "+2d", "-2d")}),
+    "clock_receiver": Kind("receiver", 1, (5, 8), {"jump": ("+1h", "-1h", "+2d", "-2d")}),
     "handler_fails": Kind("receiver", 4, (1, 4), {}),
     "kill_broker": Kind("brokers", 4, (1, 5), NODES),
     "stop_broker": Kind("brokers", 3, (1, 7), NODES),
@@ -69,6 +75,7 @@ KINDS = {
     "min_isr_lost": Kind("brokers", 2, (3, 8), NODES),
     "quorum_lost": Kind("brokers", 1, (2, 5), NODES),
     "move_leaders": Kind("brokers", 3, (1, 2), {"what": ("topics", "coordinator", "positions", "groups")}),
+    "clock_broker": Kind("brokers", 1, (6, 9), {**NODES, "jump": ("+1h", "-1h", "+6h")}),
     "kafka_wire": Kind("wire", 14, (1, 4), {"times": (1, 2, 5)}),
     "late_end_txn": Kind("wire", 4, (3, 9), {}),
     "database_stalls": Kind("wire", 2, (1, 6), {"which": ("sender", "receiver")}),
@@ -82,6 +89,8 @@ KINDS = {
     "redrive": Kind("world", 5, (1, 4), {}),
     "long_transaction": Kind("world", 3, (2, 10), {}),
     "prepared": Kind("world", 2, (2, 10), {}),
+    "positions_compacted": Kind("world", 2, (8, 8), {}),
+    "positions_long": Kind("world", 1, (0.2, 0.5), {}),
     "rotate": Kind("world", 5, (0.2, 0.5), {}),
     "idle": Kind("world", 1, (12, 14), {}),
 }
@@ -119,6 +128,12 @@ class Plan:
     steps: tuple
     finale: str
 
+    @property
+    def sweeps(self):
+        """Whether it ends with the crash points that were not met among the faults."""
+        return self.periods * self.period_seconds >= SWEEP_SECONDS and any(
+            step.kind.startswith("crash_") for step in self.steps)
+
     def of(self, period, track):
         return [step for step in self.steps if step.period == period and step.track == track]
 
@@ -148,7 +163,7 @@ def make(seed, seconds, points, faults=None, period_seconds=None):
     periods = max(1, round(seconds / period_seconds))
     chance = random.Random(f"{seed}/frame")
     finales = [name for name in FINALES if faults is None or name in faults]
-    frame = dict(lanes=chance.choice((1, 1, 2)), producers=chance.choice((1, 2)), near_wrap=chance.random() < 0.34,
+    frame = dict(lanes=chance.choice((1, 1, 2)), producers=chance.choice((1, 2)), near_wrap=chance.random() < 0.5,
                  finale=chance.choice(finales) if finales else "")
     tracks = [track for track in TRACKS if any(KINDS[name].track == track for name in kinds)]
     busy = [busy_tracks(chance, tracks, period) for period in range(periods)]
@@ -195,6 +210,8 @@ def track_steps(chance, names, among, period_seconds, points):
             details = {key: chance.choice(values) for key, values in kind.choices.items()}
             if name.startswith("crash_"):
                 details["point"] = decks[name].draw()
+                if details["point"] in RARE:
+                    details["nth"] = 1
             elif name == "kafka_wire":
                 details["action"], details["api"], details["direction"] = decks[name].draw()
             steps.append(Step(period, round(at, 2), name, seconds, tuple(sorted(details.items()))))

@@ -5,7 +5,7 @@ import time
 
 from support.database_proxy import DatabaseProxy
 from support.inbox import Inbox
-from support.kafka import Kafka
+from support.kafka import FLEETING, Kafka
 from support.postgres import RELAY_ROLE, Cluster, run_as_server
 from support.process import STAGED_BIN, server_user, wait_until
 from support.proxy import Proxy
@@ -17,7 +17,7 @@ from .plan import BIRTHS
 
 NAME = "chaos"
 KAFKA = {"transactional.id.expiration.ms": 9000, "transaction.remove.expired.transaction.cleanup.interval.ms": 1000,
-         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000}
+         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000, "log.cleaner.backoff.ms": 500}
 RELAY = ["--set", "kafka.socket.timeout.ms=2000", "--set", "kafka.reconnect.backoff.max.ms=1000",
          "--set", "kafka.topic.metadata.refresh.interval.ms=2000"]
 OUTBOX = {"ONCE_OUTBOX_MAX_ROWS": "60", "ONCE_OUTBOX_SLICE_ROWS": "40", "ONCE_OUTBOX_REPORT_MS": "300",
@@ -29,6 +29,15 @@ THREADS = 4
 
 class ChaosWorld(World):
     """Truth comes from the application's own tables: event tables are trimmed all the time."""
+
+    witness = ()  # records of the position topic as a live reader saw them: compaction takes them away
+
+    def positions(self):
+        """Of our own lanes; others stand there too."""
+        ours = {f"{self.incarnation(lane)}/{lane}" for (lane,) in self.database.query("SELECT lane FROM once.lane")}
+        seen = {message.offset: message for message in [*self.witness, *super().positions()]
+                if message.key.decode().removesuffix("/start") in ours}
+        return [seen[offset] for offset in sorted(seen)]
 
     def remember(self):
         for row in bank.truth(self.database):
@@ -61,7 +70,7 @@ class System:
         self.daemons, self.proxies, self.wires = [], [], {}
 
     def start(self):
-        self.kafka = Kafka(3, heap="256m", settings=KAFKA)
+        self.kafka = Kafka(3, heap="256m", java=FLEETING, settings=KAFKA)
         brokers = threading.Thread(target=self.kafka.start)
         brokers.start()
         self.sender = self._cluster("sender", self.plan.near_wrap).start()
@@ -127,9 +136,10 @@ class System:
             daemon.next_envs = [{"ONCE_CRASH_AT": point} for point in points]
             daemon.up()
             wait_until(f"{daemon.name} dies at {' and '.join(points)}",
-                       lambda points=points: all(point in self.tally.points for point in points), 90, 0.1)
+                       lambda points=points: all(point in self.tally.points for point in points), 180, 0.1)
         for daemon in self.daemons:
             daemon.up()
+        self.positions = self.kafka.follow(self.world.position_topic)
 
     def active(self):
         """The outbox relay that ships, else the first."""
@@ -183,7 +193,7 @@ class System:
     def applied(self):
         return self.box.applied()
 
-    def settle(self, timeout=60):
+    def settle(self, timeout=180):
         """Writers ended, all healed: everything committed is at Kafka (P26) and applied, by the relays alone."""
         self.bank.stop()
         self.heal()
@@ -209,6 +219,7 @@ class System:
         for daemon in self.daemons:
             daemon.down()
         self.live_messages = self.live.stop()
+        self.world.witness = self.positions.stop()
 
     def stop(self):
         self.watching.set()

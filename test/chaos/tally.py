@@ -65,6 +65,8 @@ class Tally:
             lines.append(f"{name:19}{self.done[name]:6}{self.missed[name]:8}{self.failed[name]:8}"
                          + (f"  {self.why_failed[name]}" if name in self.why_failed else ""))
         lines += [f"skipped {name}: {reason}" for name, reason in sorted(self.skipped.items())]
+        if self.points:
+            lines.append("crash points reached: " + spread(self.points))
         unreached = [point for point in points if point not in self.points]
         if unreached:
             lines.append("crash points not reached in this run: " + " ".join(unreached))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from chaos import bank, faults, finale, plan
+from chaos import bank, content_faults, faults, finale, plan  # noqa: F401 (registers its faults)
 from chaos.tally import Tally
 from support.relay import crash_points
 

@@ -53,10 +53,11 @@ class DatabaseProxy:
             except OSError:
                 close(client)
                 continue
-            with self.lock:
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self.lock:  # from here on cut_all may close them
                 self.open.add((client, server))
             for ends in ((client, server), (server, client)):
-                ends[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._pump, args=ends, daemon=True).start()
 
     def _pump(self, source, target):

@@ -16,6 +16,7 @@ KAFKA_HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / 
 CLASSES = TOP / "build/java"
 CLASSPATH = f"{CLASSES}:{KAFKA_HOME}/libs/*"
 LOG4J = f"-Dlog4j2.configurationFile={Path(__file__).parent / 'java/log4j2.properties'}"
+FLEETING = ["-XX:TieredStopAtLevel=1"]  # a JVM that does not live long enough to gain from optimising
 JAVA = ["java", "-XX:+UseSerialGC", "-XX:-UsePerfData", LOG4J]
 
 Message = namedtuple("Message", "topic partition offset timestamp key value headers")
@@ -61,20 +62,20 @@ class Node:
         (self.folder / "server.properties").write_text(text)
 
     def format(self):
-        return subprocess.Popen([*JAVA, "-cp", CLASSPATH, "kafka.tools.StorageTool", "format", "-t",
+        return subprocess.Popen([*JAVA, *FLEETING, "-cp", CLASSPATH, "kafka.tools.StorageTool", "format", "-t",
                                  self.cluster.identity, "-c", str(self.folder / "server.properties")],
                                 stdin=subprocess.DEVNULL, stdout=open(self.folder / "format.log", "wb"),
                                 stderr=subprocess.STDOUT)
 
-    def start(self, wait=True):
-        self.process = Process([*JAVA, f"-Xmx{self.cluster.heap}", "-cp", CLASSPATH, "kafka.Kafka",
+    def start(self, wait=True, env=None):
+        self.process = Process([*JAVA, f"-Xmx{self.cluster.heap}", *self.cluster.java, "-cp", CLASSPATH, "kafka.Kafka",
                                 self.folder / "server.properties"], log=self.folder / "server.log",
-                               keep=self.cluster.keep)
+                               keep=self.cluster.keep, env=env)
         if wait:
             self.wait_ready()
         return self
 
-    def wait_ready(self, timeout=60):
+    def wait_ready(self, timeout=120):
         wait_until(f"broker {self.number} listens", self._listens, timeout, 0.05)
 
     def _listens(self):
@@ -97,7 +98,8 @@ class Node:
 class Kafka:
     """A cluster of one or three nodes. `brokers` is for clients, `proxied` leads through the proxy ports."""
 
-    def __init__(self, nodes=1, *, settings=None, heap="512m", keep=False):
+    def __init__(self, nodes=1, *, settings=None, heap="512m", java=(), keep=False):
+        self.java = java
         self.keep = keep
         self.heap = heap
         self.settings = settings or {}
@@ -113,14 +115,14 @@ class Kafka:
         for node in self.nodes:
             node.write_configuration()
         for node, formatting in [(node, node.format()) for node in self.nodes]:
-            if formatting.wait(60):
+            if formatting.wait(180):
                 raise RuntimeError((node.folder / "format.log").read_text())
         for node in self.nodes:
             node.start(wait=False)
         self.tools = Tools(self)
         for node in self.nodes:
             node.wait_ready()
-        wait_until("all brokers registered", lambda: len(self.tools.run("nodes")) == len(self.nodes), 60, 0.2)
+        wait_until("all brokers registered", lambda: len(self.tools.run("nodes")) == len(self.nodes), 120, 0.2)
         return self
 
     def stop(self):
@@ -159,7 +161,7 @@ class Tools:
     def __init__(self, kafka):
         self.kafka = kafka
         self.lock = threading.Lock()
-        self.process = Process([*JAVA, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", CLASSPATH, "Tools"],
+        self.process = Process([*JAVA, "-Xmx512m", *FLEETING, "-cp", CLASSPATH, "Tools"],
                                log=kafka.folder / "tools.log", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def run(self, command, **arguments):
@@ -183,7 +185,7 @@ class Follower:
         self.file = kafka.folder / f"follow-{uuid.uuid4().hex}.jsonl"
         self.counted, self.read_to = 0, 0
         with open(self.file, "wb") as output:
-            self.process = Process([*JAVA, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", CLASSPATH, "Reader",
+            self.process = Process([*JAVA, "-Xmx256m", *FLEETING, "-cp", CLASSPATH, "Reader",
                                     kafka.brokers, isolation, "follow", *topics],
                                    log=kafka.folder / "follow.log", stdout=output)
 

@@ -76,10 +76,10 @@ class Cluster:
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
             conf.write("\n" + lines + "\n")
 
-    def start(self, timeout=60):
+    def start(self, timeout=60, env=None):
         # SIGQUIT is the immediate shutdown: what the server gets should the test run die.
         self.process = Process([self.programs / "postgres", "-D", self.data], log=self.folder / "server.log",
-                               user=server_user(), on_death=signal.SIGQUIT, keep=self.keep)
+                               user=server_user(), on_death=signal.SIGQUIT, keep=self.keep, env=env)
         wait_until("the server accepts connections", self._ready, timeout, 0.05)
         return self
 

@@ -84,6 +84,7 @@ public final class Tools {
             case "coordinator": return coordinator(command);
             case "nodes": return nodes(command);
             case "move_leaders": return moveLeaders(command);
+            case "reassign": return reassign(command);
             default: throw new IllegalArgumentException("no such command");
         }
     }
@@ -198,6 +199,22 @@ public final class Tools {
         });
         admin(command).alterPartitionReassignments(turned).all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
         admin(command).electLeaders(ElectionType.PREFERRED, turned.keySet()).partitions()
+                .get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    /** Partition 0 of the topic lives on these brokers, the first of them its leader, before it returns. */
+    private JsonNode reassign(JsonNode command) throws Exception {
+        TopicPartition where = new TopicPartition(command.get("topic").asText(), 0);
+        List<Integer> replicas = new ArrayList<>();
+        command.get("replicas").forEach(node -> replicas.add(node.asInt()));
+        admin(command).alterPartitionReassignments(Map.of(where, Optional.of(new NewPartitionReassignment(replicas))))
+                .all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        while (!admin(command).listPartitionReassignments().reassignments().get(TIMEOUT_SECONDS, TimeUnit.SECONDS)
+                .isEmpty()) {
+            Thread.sleep(100);
+        }
+        admin(command).electLeaders(ElectionType.PREFERRED, java.util.Set.of(where)).partitions()
                 .get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
         return JSON.nullNode();
     }
