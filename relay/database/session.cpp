@@ -1,6 +1,7 @@
 #include "relay/database/session.hpp"
 
 #include "extension/wire/protocol.hpp"
+#include "relay/database/pooling.hpp"
 #include "relay/database/server_error.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/options.hpp"
@@ -92,9 +93,13 @@ void rethrow_as_ours() {
 
 std::unique_ptr<Connection> connect(const DatabaseOptions &options) {
     return guarded([&] {
-        auto connection = std::make_unique<Connection>(with_defaults(options));
+        const std::string conninfo = with_defaults(options);
+        auto connection = std::make_unique<Connection>(conninfo);
         if (PQstatus(connection->raw()) != CONNECTION_OK)
             throw SessionLost(one_line(PQerrorMessage(connection->raw())));
+        // Before the settings: they would stay behind in sessions of others.
+        if (pooling_of(*connection, conninfo) == Pooling::transaction)
+            throw Refusal(ExitCode::database, kPooled, {}, kPooledHint);
         pqxx::nontransaction work(connection->pqxx());
         work.exec(session_settings(options));
         const int protocol = exec_row(work, "SELECT once.protocol()")[0].as<int>();

@@ -97,19 +97,16 @@ def test_check_partition_count_changed(world):
     assert warning[0] == "warning" and "consumers" in warning[2]
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_check_pooler_in_the_way(world, shared):
-    pooler = Pooler(world.cluster.folder, world.cluster.port, "relay", world.name, shared=shared)
-    try:
+@pytest.mark.parametrize("mode, sessions", [("transaction", 2), ("session", 2), ("session", 1)])
+def test_check_pooler_in_the_way(world, mode, sessions):
+    with Pooler(world.database, mode=mode, sessions=sessions) as pooler:
         code, findings = check(world, dsn=pooler.dsn())
-        severity, what, fix = next(f for f in findings if "pooler" in f[1])
-        if shared:
+        severity, what, fix = finding(findings, "pooler")
+        if mode == "transaction":
             assert (code, severity) == (DATABASE, "error") and "transaction pooler" in what, findings
         else:
             assert severity == "warning" and "sessions are kept" in what, findings
         assert "server itself" in fix
-    finally:
-        pooler.close()
 
 
 @pytest.mark.parametrize("encoding, severity", [("LATIN1", "warning"), ("SQL_ASCII", "error")])

@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and test pg_once on Debian 12: packages through apt, the Kafka broker's
-# jars through Maven into a cache outside the tree, the Java test tools into build/java.
+# jars (through Maven) and the pooler into a cache outside the tree, the Java test tools into build/java.
 # Prints nothing and takes well below a second when everything is there. `install.sh bench` adds what only
 # the benchmark needs. Exit 1 names the command that failed and what to do.
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 kafka_version=4.1.0
-kafka_home=${XDG_CACHE_HOME:-$HOME/.cache}/pg_once/kafka-$kafka_version
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/pg_once
+kafka_home=$cache/kafka-$kafka_version
+pooler_home=$cache/pgbouncer
 
 packages=(
     build-essential pkg-config clang-format postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap
     libpq-dev libpqxx-dev librdkafka-dev libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev
     libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev prometheus-cpp-dev
     libcpp-httplib-dev zlib1g-dev libssl-dev maven default-jdk-headless python3 python3-pytest
-    python3-pytest-xdist python3-psycopg2 faketime kcat procps util-linux)
+    python3-pytest-xdist python3-psycopg2 faketime kcat procps util-linux libevent-2.1-7 libc-ares2)
 [ "${1:-}" = bench ] && packages+=(redis-server python3-pip)
 
 fail() {
@@ -95,6 +97,22 @@ POM
     fi
 }
 
+# Debian's pgbouncer starts a service when it is installed. The tests want the program alone.
+install_pooler() {
+    local work=$pooler_home.$$
+    echo "install: pgbouncer into $pooler_home"
+    mkdir -p "$work"
+    if ! (cd "$work" &&
+        { apt-get -q download pgbouncer || { as_root apt-get -q update && apt-get -q download pgbouncer; }; } &&
+        dpkg-deb -x pgbouncer_*.deb .) </dev/null >/dev/null 2>&1; then
+        rm -rf "$work"
+        fail "could not fetch pgbouncer" "apt-get download pgbouncer" "run it by hand and read what apt says"
+    fi
+    if ! mv -T "$work" "$pooler_home" 2>/dev/null; then
+        rm -rf "$work" # somebody else was faster
+    fi
+}
+
 compile_java_tools() {
     local out=$top/build/java sources=("$top"/test/support/java/*.java)
     local stamp=$out/.compiled
@@ -109,4 +127,5 @@ compile_java_tools() {
 mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 [ -f "$kafka_home/libs/kafka-tools-$kafka_version.jar" ] || install_broker
+[ -x "$pooler_home/usr/sbin/pgbouncer" ] || install_pooler
 compile_java_tools
