@@ -27,7 +27,7 @@ void change_row(const char *name, std::initializer_list<Datum> key, Decide &&dec
         const Snapshot snapshot = GetActiveSnapshot();
         KeyedTable table;
         open_for_lookup(table, oids, snapshot);
-        const bool there = find(table, key.begin());
+        const bool there = find_again(table, key.begin());
         const Step step = decide(there ? &table : nullptr);
         close(table);
         Datum values[Columns] = {};

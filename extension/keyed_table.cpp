@@ -10,7 +10,9 @@ extern "C" {
 #include <catalog/namespace.h>
 #include <catalog/pg_collation.h>
 #include <executor/executor.h>
+#include <storage/bufmgr.h>
 #include <storage/lmgr.h>
+#include <utils/datum.h>
 #include <utils/fmgroids.h>
 #include <utils/inval.h>
 #include <utils/lsyscache.h>
@@ -150,6 +152,36 @@ bool insert_speculatively(KeyedTable &table, const Datum *row, const bool *nulls
     return !lost;
 }
 
+// Where rows that are changed again and again were last seen or written. While somebody holds an
+// old snapshot no version of a row can be removed, and the index leads past all of them; a snapshot
+// shows one, so if that is the one at the place there is nothing to look up.
+struct Place {
+    Oid heap = InvalidOid;
+    ItemPointerData at;
+};
+constexpr uint32 kPlaces = 256; // keys that share one only drive each other out
+Place places[kPlaces];
+
+Place &place_of(const KeyedTable &table, const Datum *key) {
+    uint32 hash = RelationGetRelid(table.heap);
+    for (int i = 0; i < table.key_count; i++) {
+        const Form_pg_attribute column = TupleDescAttr(RelationGetDescr(table.heap), i);
+        hash = hash * 31 + datum_image_hash(key[i], column->attbyval, column->attlen);
+    }
+    return places[hash % kPlaces];
+}
+
+bool has_key(KeyedTable &table, const Datum *key) {
+    for (int i = 0; i < table.key_count; i++) {
+        bool isnull;
+        const Datum value = slot_getattr(table.found, i + 1, &isnull);
+        if (!DatumGetBool(FunctionCall2Coll(&table.keys[i].sk_func, table.keys[i].sk_collation,
+                                            value, key[i])))
+            return false;
+    }
+    return true;
+}
+
 } // namespace
 
 TableOids table_named(const char *name) {
@@ -214,6 +246,21 @@ bool find(KeyedTable &table, const Datum *key) {
     return index_getnext_slot(table.scan, ForwardScanDirection, table.found);
 }
 
+bool find_again(KeyedTable &table, const Datum *key) {
+    Place &place = place_of(table, key);
+    // Truncated since, it has no such block.
+    if (place.heap == RelationGetRelid(table.heap) &&
+        ItemPointerGetBlockNumber(&place.at) < RelationGetNumberOfBlocks(table.heap) &&
+        table_tuple_fetch_row_version(table.heap, &place.at, table.scan->xs_snapshot,
+                                      table.found) &&
+        has_key(table, key))
+        return true;
+    const bool there = find(table, key);
+    if (there)
+        place = {RelationGetRelid(table.heap), table.found->tts_tid};
+    return there;
+}
+
 void open_for_insert(KeyedTable &table, TableOids oids) {
     begin(table, oids, RowExclusiveLock);
     InitDirtySnapshot(table.dirty);
@@ -251,7 +298,7 @@ void open_for_update(KeyedTable &table, TableOids oids, Snapshot snapshot) {
 }
 
 bool lock(KeyedTable &table, const Datum *key, Snapshot snapshot) {
-    if (!find(table, key))
+    if (!find_again(table, key))
         return false;
     ItemPointerData tid = table.found->tts_tid;
     uint8 flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
@@ -280,6 +327,7 @@ void update(KeyedTable &table, const Datum *row, Snapshot snapshot, const bool *
     store(table, row, nulls);
     if (pg::update_row(table.heap, &old, table.fresh, snapshot))
         insert_index_entry(table, row, UNIQUE_CHECK_YES);
+    place_of(table, row) = {RelationGetRelid(table.heap), table.fresh->tts_tid};
     CommandCounterIncrement();
 }
 

@@ -51,6 +51,8 @@ struct TableOids {
 void open_for_lookup(KeyedTable &table, TableOids oids, Snapshot snapshot);
 // `key` has a value for each column of the primary key. The row is in table.found.
 [[nodiscard]] bool find(KeyedTable &table, const Datum *key);
+// The same for a row that this session has seen or changed before: first where it was then.
+[[nodiscard]] bool find_again(KeyedTable &table, const Datum *key);
 
 // For insert(). RowExclusiveLock, as for any INSERT, until the transaction ends.
 void open_for_insert(KeyedTable &table, TableOids oids);

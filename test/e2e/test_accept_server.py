@@ -294,3 +294,29 @@ def test_E2_sessions_that_run_abreast_accept_each_id_once(cluster, database):
 
     together(3, receive)
     assert cluster.query("SELECT count(*), count(DISTINCT id) FROM news", database=database) == [(40000, 40000)]
+
+
+CALLS = {"accept_offset": "SELECT once.accept_offset('g', 't', 0, n, n) FROM (SELECT %s::bigint AS n) n",
+         "accept_position": "SELECT once.accept_position('c', 's', %s)"}
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_P22_a_held_xmin_does_not_make_positions_slower(cluster, database, function):
+    """While an old snapshot is held every version of the row stays. The session that writes them must not walk past all
+    of them to the last one: pages looked at, not time, which is the machine's."""
+    def pages(sql, number):
+        sql.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + CALLS[function], (number,))
+        plan = sql.fetchone()[0][0]["Plan"]
+        return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+    cluster.execute("SELECT once.consumer_set('c', 'bigint')", database=database)
+    with cluster.session(database, autocommit=False) as holder, cluster.session(database) as sql:
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT 1")
+        for number in range(100):
+            sql.execute(CALLS[function], (number,))
+        few = min(pages(sql, number) for number in range(100, 110))
+        for number in range(110, 3000):
+            sql.execute(CALLS[function], (number,))
+        many = min(pages(sql, number) for number in range(3000, 3010))
+        assert many <= few + 2
