@@ -52,8 +52,9 @@ bool Pipeline::take_lane() {
         metrics.enter(WorkState::standby);
         if (until_empty) {
             const Identity now = source.identity();
-            const double waited = std::chrono::duration<double>(timing.now() - since).count();
-            if (now.reported_empty && now.reported_age_s < waited) {
+            // The holder has to have looked since we came: what was committed before counts.
+            const std::chrono::duration<double> waited = timing.now() - since - kReportedLook;
+            if (now.reported_empty && now.reported_age_s < waited.count()) {
                 drained = true;
                 return false;
             }

@@ -2,6 +2,8 @@
 
 #include "relay/exit_code.hpp"
 
+#include <algorithm>
+
 namespace once::outbox {
 namespace {
 
@@ -16,7 +18,8 @@ using std::chrono::seconds;
 constexpr seconds kHeartbeat{3};
 // Tasks of the pipeline wait for at most so long behind a wait for new work.
 constexpr int kWaitMs = 250;
-constexpr seconds kIdleReport{10};
+// A standby that was told to stop when nothing waits needs a report younger than itself.
+constexpr milliseconds kIdlePause{10000};
 
 } // namespace
 
@@ -54,10 +57,7 @@ void PostgresSource::run() {
             lock.unlock();
             task();
             lock.lock();
-        } else if (connection && Clock::now() >= last_statement + kHeartbeat) {
-            keep_alive(lock);
-        } else if (connection && latest && !latest_reported &&
-                   Clock::now() >= last_report + milliseconds(options.outbox.report_ms)) {
+        } else if (connection && upkeep_due()) {
             keep_alive(lock);
         } else if (wants_reading()) {
             read_ahead(lock);
@@ -66,6 +66,19 @@ void PostgresSource::run() {
         }
     }
     connection.reset();
+}
+
+// Not only when the session is silent: one that waits for new work again and again never is.
+bool PostgresSource::upkeep_due() const {
+    const auto now = Clock::now();
+    return now >= last_statement + kHeartbeat ||
+           (reading && (report_due() || now >= last_upkeep + kHeartbeat));
+}
+
+bool PostgresSource::report_due() const {
+    const milliseconds pause(options.outbox.report_ms);
+    return latest &&
+           Clock::now() >= last_report + (latest_reported ? std::max(pause, kIdlePause) : pause);
 }
 
 bool PostgresSource::wants_reading() const {
@@ -84,6 +97,7 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
     lock.unlock();
     std::optional<Batch> batch;
     std::string trouble;
+    const auto begin = Clock::now();
     try {
         guarded([&] {
             Connection &db = session();
@@ -108,14 +122,22 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
         return lose(trouble);
     metrics.read(batch ? static_cast<std::int64_t>(batch->events.size()) : 0, reader.behind());
     looked = true;
+    if (!batch)
+        last_empty_look = begin;
+    else if (latest)
+        latest->idle = false; // what is read waits until it is committed
     slot = std::move(batch);
     wake_pipeline.notify_one();
 }
 
 void PostgresSource::keep_alive(std::unique_lock<std::mutex> &lock) {
-    const bool due = latest && (!latest_reported || Clock::now() >= last_report + kIdleReport);
-    const std::optional<Progressed> what = due ? latest : std::nullopt;
-    latest_reported = latest_reported || due;
+    last_upkeep = Clock::now();
+    std::optional<Progressed> what = report_due() ? latest : std::nullopt;
+    if (what) {
+        const bool known = !what->idle || last_upkeep - last_empty_look < kReportedLook;
+        what->idle = what->idle && known;
+        latest_reported = known;
+    }
     lock.unlock();
     std::string trouble;
     try {

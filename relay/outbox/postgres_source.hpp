@@ -59,6 +59,8 @@ class PostgresSource : public Source {
     void run(); // the thread
     void read_ahead(std::unique_lock<std::mutex> &lock);
     void keep_alive(std::unique_lock<std::mutex> &lock);
+    bool upkeep_due() const; // these three with the mutex held
+    bool report_due() const;
     bool wants_reading() const;
     void lose(const std::string &why); // with the mutex held
     void write_report(database::Connection &connection, const Progressed &what);
@@ -93,7 +95,8 @@ class PostgresSource : public Source {
     std::unique_ptr<database::Connection> connection;
     DifferenceReader reader;
     bool behind_empty = false; // the last cut gave nothing: wait before the next
-    Clock::time_point last_statement{}, last_report{}, next_delivery{}, next_sweep{};
+    Clock::time_point last_statement{}, last_report{}, last_upkeep{}, last_empty_look{};
+    Clock::time_point next_delivery{}, next_sweep{};
     std::thread thread; // last: starts when everything above stands
 };
 

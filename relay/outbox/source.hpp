@@ -71,6 +71,9 @@ struct Redrive {
     Batch batch;
 };
 
+// A report that nothing waits rests on a look at most so much older than itself.
+inline constexpr std::chrono::seconds kReportedLook{1};
+
 // What a commit changed, for the report that the session writes every few seconds.
 struct Progressed {
     Position position;

@@ -35,6 +35,17 @@ def test_P4_two_relays_take_turns(world):
     world.assert_exact()
 
 
+def test_P4_standby_with_until_empty_ends_beside_an_idle_holder(world):
+    """The holder's last report is older than the standby, and nothing new happens that it would have to report."""
+    holder = world.relay().start()
+    holder.wait_state("running")
+    world.publish(list(world.topics)[0], "x", key="k")
+    wait_until("all is reported", lambda: world.database.value(
+        "SELECT (info ->> 'empty')::boolean AND position ->> 'counter' = '1' FROM once.relay_report"), 20)
+    assert world.relay().run("--until-empty", timeout=30) == 0
+    assert holder.stop() == 0
+
+
 def test_lanes_ship_side_by_side_and_each_on_its_own(world):
     world.database.execute("SELECT once.set_lanes(3)")
     work = world.writers(seed=3).start(threads=3)

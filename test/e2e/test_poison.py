@@ -46,6 +46,22 @@ def test_P18_a_clock_that_is_ahead_puts_nothing_aside(world):
     world.assert_exact()
 
 
+def test_P18_a_relay_that_has_nothing_else_to_do_redrives(world):
+    """An idle relay is never told: it has to look by itself, also where its last report said all there was to say."""
+    small = world.topic("small", 1, max_message_bytes=2000)
+    world.publish(small, "x" * 5000, key="a")
+    relay = world.relay(env={"ONCE_OUTBOX_REPORT_MS": "200"}).start()
+    wait_until("it is parked", lambda: world.database.value("SELECT count(*) FROM once.dead_letter") == 1, 20)
+    wait_until("that is reported", lambda: world.database.value(
+        "SELECT (info ->> 'empty')::boolean FROM once.relay_report"), 20)
+    world.remember()
+    world.kafka.tools.run("alter_topic", topic=small, settings={"max.message.bytes": "100000"})
+    assert world.database.value("SELECT once.redrive(%s, 'a')", (small,)) == 1
+    wait_until("it is shipped", lambda: values(world, small) == [(b"a", b"x" * 20)], 20, 0.3)
+    assert relay.stop() == 0
+    world.assert_exact()
+
+
 def test_P18_skip_lets_the_key_go_on(world):
     small = world.topic("small", 1, max_message_bytes=2000)
     poison = world.publish(small, "x" * 5000, key="a")
