@@ -10,8 +10,8 @@ extern "C" {
 #include <access/genam.h>
 #include <access/htup_details.h>
 #include <access/table.h>
-#include <storage/bufmgr.h>
 #include <catalog/pg_collation.h>
+#include <storage/bufmgr.h>
 #include <utils/fmgroids.h>
 #include <utils/rel.h>
 #include <utils/snapmgr.h>
@@ -90,7 +90,10 @@ bool still_visible(const Seen &last, Snapshot snapshot) {
     HeapTupleData tuple{};
     tuple.t_self = last.at;
     Buffer buffer;
-    bool visible = pg::fetch_row(heap, snapshot, &tuple, &buffer);
+    // The table may have become shorter since (VACUUM), or be another one (the extension made
+    // again): fetching from behind its end would look like a damaged file.
+    bool visible = ItemPointerGetBlockNumber(&last.at) < RelationGetNumberOfBlocks(heap) &&
+                   pg::fetch_row(heap, snapshot, &tuple, &buffer);
     if (visible) {
         const Row row{&tuple, RelationGetDescr(heap)};
         // The place may have been taken by another row since.

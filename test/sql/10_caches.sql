@@ -1,0 +1,65 @@
+-- What a session remembers of our tables must not outlive them: each family is called, the tables change under the
+-- session (made again, rewritten, cut short, truncated), and it is called again.
+SELECT plan(18);
+
+CREATE FUNCTION pg_temp.call_all() RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    call text;
+BEGIN
+    PERFORM once.machine_set('m', 'a', '[{"from": "a", "event": "go", "to": "b"}, {"from": "b", "event": "go", "to": "a"}]');
+    FOREACH call IN ARRAY ARRAY[
+        'once.publish(''t'', ''x'', key => ''k'')', 'once.publish(''t'', ''x'', dedup_key => gen_random_uuid()::text)',
+        'once.publish(''t'', ''x'', deliver_at => now() + interval ''1 h'')', 'once.publish_many(''t'', NULL, ARRAY[''x'', ''y''])',
+        'once.accept(''numbers'', (random() * 1e9)::bigint)', 'once.inbox_put(''texts'', gen_random_uuid()::text, ''x'')',
+        'once.accept_position(''numbers'', ''s'', 1)', 'once.accept_window(''numbers'', ''s'', 1)', 'once.accept_offset(''g'', ''t'', 0, 0, 1)',
+        'once.claim(''s'', gen_random_uuid()::text)', 'once.transition(''m'', ''e'', ''go'')', 'once.lease(''l'', ''o'', ''1 min'')',
+        'once.key_next(''p'')', 'once.redeem_token(''s'', once.issue_token(''s'', ''1 min''))'] LOOP
+        BEGIN
+            EXECUTE 'SELECT ' || call;
+        EXCEPTION WHEN OTHERS THEN
+            RETURN NEXT call || ': ' || SQLSTATE || ' ' || SQLERRM;
+        END;
+    END LOOP;
+END $$;
+PREPARE publish AS SELECT once.publish('t', $1::text, key => $1);
+
+SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'every family answers');
+SELECT lives_ok('EXECUTE publish(''x'')', 'and so does a prepared statement');
+
+DROP EXTENSION pg_once CASCADE;
+SELECT throws_ok('EXECUTE publish(''x'')', '3F000', NULL, 'gone is gone');
+CREATE EXTENSION pg_once;
+SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'the extension was made again');
+SELECT lives_ok('EXECUTE publish(''x'')', 'and a prepared statement finds the new tables');
+SELECT is((SELECT count(*) FROM once.event_0), 5::bigint, 'where all events are');
+
+DROP EXTENSION pg_once CASCADE;
+CREATE EXTENSION pg_once;
+SELECT once.set_lanes(3, 4, 100) \g /dev/null
+SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'made again with other lanes');
+SELECT lives_ok('EXECUTE publish(''x'')', 'a prepared statement follows');
+SELECT is((SELECT sum(backlog) FROM once.status()), 5::numeric, 'all events are in some lane');
+
+-- The row of a consumer wanders to a later page, is remembered there, and the table is cut short.
+SELECT count(once.consumer_set('numbers', keep => make_interval(days => 3 + n % 2))) FROM generate_series(1, 200) n \g /dev/null
+SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'a consumer that was changed often');
+SELECT cmp_ok((SELECT max((ctid::text::point)[0])::int FROM once.consumer), '>', 0, 'its row is not on the first page');
+VACUUM FULL once.consumer;
+SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'the table of consumers became shorter');
+
+VACUUM FULL once.event_0_0;
+VACUUM FULL once.event_1_0;
+VACUUM FULL once.event_2_0;
+REINDEX TABLE once.event_0_0;
+SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'event tables were rewritten');
+SET enable_seqscan = off;
+SELECT is((SELECT count(*) FROM once.event_0 WHERE seq > 0) + (SELECT count(*) FROM once.event_1 WHERE seq > 0)
+        + (SELECT count(*) FROM once.event_2 WHERE seq > 0), 17::bigint, 'their indexes have every event');
+RESET enable_seqscan;
+TRUNCATE once.event_0_0, once.event_1_0, once.event_2_0;
+SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'event tables were truncated');
+SELECT cmp_ok(once.rotate(), '>', 0, 'lanes that hold something move on');
+SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'to their next tables');
+SELECT once.rearm(lane, 'all') FROM generate_series(0, 2) lane \g /dev/null
+SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'lanes were rearmed');
+SELECT finish();
