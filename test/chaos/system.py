@@ -1,13 +1,12 @@
 """The real thing under test: servers, relays, writers, readers, and how all of it is healed."""
-import shutil
 import threading
 import time
 
 from support.database_proxy import DatabaseProxy
 from support.inbox import Inbox
 from support.kafka import FLEETING, Kafka
-from support.postgres import RELAY_ROLE, Cluster, run_as_server
-from support.process import STAGED_BIN, server_user, wait_until
+from support.postgres import RELAY_ROLE, Cluster, move_near_wrap
+from support.process import wait_until
 from support.proxy import Proxy
 from support.world import World
 
@@ -43,20 +42,6 @@ class ChaosWorld(World):
         for row in bank.truth(self.database):
             self.rows[(row.lane, row.seq)] = row
         self.parked |= {identity for (identity,) in self.database.query("SELECT DISTINCT id::text FROM app_parked")}
-
-
-def move_near_wrap(cluster):
-    """2,000 transactions before their 32-bit numbers begin again (P20). Rows of initdb must be frozen, or they would
-    lie in the future; the status of the transactions that are skipped is a file of zeroes."""
-    cluster.start()
-    for database in ("template1", "postgres"):
-        cluster.execute("VACUUM FREEZE", database=database)
-    cluster.stop()
-    run_as_server(STAGED_BIN / "pg_resetwal", "-x", str(2**32 - 2000), "-D", cluster.data)
-    segment = cluster.data / "pg_xact" / "0FFF"
-    segment.write_bytes(bytes(256 * 1024))
-    if server_user():
-        shutil.chown(segment, server_user(), server_user())
 
 
 class System:

@@ -293,3 +293,22 @@ def test_P32_killed_in_each_step_of_a_rearm(shipped, mode, point):
     old, new = [f"event {number}" for number in range(5)], [f"new {number}" for number in range(3)]
     expected = {"continue": old + new, "all": old + old + new, "none": old, "missing": old + new}[mode]
     assert [message.value.decode() for message in shipped.messages()] == expected + ["afterwards"]
+
+
+def test_P12_failover_after_everything_was_trimmed(own_cluster):
+    """Only the last passed event is left to know the history by."""
+    world, topic = own_cluster, next(iter(own_cluster.topics))
+    world.database.execute("SELECT once.rotate()")
+    world.publish(topic, "last", key="k")
+    world.relay().drain()
+    assert world.database.query("SELECT convert_from(payload, 'utf8') FROM once.event_0") == [("last",)]
+    with Cluster(name="standby").copy_of(world.cluster) as standby:
+        standby.start()
+        world.cluster.stop()
+        standby.promote()
+        relay = world.relay(database=standby.dsn(world.name, "relay"))
+        assert relay.run("--until-empty") == 0, relay.log()
+        standby.execute("SELECT once.publish(%s, 'after'::text, key => 'k')", (topic,), world.name)
+        assert relay.run("--until-empty") == 0, relay.log()
+        values = [message.value for message in world.messages()]
+        assert values == [f"event {n}".encode() for n in range(5)] + [b"last", b"after"]

@@ -164,6 +164,20 @@ class Cluster:
             self.stop("immediate")
 
 
+def move_near_wrap(cluster):
+    """2,000 transactions before their 32-bit numbers begin again (P20). Rows of initdb must be frozen, or they would
+    lie in the future; the status of the transactions that are skipped is a file of zeroes."""
+    cluster.start()
+    for database in ("template1", "postgres"):
+        cluster.execute("VACUUM FREEZE", database=database)
+    cluster.stop()
+    run_as_server(STAGED_BIN / "pg_resetwal", "-x", str(2**32 - 2000), "-D", cluster.data)
+    segment = cluster.data / "pg_xact" / "0FFF"
+    segment.write_bytes(bytes(256 * 1024))
+    if server_user():
+        shutil.chown(segment, server_user(), server_user())
+
+
 class Database:
     """One database of a cluster, as tests use it."""
 
