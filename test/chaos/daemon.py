@@ -1,4 +1,5 @@
 """A relay that is kept running, as systemd would: started again when it ended, its ends counted and judged."""
+import signal
 import threading
 import time
 
@@ -77,6 +78,8 @@ class Daemon:
             started = time.monotonic()
             status = self.relay.stop(timeout=25)
             self.running, self.point = False, None
+            if status == -signal.SIGTERM and not self.relay.log():
+                status = 0  # it had not come so far as to listen to signals
             if status not in (0, *GAVE_UP):
                 self.tally.finding("refused", f"{self.name}: SIGTERM after {time.monotonic() - started:.1f} s: status "
                                               f"{status}\n{self.relay.log()[-1500:]}")

@@ -48,6 +48,7 @@ class System:
     def __init__(self, plan, tally, tmpfs):
         self.plan, self.tally, self.tmpfs = plan, tally, tmpfs
         self.standby = None
+        self.broker_clocks = None  # whether a broker runs with a clock of its own; None: not tried
         self.kept = []  # messages of a topic's life before it was deleted
         self.pause_seconds = 0.1
         self.watching = threading.Event()  # set: nobody is started again

@@ -76,9 +76,9 @@ class Node:
         return self
 
     def wait_ready(self, timeout=120):
-        wait_until(f"broker {self.number} listens", self._listens, timeout, 0.05)
+        wait_until(f"broker {self.number} listens", self.listens, timeout, 0.05)
 
-    def _listens(self):
+    def listens(self):
         if not self.process.alive():
             raise RuntimeError(f"the broker did not start:\n{self.process.log()[-3000:]}")
         with socket.socket() as probe:
