@@ -31,8 +31,10 @@ struct Seen {
     unsigned held = 0;
 };
 
-std::mutex seen_guard;
-std::map<std::string, Seen> seen;
+// Never destroyed, as the logger: a producer that was abandoned in a call, and threads of
+// librdkafka, may still write while the process ends.
+std::mutex &seen_guard = *new std::mutex;
+std::map<std::string, Seen> &seen = *new std::map<std::string, Seen>;
 std::atomic<int> repeat_s{60};
 
 spdlog::level::level_enum level_of(Level level) {
@@ -52,15 +54,15 @@ spdlog::level::level_enum level_of(Level level) {
 }
 
 spdlog::logger &logger() {
-    static const std::shared_ptr<spdlog::logger> made = [] {
-        auto fresh = std::make_shared<spdlog::logger>(
-            "once-relay", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    static spdlog::logger &made = []() -> spdlog::logger & {
+        auto *fresh =
+            new spdlog::logger("once-relay", std::make_shared<spdlog::sinks::stderr_sink_mt>());
         fresh->set_formatter(std::make_unique<spdlog::pattern_formatter>(
             "%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc));
         fresh->flush_on(spdlog::level::trace);
-        return fresh;
+        return *fresh;
     }();
-    return *made;
+    return made;
 }
 
 bool needs_quotes(std::string_view text) {

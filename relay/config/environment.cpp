@@ -7,8 +7,9 @@
 #include "relay/exit_code.hpp"
 
 #include <algorithm>
-#include <cctype>
+#include <charconv>
 #include <optional>
+#include <utility>
 
 namespace once::config {
 
@@ -49,6 +50,14 @@ std::optional<std::string> key_of(std::string_view name) {
     return name.starts_with(kKafkaSection) ? kafka_key(name) : std::nullopt;
 }
 
+// Of inbox.10.topic 10, of other keys 0.
+std::size_t table_number(std::string_view key) {
+    std::size_t number = 0;
+    if (key.starts_with("inbox."))
+        std::from_chars(key.data() + 6, key.data() + key.size(), number);
+    return number;
+}
+
 [[noreturn]] void refuse_variable(const std::string &name) {
     std::vector<std::string> names;
     for (const std::string &key : known_keys())
@@ -76,9 +85,10 @@ void read_environment(Settings &settings, const std::vector<std::string> &enviro
             refuse_variable(name);
         found.push_back({*key, variable.substr(equals + 1), "environment " + name});
     }
-    // In order of their names, so that inbox.1 is there before inbox.2.
-    std::sort(found.begin(), found.end(),
-              [](const Assignment &a, const Assignment &b) { return a.key < b.key; });
+    // The tables in order of their numbers: each one must be the next.
+    std::sort(found.begin(), found.end(), [](const Assignment &a, const Assignment &b) {
+        return std::pair(table_number(a.key), a.key) < std::pair(table_number(b.key), b.key);
+    });
     for (const Assignment &assignment : found)
         assign(settings, assignment);
 }

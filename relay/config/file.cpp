@@ -202,7 +202,10 @@ class Reader {
 } // namespace
 
 void read_file(Settings &settings, const std::string &path) {
-    const std::string text = read_text(path);
+    read_toml(settings, read_text(path), path);
+}
+
+void read_toml(Settings &settings, std::string_view text, const std::string &path) {
     toml::table root;
     try {
         root = toml::parse(text, path);

@@ -16,8 +16,6 @@ namespace once::config {
 
 namespace {
 
-constexpr long kMostTransactionTimeoutMs = 15'000;
-
 // A setting the relay depends on. `allowed` with | between; empty: the relay sets it itself, no
 // value is taken.
 struct Guarded {
@@ -131,6 +129,11 @@ const std::vector<std::string> &kafka_property_names() {
 
 void check_kafka_setting(std::string_view name, std::string_view value, std::string_view origin) {
     const std::string property(name);
+    // librdkafka reads up to it: another setting than the one that is guarded here.
+    if (name.find('\0') != std::string_view::npos || value.find('\0') != std::string_view::npos)
+        throw Refusal(ExitCode::configuration,
+                      "cannot use a NUL character in the [kafka] settings (" + std::string(origin) +
+                          ")");
     refuse_guarded(name, value, origin);
     const std::unique_ptr<rd_kafka_conf_t, decltype(&rd_kafka_conf_destroy)> scratch(
         rd_kafka_conf_new(), &rd_kafka_conf_destroy);

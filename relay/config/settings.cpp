@@ -62,9 +62,13 @@ void assign_inbox(Settings &settings, const Assignment &assignment) {
     const Entry<InboxOptions> *entry = find(inbox_table(), rest.substr(dot + 1));
     if (entry == nullptr)
         refuse_unknown(assignment);
-    if (number == inboxes.size() + 1)
-        inboxes.emplace_back();
-    assign_to(*entry, inboxes[number - 1], assignment);
+    if (number <= inboxes.size()) {
+        assign_to(*entry, inboxes[number - 1], assignment);
+        return;
+    }
+    InboxOptions next;
+    assign_to(*entry, next, assignment);
+    inboxes.push_back(std::move(next));
 }
 
 } // namespace

@@ -30,6 +30,8 @@ struct Settings {
 // Each throws Refusal (configuration) that names option, origin and what it takes.
 void assign(Settings &settings, const Assignment &assignment);
 void read_file(Settings &settings, const std::string &path);
+// The text of a file; `path` is its name in refusals.
+void read_toml(Settings &settings, std::string_view text, const std::string &path);
 void read_environment(Settings &settings, const std::vector<std::string> &environment);
 
 // What a single value cannot show: required ones, address and broker syntax, loopback, [[inbox]]

@@ -52,6 +52,16 @@ void require_name(const Settings &settings, const std::string &key, std::string_
                "A name has 1 to 255 bytes and no control characters.");
 }
 
+// RFC 6901. One that cannot be read matches nothing: no message would have an id.
+bool is_json_pointer(std::string_view path) {
+    if (!path.starts_with('/'))
+        return false;
+    for (std::size_t at = path.find('~'); at != std::string_view::npos; at = path.find('~', at + 1))
+        if (at + 1 == path.size() || (path[at + 1] != '0' && path[at + 1] != '1'))
+            return false;
+    return true;
+}
+
 void validate_inbox(const Settings &settings, std::size_t index) {
     const InboxOptions &inbox = settings.options.inbox[index];
     const std::string prefix = "inbox." + std::to_string(index + 1) + ".";
@@ -66,9 +76,9 @@ void validate_inbox(const Settings &settings, std::size_t index) {
                inbox.store ? "cannot use both \"" + prefix + "handler\" and \"" + prefix + "store\""
                            : "neither \"" + prefix + "handler\" nor \"" + prefix + "store\" is set",
                "An inbox calls a handler or stores the messages.");
-    if (!inbox.id_path.empty() && !inbox.id_path.starts_with('/'))
+    if (!inbox.id_path.empty() && !is_json_pointer(inbox.id_path))
         refuse(settings, prefix + "id_path", "cannot use option \"" + prefix + "id_path\"",
-               "A JSON pointer begins with a slash.");
+               "A JSON pointer begins with a slash; ~ stands only in ~0 and ~1.");
 }
 
 } // namespace

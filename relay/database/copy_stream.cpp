@@ -1,32 +1,18 @@
 #include "relay/database/copy_stream.hpp"
 
-#include "relay/database/session.hpp"
+#include "relay/database/copy_row.hpp"
+#include "relay/database/session_lost.hpp"
 
 #include <memory>
 
 namespace once::database {
 namespace {
 
-constexpr std::string_view kSignature{"PGCOPY\n\377\r\n\0", 11};
-constexpr std::size_t kFixedHeader = 11 + 4 + 4; // signature, flags, length of the extension
-
 std::string text_of(PGconn *connection) {
     std::string text = PQerrorMessage(connection);
     while (!text.empty() && text.back() == '\n')
         text.pop_back();
     return text;
-}
-
-// The file header stands in front of the first row, in the same message or alone.
-std::string_view without_file_header(std::string_view message) {
-    if (message.substr(0, kSignature.size()) != kSignature)
-        return message;
-    if (message.size() < kFixedHeader)
-        throw SessionLost("malformed header of a binary COPY");
-    const auto extension = big_endian<std::uint32_t>(message.data() + 15);
-    if (message.size() < kFixedHeader + extension)
-        throw SessionLost("malformed header of a binary COPY");
-    return message.substr(kFixedHeader + extension);
 }
 
 } // namespace
@@ -63,12 +49,8 @@ std::optional<std::string_view> CopyStream::next_row() {
             finish();
             break;
         }
-        std::string_view row = without_file_header({buffer, static_cast<std::size_t>(size)});
-        if (row.size() < 2)
-            continue;
-        if (big_endian<std::int16_t>(row.data()) < 0)
-            continue; // trailer
-        return row.substr(2);
+        if (const auto row = row_of_message({buffer, static_cast<std::size_t>(size)}))
+            return row;
     }
     return std::nullopt;
 }
@@ -100,37 +82,6 @@ void CopyStream::stop() {
         PQclear(result); // an error here is the cancellation we asked for
     if (PQstatus(handle) != CONNECTION_OK)
         throw SessionLost("connection lost while reading events: " + text_of(handle));
-}
-
-std::string_view RowReader::take(std::size_t size) {
-    if (rest.size() < size)
-        throw SessionLost("a row of a binary COPY is cut off");
-    const std::string_view taken = rest.substr(0, size);
-    rest.remove_prefix(size);
-    return taken;
-}
-
-std::optional<std::string_view> RowReader::field() {
-    const auto size = big_endian<std::int32_t>(take(4).data());
-    if (size < 0)
-        return std::nullopt;
-    return take(static_cast<std::size_t>(size));
-}
-
-std::int64_t RowReader::int64() {
-    const auto bytes = field();
-    if (!bytes || bytes->size() != 8)
-        throw SessionLost("a column is not the 64-bit number it should be");
-    return big_endian<std::int64_t>(bytes->data());
-}
-
-std::int32_t RowReader::int32_or(std::int32_t when_null) {
-    const auto bytes = field();
-    if (!bytes)
-        return when_null;
-    if (bytes->size() != 4)
-        throw SessionLost("a column is not the 32-bit number it should be");
-    return big_endian<std::int32_t>(bytes->data());
 }
 
 } // namespace once::database

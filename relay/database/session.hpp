@@ -4,8 +4,8 @@
 #pragma once
 
 #include "relay/database/compat.hpp"
+#include "relay/database/session_lost.hpp"
 
-#include <stdexcept>
 #include <string>
 
 namespace once {
@@ -13,12 +13,6 @@ struct DatabaseOptions;
 }
 
 namespace once::database {
-
-// The session is gone or of no use; a new one may work. Whoever held the lane lock does not any
-// more.
-struct SessionLost : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 // Connects with the session settings the lane depends on (session.cpp says why each), checks that
 // the extension speaks our protocol. Throws SessionLost or Refusal.

@@ -232,8 +232,8 @@ Polled Consumer::from(kafka::Message raw) const {
         message.payload = {static_cast<const char *>(raw->payload), raw->len};
     rd_kafka_timestamp_type_t kind;
     const std::int64_t time = rd_kafka_message_timestamp(raw.get(), &kind);
-    if (kind != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && time >= 0)
-        message.time_ms = time;
+    if (kind != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE)
+        message.time_ms = time_of(time);
     rd_kafka_headers_t *headers = nullptr;
     if (rd_kafka_message_headers(raw.get(), &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         const char *header = nullptr;

@@ -9,7 +9,8 @@ namespace once::inbox {
 namespace {
 
 constexpr std::string_view kReserved = "once-";
-constexpr std::size_t kMostIdBytes = 1024; // once.inbox takes no longer ones
+constexpr std::size_t kMostIdBytes = 1024;              // once.inbox takes no longer ones
+constexpr std::int64_t kEndOfTimeMs = 9224318016000000; // first day of 294277, as PostgreSQL has it
 constexpr char kHex[] = "0123456789abcdef";
 
 // Length of the well-formed UTF-8 sequence at the front (shortest form, no surrogates, at most
@@ -89,7 +90,7 @@ std::optional<std::string> at_path(const Message &message, const std::string &pa
     try {
         const auto &value = document.at(nlohmann::json::json_pointer(path));
         if (value.is_string())
-            return value.get<std::string>();
+            return as_text(value.get<std::string>()); // JSON has strings with a NUL
         if (value.is_number_integer())
             return value.dump();
     } catch (const nlohmann::json::exception &) {
@@ -151,28 +152,35 @@ std::string as_text(std::string_view bytes) {
 }
 
 std::optional<std::string> headers_json(const std::vector<Header> &headers) {
-    std::vector<const Header *> left;
+    std::vector<std::pair<std::string, const Header *>> left;
     for (const Header &header : headers)
         if (header.name.substr(0, kReserved.size()) != kReserved)
-            left.push_back(&header);
+            left.emplace_back(as_text(header.name), &header);
     if (left.empty())
         return std::nullopt;
     std::string json = "{";
     while (!left.empty()) {
-        const std::string_view name = left.front()->name;
+        // By what they are as text: jsonb would keep the last of two that became one.
+        const std::string name = left.front().first;
         const auto same = std::stable_partition(
-            left.begin(), left.end(), [&](const Header *header) { return header->name == name; });
+            left.begin(), left.end(), [&](const auto &header) { return header.first == name; });
         json += json.size() == 1 ? "" : ", ";
         append_json_string(json, name);
         json += same - left.begin() > 1 ? ": [" : ": ";
         for (auto value = left.begin(); value != same; ++value) {
             json += value == left.begin() ? "" : ", ";
-            append_json_value(json, (*value)->value);
+            append_json_value(json, value->second->value);
         }
         json += same - left.begin() > 1 ? "]" : "";
         left.erase(left.begin(), same);
     }
     return json + "}";
+}
+
+std::optional<std::int64_t> time_of(std::int64_t unix_ms) {
+    if (unix_ms < 0 || unix_ms >= kEndOfTimeMs)
+        return std::nullopt;
+    return unix_ms;
 }
 
 std::optional<std::string> uuid_bytes(std::string_view text) {

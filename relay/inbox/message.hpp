@@ -63,4 +63,8 @@ std::optional<std::string> headers_json(const std::vector<Header> &headers);
 // The 16 bytes of a uuid in its canonical spelling; nothing for any other text.
 std::optional<std::string> uuid_bytes(std::string_view text);
 
+// A message's timestamp, which may be any number its producer liked; nothing for one that
+// timestamptz cannot hold or that is before 1970 (-1: none).
+std::optional<std::int64_t> time_of(std::int64_t unix_ms);
+
 } // namespace once::inbox

@@ -10,8 +10,6 @@ namespace {
 using database::Connection;
 using database::CopyStream;
 
-constexpr std::int64_t kMsFrom1970To2000 = 946684800000;
-
 wire::Snapshot parsed(const std::string &text) {
     auto snapshot = wire::parse_snapshot(text);
     if (!snapshot)
@@ -41,24 +39,6 @@ Cut take_cut(Connection &connection, int lane) {
                    static_cast<std::uint32_t>(row[2].as<std::int64_t>()),
                    row[3].is_null() ? 0 : row[3].as<std::int64_t>()};
     });
-}
-
-Event decode_event(std::string_view row) {
-    database::RowReader reader(row);
-    Event event;
-    event.seq = reader.int64();
-    const auto id = reader.field();
-    if (!id || id->size() != event.id.size())
-        throw database::SessionLost("an event has no id");
-    std::memcpy(event.id.data(), id->data(), event.id.size());
-    event.topic = reader.field().value_or("");
-    event.key = reader.field();
-    event.payload = reader.field();
-    event.headers = reader.field().value_or("");
-    event.partition = reader.int32_or(-1);
-    const std::int64_t us = reader.int64();
-    event.time_ms = (us >= 0 ? us / 1000 : (us - 999) / 1000) + kMsFrom1970To2000;
-    return event;
 }
 
 void DifferenceReader::resume(const Position &position) {

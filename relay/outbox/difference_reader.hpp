@@ -75,7 +75,4 @@ class DifferenceReader {
 // once.cut
 Cut take_cut(database::Connection &connection, int lane);
 
-// A row of kEventColumns whose bytes stand in the arena.
-Event decode_event(std::string_view row);
-
 } // namespace once::outbox

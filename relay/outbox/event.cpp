@@ -1,5 +1,8 @@
 #include "relay/outbox/event.hpp"
 
+#include "relay/database/copy_row.hpp"
+#include "relay/database/session_lost.hpp"
+
 namespace once::outbox {
 
 std::string to_text(const Uuid &id) {
@@ -16,6 +19,8 @@ std::string to_text(const Uuid &id) {
 }
 
 namespace {
+
+constexpr std::int64_t kMsFrom1970To2000 = 946684800000;
 
 int nibble(char c) {
     if (c >= '0' && c <= '9')
@@ -45,6 +50,25 @@ std::optional<Uuid> uuid_from_text(std::string_view text) {
         at += 2;
     }
     return id;
+}
+
+Event decode_event(std::string_view row) {
+    database::RowReader reader(row);
+    Event event;
+    event.seq = reader.int64();
+    const auto id = reader.field();
+    if (!id || id->size() != event.id.size())
+        throw database::SessionLost("an event has no id");
+    std::memcpy(event.id.data(), id->data(), event.id.size());
+    event.topic = reader.field().value_or("");
+    event.key = reader.field();
+    event.payload = reader.field();
+    event.headers = reader.field().value_or("");
+    event.partition = reader.int32_or(-1);
+    const std::int64_t us = reader.int64();
+    reader.finish();
+    event.time_ms = us / 1000 - (us % 1000 < 0 ? 1 : 0) + kMsFrom1970To2000;
+    return event;
 }
 
 } // namespace once::outbox

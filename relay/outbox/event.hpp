@@ -64,6 +64,10 @@ struct Event {
     }
 };
 
+// A row of kEventColumns, whose bytes must outlive the event. Throws database::SessionLost for any
+// other bytes.
+Event decode_event(std::string_view row);
+
 // A piece of the difference of two snapshots, in seq order.
 struct Batch {
     std::shared_ptr<Arena> arena;

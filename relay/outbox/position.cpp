@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <charconv>
 
 namespace once::outbox {
@@ -19,6 +20,33 @@ template <typename Number> Number number(const Json &value, const char *name) {
     if (error != std::errc{} || end != text.data() + text.size())
         throw UnreadablePosition(std::string("member \"") + name + "\" is not a number");
     return parsed;
+}
+
+// A number where JSON has one: whole, without a sign, and not cut down to what fits.
+std::uint32_t plain_number(const Json &value, const char *name) {
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() > UINT32_MAX)
+        throw UnreadablePosition(std::string("member \"") + name + "\" is not a 32-bit number");
+    return value.get<std::uint32_t>();
+}
+
+// As PostgreSQL writes it: two halves of 1 to 8 hexadecimal digits.
+std::string lsn_text(const Json &value) {
+    auto text = value.get<std::string>();
+    const std::string_view view = text;
+    const std::size_t slash = std::min(view.find('/'), view.size());
+    for (const std::string_view half :
+         {view.substr(0, slash), view.substr(slash).substr(slash < view.size())})
+        if (half.empty() || half.size() > 8 ||
+            half.find_first_not_of("0123456789ABCDEFabcdef") != std::string_view::npos)
+            throw UnreadablePosition("member \"lsn\" is not a WAL position");
+    return text;
+}
+
+std::string uuid_text(const Json &value, const char *name) {
+    auto text = value.get<std::string>();
+    if (!uuid_from_text(text))
+        throw UnreadablePosition(std::string("member \"") + name + "\" is not a uuid");
+    return text;
 }
 
 const Json *optional_member(const Json &json, const char *name) {
@@ -52,17 +80,16 @@ Json text_or_null(const std::optional<std::string> &value) {
 Position decode(const Json &json) {
     if (!json.is_object())
         throw UnreadablePosition("not a JSON object");
-    if (const int format = member(json, "format").get<int>(); format != kPositionFormat)
+    if (const auto format = plain_number(member(json, "format"), "format");
+        format != kPositionFormat)
         throw UnreadablePosition("format " + std::to_string(format) + " is not known");
     Position p;
-    p.incarnation = member(json, "incarnation").get<std::string>();
-    if (!uuid_from_text(p.incarnation))
-        throw UnreadablePosition("member \"incarnation\" is not a uuid");
-    p.database_oid = member(json, "database_oid").get<std::uint32_t>();
+    p.incarnation = uuid_text(member(json, "incarnation"), "incarnation");
+    p.database_oid = plain_number(member(json, "database_oid"), "database_oid");
     p.system_identifier = std::to_string(
         number<std::uint64_t>(member(json, "system_identifier"), "system_identifier"));
-    p.timeline = member(json, "timeline").get<std::uint32_t>();
-    p.lsn = member(json, "lsn").get<std::string>();
+    p.timeline = plain_number(member(json, "timeline"), "timeline");
+    p.lsn = lsn_text(member(json, "lsn"));
     if (const Json *value = optional_member(json, "s_prev"))
         p.s_prev = snapshot_text(*value, "s_prev");
     p.s_now = snapshot_text(member(json, "s_now"), "s_now");
@@ -71,7 +98,7 @@ Position decode(const Json &json) {
     if (const Json *value = optional_member(json, "last_seq"))
         p.last_seq = number<std::int64_t>(*value, "last_seq");
     if (const Json *value = optional_member(json, "last_id"))
-        p.last_id = value->get<std::string>();
+        p.last_id = uuid_text(*value, "last_id");
     p.redrive_no = number<std::int64_t>(member(json, "redrive_no"), "redrive_no");
     if (const Json *value = optional_member(json, "mode"))
         p.mode = value->get<std::string>();

@@ -10,7 +10,7 @@
 
 namespace once::outbox {
 
-inline constexpr int kPositionFormat = 1;
+inline constexpr std::uint32_t kPositionFormat = 1;
 
 // Nothing an application wrote is visible in it: 3 is the first normal transaction id.
 inline constexpr std::string_view kEmptySnapshot = "3:3:";

@@ -103,7 +103,9 @@ class PostgresSource : public Source {
 template <typename Function>
 auto PostgresSource::in_session(Function fn)
     -> decltype(fn(std::declval<database::Connection &>())) {
-    std::packaged_task<decltype(fn(std::declval<database::Connection &>()))()> task([&] {
+    // Shared: the thread may still be on its way out of the task when its answer is here already.
+    using Task = std::packaged_task<decltype(fn(std::declval<database::Connection &>()))()>;
+    const auto task = std::make_shared<Task>([&] {
         try {
             return database::guarded([&] { return fn(session()); });
         } catch (const database::SessionLost &e) {
@@ -111,10 +113,10 @@ auto PostgresSource::in_session(Function fn)
             throw SourceLost(e.what());
         }
     });
-    auto answer = task.get_future();
+    auto answer = task->get_future();
     {
         const std::lock_guard lock(mutex);
-        tasks.emplace_back([&task] { task(); });
+        tasks.emplace_back([task] { (*task)(); });
     }
     wake_thread.notify_one();
     return answer.get();

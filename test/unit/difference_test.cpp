@@ -2,8 +2,8 @@
 
 #include "relay/backoff.hpp"
 #include "relay/crash_point.hpp"
-#include "relay/database/copy_stream.hpp"
-#include "relay/database/session.hpp"
+#include "relay/database/copy_row.hpp"
+#include "relay/database/session_lost.hpp"
 #include "relay/kafka/classify.hpp"
 #include "relay/outbox/dead_letters.hpp"
 
@@ -58,6 +58,44 @@ TEST(CopyRow, P19_null_and_empty_differ_and_cut_off_rows_are_refused) {
     EXPECT_THROW(reader.field(), database::SessionLost);
     database::RowReader cut(std::string_view(row).substr(8, 5));
     EXPECT_THROW(cut.field(), database::SessionLost);
+}
+
+TEST(CopyRow, P19_a_message_has_one_row_or_none) {
+    const std::string header("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
+    EXPECT_EQ(database::row_of_message(header), std::nullopt);
+    EXPECT_EQ(database::row_of_message("\xff\xff"), std::nullopt);
+    EXPECT_EQ(database::row_of_message(header + std::string("\0\1row", 5)), "row");
+    EXPECT_EQ(database::row_of_message(std::string_view("\0\1row", 5)), "row");
+    EXPECT_THROW(database::row_of_message("x"), database::SessionLost);
+    EXPECT_THROW(database::row_of_message(header.substr(0, 18)), database::SessionLost);
+}
+
+std::string event_row(std::int64_t time_us, const std::string &behind = {}) {
+    const auto number = [](std::uint64_t value, int bytes) {
+        std::string text;
+        for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
+            text += static_cast<char>(value >> shift);
+        return text;
+    };
+    const std::string null = number(0xffffffff, 4);
+    return number(8, 4) + number(7, 8) + number(16, 4) + std::string(16, 'i') + number(1, 4) + "t" +
+           null + null + null + null + number(8, 4) +
+           number(static_cast<std::uint64_t>(time_us), 8) + behind;
+}
+
+TEST(EventRow, P19_any_time_is_a_time) {
+    EXPECT_EQ(decode_event(event_row(0)).time_ms, 946684800000);
+    EXPECT_EQ(decode_event(event_row(-1)).time_ms, 946684799999);
+    EXPECT_EQ(decode_event(event_row(-1000)).time_ms, 946684799999);
+    // '-infinity' and 'infinity'
+    EXPECT_EQ(decode_event(event_row(INT64_MIN)).time_ms, INT64_MIN / 1000 - 1 + 946684800000);
+    EXPECT_EQ(decode_event(event_row(INT64_MAX)).time_ms, INT64_MAX / 1000 + 946684800000);
+}
+
+TEST(EventRow, P19_more_than_the_columns_is_no_event) {
+    EXPECT_EQ(decode_event(event_row(0)).seq, 7);
+    EXPECT_THROW(decode_event(event_row(0, "x")), database::SessionLost);
+    EXPECT_THROW(decode_event(event_row(0).substr(0, 64)), database::SessionLost);
 }
 
 TEST(BackoffWaits, P26_grow_to_the_ceiling_and_start_again) {

@@ -58,6 +58,8 @@ TEST(InboxMessage, IdOutOfThePayload) {
     EXPECT_EQ(identify(message, rule).id, "900719925474099267");
     message.payload = R"({"order": {"id": "A-1"}})";
     EXPECT_EQ(identify(message, rule).id, "A-1");
+    message.payload = R"({"order": {"id": "A\u0000B"}})"; // no text of PostgreSQL has a NUL
+    EXPECT_EQ(identify(message, rule).id, "\\x410042");
     for (const char *other : {R"({"order": {}})", R"({"order": {"id": null}})", "no json", "[1]"}) {
         message.payload = other;
         EXPECT_EQ(identify(message, rule).id, "header") << other;
@@ -86,8 +88,18 @@ TEST(InboxMessage, HeadersAsJson) {
     EXPECT_EQ(headers_json({{"a", "1"}, {"b", "2"}, {"a", std::nullopt}}),
               R"({"a": ["1", null], "b": "2"})");
     EXPECT_EQ(headers_json({{"quote\"", "back\\ line\n"}}), R"({"quote\"": "back\\ line\u000a"})");
+    // Two names that are one as text: jsonb would keep the last value alone.
+    EXPECT_EQ(headers_json({{"\xff", "1"}, {"b", "2"}, {"\\xff", "3"}}),
+              R"({"\\xff": ["1", "3"], "b": "2"})");
     EXPECT_EQ(headers_json({{"binary", std::string_view("\xff\0", 2)}}),
               R"({"binary": "\\xff00"})");
+}
+
+TEST(InboxMessage, TimesThatTheDatabaseHas) {
+    for (const std::int64_t good : {INT64_C(0), INT64_C(1769860800000), INT64_C(9224318015999999)})
+        EXPECT_EQ(time_of(good), good);
+    for (const std::int64_t bad : {INT64_C(-1), INT64_C(9224318016000000), INT64_MAX, INT64_MIN})
+        EXPECT_EQ(time_of(bad), std::nullopt) << bad;
 }
 
 TEST(InboxMessage, UuidBytes) {

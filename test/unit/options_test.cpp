@@ -64,6 +64,30 @@ Refused file_refusal(const std::string &text) {
     return refusal_of([&] { load_file(text); });
 }
 
+TEST(options, more_than_nine_inboxes_by_environment) {
+    std::vector<std::string> environment;
+    for (int i = 1; i <= 12; ++i)
+        environment.push_back("ONCE_INBOX_" + std::to_string(i) + "_TOPIC=t" + std::to_string(i));
+    Settings settings;
+    read_environment(settings, environment);
+    ASSERT_EQ(settings.options.inbox.size(), 12u);
+    EXPECT_EQ(settings.options.inbox[9].topic, "t10");
+}
+
+TEST(options, a_refused_value_leaves_no_inbox_behind) {
+    Settings settings;
+    EXPECT_EQ(refusal_of([&] { assign(settings, {"inbox.1.max_rows", "x", "test"}); }).code, 2);
+    EXPECT_EQ(print(settings), print(Settings()));
+}
+
+TEST(options, a_name_or_value_with_a_nul_passes_no_guard) {
+    for (const auto &[name, value] : {std::pair{std::string("acks\0", 5), std::string("1")},
+                                      std::pair{std::string("acks\0x", 6), std::string("1")},
+                                      std::pair{std::string("client.id"), std::string("a\0b", 3)}})
+        EXPECT_EQ(refusal_of([&] { check_kafka_setting(name, value, "test"); }).code, 2) << name;
+    EXPECT_EQ(file_refusal("[kafka]\n\"acks\\u0000\" = \"1\"\n").code, 2);
+}
+
 TEST(options, later_wins_default_file_environment_flag) {
     const File file("brokers = 'file:1'\n[outbox]\nmax_rows = 1\nstop_ms = 200\nreport_ms = 333\n");
     const Settings settings =
@@ -157,6 +181,9 @@ TEST(options, each_mistake_in_a_file_names_line_and_remedy) {
         {"[[inbox]]\ntopics='x'", "Did you mean \"inbox.1.topic\"?"},
         {"[[inbox]]\ntopic='x'\nstore=true", "\"inbox.1.group\" is not set"},
         {"[[inbox]]\ntopic='x'\ngroup='g'\nstore=true\nconsumer=\"a\\tb\"", "1 to 255 bytes"},
+        {"[[inbox]]\ntopic='x'\ngroup='g'\nstore=true\nid_path='/a~2'", "JSON pointer"},
+        {"[[inbox]]\ntopic='x'\ngroup='g'\nstore=true\nid_path='/a~'", "JSON pointer"},
+        {"[[inbox]]\ntopic='x'\ngroup='g'\nstore=true\nid_path='a'", "JSON pointer"},
         {"[[inbox]]\ntopic='x'\ngroup='g'", "neither \"inbox.1.handler\" nor"},
         {"[[inbox]]\ntopic='x'\ngroup='g'\nhandler='a.b'\nstore=true", "cannot use both"},
         {"[kafka]\nacks = 1", "An event acknowledged by fewer replicas can be lost."},

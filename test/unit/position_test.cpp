@@ -52,15 +52,31 @@ TEST(PositionRecord, P14_unreadable_is_said_and_never_guessed) {
         return text.replace(at, from.size(), to);
     };
     for (const std::string &bad :
-         {std::string(), std::string("null"), std::string("[]"), good.substr(0, good.size() - 1),
+         {std::string(),
+          std::string("null"),
+          std::string("[]"),
+          good.substr(0, good.size() - 1),
           with("\"format\":1", "\"format\":2"),
           with("\"s_now\":\"12:30:12\"", "\"s_now\":\"30:12:\""),
-          with("\"s_now\":\"12:30:12\"", "\"s_now\":null"), with("\"counter\":", "\"kounter\":"),
-          with("\"9007199254740995\"", "9007199254740995"), with("\"9007199254740995\"", "\"12x\""),
+          with("\"s_now\":\"12:30:12\"", "\"s_now\":null"),
+          with("\"counter\":", "\"kounter\":"),
+          with("\"9007199254740995\"", "9007199254740995"),
+          with("\"9007199254740995\"", "\"12x\""),
           with("\"9007199254740995\"", "\"-1\""),
-          with("\"redrive_no\":\"4\"", "\"redrive_no\":null"), with("\"10:20:12,15\"", "null"),
+          with("\"redrive_no\":\"4\"", "\"redrive_no\":null"),
+          with("\"10:20:12,15\"", "null"),
           with("\"last_id\":\"01a20462-cb4d-7d5c-bc1d-1dfa62aa9a9a\"", "\"last_id\":null"),
-          with("7718ebe9", "7718ebeg")})
+          with("7718ebe9", "7718ebeg"),
+          with("\"format\":1", "\"format\":4294967297"),
+          with("\"format\":1", "\"format\":true"),
+          with("4000000000", "-1"),
+          with("4000000000", "8294967296"),
+          with("4000000000", "4000000000.5"),
+          with("\"timeline\":3", "\"timeline\":true"),
+          with("1A/FF", "nowhere"),
+          with("1A/FF", ""),
+          with("1A/FF", "1A/123456789"),
+          with("01a20462", "01a20462-")})
         EXPECT_THROW(static_cast<void>(decode_position(bad)), UnreadablePosition) << bad;
 }
 
