@@ -68,14 +68,15 @@ class Window {
             bits_.fill(0);
             return;
         }
-        int64_t position = low + 1;
-        while (position <= high) {
+        // Counted by steps: behind the highest position there is none that an int64 can hold.
+        for (int64_t done = 0; done < high - low;) {
+            const int64_t position = low + 1 + done;
             if (position % 8 == 0 && high - position >= 7) {
                 bits_[index(position)] = 0;
-                position += 8;
+                done += 8;
             } else {
                 bits_[index(position)] &= static_cast<uint8_t>(~mask(position));
-                position++;
+                done++;
             }
         }
     }

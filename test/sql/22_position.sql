@@ -1,5 +1,5 @@
 -- once.accept_position, accept_positions, accept_window.
-SELECT plan(64);
+SELECT plan(66);
 
 -- positions
 SELECT is(once.accept_position('c', 's', p), v::once.position_verdict, format('F1 %s', p))
@@ -72,5 +72,7 @@ SELECT is((SELECT octet_length(seen) FROM once.position_window WHERE source = 'g
 SELECT is(once.accept_window('c', 'm', 9223372036854775807), 'new', 'G4 the highest number');
 SELECT is(once.accept_window('c', 'm', 9223372036854775806), 'new', 'G4 the one below');
 SELECT is(once.accept_window('c', 'm', 9223372036854775807), 'duplicate', 'G4 again');
+SELECT is(once.accept_window('c', 'e', 9223372036854775798), 'new', 'G4 nine below the highest number');
+SELECT is(once.accept_window('c', 'e', 9223372036854775807), 'new', 'G4 and up to it inside the window');
 SELECT throws_ok($$ SELECT once.accept_window('c', 'm', -1) $$, 'ON012', NULL, 'G3 negative');
 SELECT * FROM finish();

@@ -89,6 +89,12 @@ TEST(Window, G4_the_ends_of_int64) {
     EXPECT_EQ(window.accept(kMost - Window::kSize), Verdict::too_old);
     EXPECT_EQ(window.accept(0), Verdict::too_old);
     EXPECT_EQ(window.accept(kMost), Verdict::duplicate);
+    Window near;
+    EXPECT_EQ(near.accept(kMost - 9), Verdict::fresh);
+    EXPECT_EQ(near.accept(kMost), Verdict::fresh);
+    for (int64_t below = 1; below < 9; below++)
+        EXPECT_EQ(near.accept(kMost - below), Verdict::fresh) << below;
+    EXPECT_EQ(near.accept(kMost - 9), Verdict::duplicate);
     Window low;
     EXPECT_EQ(low.accept(0), Verdict::fresh);
     EXPECT_EQ(low.accept(kMost), Verdict::implausible);
