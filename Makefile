@@ -5,6 +5,7 @@
 #   make demo       the whole way on private servers, the relay killed in the middle
 #   make check      every test; ends with `N passed, N failed, N skipped`
 #   make chaos      the real system under faults (SEED=, MINUTES=, FAULTS=, DRY=1); ends with a table
+#   make fuzz       the parsers of foreign bytes under libFuzzer (FUZZ=position SECONDS=30)
 #   make bench      side by side with what it is compared with (BENCH=..., BENCH_JSON=file)
 
 PG_CONFIG ?= pg_config

@@ -8,8 +8,9 @@ stage: all
 	@test/support/stage.sh $(PG_CONFIG) $(STAGE)
 	@$(MAKE) -s install DESTDIR=$(CURDIR)/$(STAGE) >/dev/null
 
+include test/fuzz/fuzz.mk
 UNIT_SOURCES = $(wildcard test/unit/*_test.cpp)
-UNIT_OBJECTS = $(UNIT_SOURCES:%.cpp=build/relay-objects/%.o)
+UNIT_OBJECTS = $(UNIT_SOURCES:%.cpp=build/relay-objects/%.o) $(FUZZ_TARGETS:%=build/relay-objects/test/fuzz/%.o)
 UNIT_TEST = build/unit_test
 $(UNIT_TEST): $(UNIT_OBJECTS) $(filter-out build/relay-objects/relay/main.o,$(RELAY_OBJECTS))
 	$(CXX) $(RELAY_EXTRA) -o $@ $^ $(RELAY_LIBS) -lgmock -lgtest_main -lgtest

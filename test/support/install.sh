@@ -2,7 +2,7 @@
 # Installs what is missing to build and test pg_once on Debian 12: packages through apt, the Kafka broker's
 # jars (through Maven) and the pooler into a cache outside the tree, the Java test tools into build/java.
 # Prints nothing and takes well below a second when everything is there. `install.sh bench` adds what only
-# the benchmark needs. Exit 1 names the command that failed and what to do.
+# the benchmark needs, `install.sh fuzz` what only libFuzzer needs. Exit 1 names the command that failed and what to do.
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -18,6 +18,7 @@ packages=(
     libcpp-httplib-dev zlib1g-dev libssl-dev maven default-jdk-headless python3 python3-pytest
     python3-pytest-xdist python3-psycopg2 faketime kcat procps util-linux libevent-2.1-7 libc-ares2)
 [ "${1:-}" = bench ] && packages+=(redis-server python3-pip)
+[ "${1:-}" = fuzz ] && packages+=(clang-14 libclang-rt-14-dev)
 
 fail() {
     printf 'install: %s\n  command: %s\n  what to do: %s\n' "$1" "$2" "$3" >&2
