@@ -184,6 +184,7 @@ class Follower:
     def __init__(self, kafka, topics, isolation):
         self.file = kafka.folder / f"follow-{uuid.uuid4().hex}.jsonl"
         self.counted, self.read_to = 0, 0
+        self.lock = threading.Lock()
         with open(self.file, "wb") as output:
             self.process = Process([*JAVA, "-Xmx256m", *FLEETING, "-cp", CLASSPATH, "Reader",
                                     kafka.brokers, isolation, "follow", *topics],
@@ -193,8 +194,8 @@ class Follower:
         return list(parse(self.file))
 
     def count(self):
-        """Asked many times a second: reads only what came since."""
-        with open(self.file, "rb") as lines:
+        """Asked many times a second, by several threads: reads only what came since."""
+        with self.lock, open(self.file, "rb") as lines:
             lines.seek(self.read_to)
             for chunk in iter(lambda: lines.read(1 << 20), b""):
                 self.counted += chunk.count(b"\n")
