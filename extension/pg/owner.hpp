@@ -21,7 +21,8 @@ inline Oid relation_oid(const char *schema, const char *relation) {
 
 class OwnerScope {
   public:
-    explicit OwnerScope(Oid relation) {
+    // `more`: SECURITY_RESTRICTED_OPERATION where the owner is not ours.
+    explicit OwnerScope(Oid relation, int more = 0) {
         const Oid owner = call([&] {
             HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
             if (!HeapTupleIsValid(tuple))
@@ -31,8 +32,8 @@ class OwnerScope {
             return relowner;
         });
         GetUserIdAndSecContext(&user_, &context_);
-        SetUserIdAndSecContext(owner,
-                               context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+        SetUserIdAndSecContext(owner, context_ | SECURITY_LOCAL_USERID_CHANGE |
+                                          SECURITY_NOFORCE_RLS | more);
     }
     ~OwnerScope() { SetUserIdAndSecContext(user_, context_); }
     OwnerScope(const OwnerScope &) = delete;

@@ -48,8 +48,12 @@ END $$;
 COMMENT ON FUNCTION once.machine_parse(text, jsonb) IS 'internal: checks a definition and returns its transitions';
 
 -- Raises ON031 when rows of a guarded table, or entities of once.transition, stand in one of the states.
--- The tables are locked against writers until the transaction ends, so nothing moves there afterwards. Columns are
--- compared through their output functions: a cast of the table owner's must not run with our rights.
+-- The tables are locked against writers until the transaction ends, so nothing moves there afterwards. They are other
+-- people's, whoever may create a trigger: they are read with their owner's rights, never with ours.
+CREATE OR REPLACE FUNCTION once.guarded_states(relation oid, state_column name, states text[], OUT total bigint, OUT stranded text)
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_guarded_states';
+COMMENT ON FUNCTION once.guarded_states(oid, name, text[]) IS 'internal: locks a guarded table against writers and counts, with its owner''s rights, the rows that stand in one of these states';
+
 CREATE OR REPLACE FUNCTION once.machine_strands(machine_name text, states text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -69,22 +73,21 @@ BEGIN
             HINT = 'Move them first, or keep these states.';
     END IF;
     FOR guarded IN
-        SELECT t.tgrelid::regclass AS relation, a.attname AS state_column
+        SELECT t.tgrelid AS relation, a.attname AS state_column
         FROM pg_trigger AS t
         JOIN pg_class AS c ON c.oid = t.tgrelid AND c.relkind IN ('r', 'p')
+            AND (c.relpersistence <> 't' OR c.relnamespace = pg_my_temp_schema()) -- nobody reads another session's
         CROSS JOIN LATERAL string_to_array(encode(t.tgargs, 'escape'), '\000') AS argument
         JOIN pg_attribute AS a ON a.attrelid = t.tgrelid AND NOT a.attisdropped
             AND encode(convert_to(a.attname, getdatabaseencoding()), 'escape') = argument[2]
         WHERE t.tgfoid = 'once.guard()'::regprocedure AND NOT t.tgisinternal AND t.tgparentid = 0
             AND encode(convert_to(machine_name, getdatabaseencoding()), 'escape') = argument[1]
     LOOP
-        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', guarded.relation);
-        EXECUTE format('SELECT count(*), string_agg(DISTINCT concat(%1$I), '', '') FROM %2$s WHERE concat(%1$I) = ANY ($1)',
-                       guarded.state_column, guarded.relation) INTO total, stranded USING states;
+        SELECT s.* INTO total, stranded FROM once.guarded_states(guarded.relation, guarded.state_column, states) AS s;
         IF total > 0 THEN
             RAISE EXCEPTION USING ERRCODE = 'ON031',
                 MESSAGE = format('definition of state machine "%s" would strand %s rows of table "%s"',
-                                 machine_name, total, guarded.relation),
+                                 machine_name, total, guarded.relation::regclass),
                 DETAIL = format('Their column "%s" has removed states: %s.', guarded.state_column, stranded),
                 HINT = 'Move them first, or keep these states.';
         END IF;
