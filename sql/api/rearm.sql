@@ -12,7 +12,7 @@ BEGIN
         RAISE 'unknown mode "%"', mode USING ERRCODE = '22023', HINT = 'Use continue, all, none or missing.';
     END IF;
     -- Until this transaction ends, so that no relay begins between the decision and its commit.
-    IF NOT pg_try_advisory_xact_lock(1869505381, lane) THEN
+    IF NOT once.lane_try(lane, false) THEN
         RAISE 'lane % is held by a relay', lane USING ERRCODE = '55006', HINT = 'Stop the relay first.';
     END IF;
     IF mode = 'continue' THEN

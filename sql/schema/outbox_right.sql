@@ -4,6 +4,7 @@ INSERT INTO once.role_right (kind, privilege, object) VALUES
     ('publisher', 'EXECUTE', 'publish_many'),
     ('relay', 'EXECUTE', 'protocol'),
     ('relay', 'EXECUTE', 'lane_lock'),
+    ('relay', 'EXECUTE', 'lane_try'),
     ('relay', 'EXECUTE', 'lane_unlock'),
     ('relay', 'EXECUTE', 'lane_holder'),
     ('relay', 'EXECUTE', 'identity'),
