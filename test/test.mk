@@ -16,7 +16,7 @@ $(UNIT_TEST): $(UNIT_OBJECTS) $(filter-out build/relay-objects/relay/main.o,$(RE
 	$(CXX) $(RELAY_EXTRA) -o $@ $^ $(RELAY_LIBS) -lgmock -lgtest_main -lgtest
 -include $(UNIT_OBJECTS:.o=.d)
 
-.PHONY: demo check check-unit check-sql check-isolation check-e2e
+.PHONY: demo rights check check-unit check-sql check-isolation check-e2e
 check-unit: $(UNIT_TEST)
 	@test/run unit
 check-sql: stage
@@ -40,6 +40,9 @@ soak:
 	@test/support/install.sh
 	@$(MAKE) -s -j2 stage
 	@$(PYTHON) test/chaos/soak.py
+# After a change of rights: its difference is for whoever reviews it.
+rights: stage
+	@$(PYTHON) test/rights
 demo:
 	@test/support/install.sh
 	@$(MAKE) -s -j2 stage
