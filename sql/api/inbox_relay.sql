@@ -6,6 +6,7 @@ CREATE OR REPLACE FUNCTION once.inbox_store(consumer text, topics text[], partit
 DECLARE
     stored bigint;
 BEGIN
+    PERFORM once.require_name(consumer, 'consumer', 'ON010');
     -- unnest hands them out in their order, which becomes the order of seq. ON CONFLICT costs a look-up and a WAL
     -- record for each row, and a row that is there already is rare: the memory forgot it, but it still waits here.
     BEGIN
@@ -26,6 +27,7 @@ COMMENT ON FUNCTION once.inbox_store(text, text[], int[], bigint[], text[], byte
 CREATE OR REPLACE FUNCTION once.inbox_park(consumer text, message once.message, error text, attempts int) RETURNS boolean
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM once.require_name(consumer, 'consumer', 'ON010');
     INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at,
                             error, attempts, state)
         SELECT inbox_park.consumer, message.*, inbox_park.error, inbox_park.attempts,
