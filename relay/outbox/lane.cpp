@@ -17,9 +17,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kStandbyInterval{150};
 // One attempt: short, so that a stop is heard. Each begins with new producers.
 constexpr milliseconds kOpenTimeout{5000};
-// So long a first start waits for brokers before it says that there are none; one attempt may take
-// longer than that (outbox.request_timeout_ms).
-constexpr milliseconds kFirstContact{5000};
 
 // What a refusal names.
 constexpr std::size_t kNamed = 1000;
@@ -120,9 +117,10 @@ void Pipeline::fence_replaced() {
 
 void Pipeline::reach_kafka() {
     const auto since = timing.now();
+    const milliseconds first_contact(options.kafka.request_timeout_ms);
     while (sink.reach(!armed) != Outcome::ok) {
         const bool answered = !sink.cluster_id().empty();
-        if (!ever_ran && !answered && timing.now() - since > kFirstContact)
+        if (!ever_ran && !answered && timing.now() - since > first_contact)
             throw Refusal(ExitCode::kafka, "could not reach Kafka: " + sink.trouble().text, {},
                           "Check the list of brokers and the [kafka] settings.");
         if (stopping())

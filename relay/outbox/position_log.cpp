@@ -13,10 +13,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+// So long one question for the cluster waits: short, so that somebody who watches learns soon that
+// nobody answers. The client goes on connecting between two of them.
+constexpr int kContactMs = 1000;
 // Records read before going further back: first the last few, then ten times as many.
 constexpr std::int64_t kTail = 2000;
 constexpr std::int64_t kTailGrowth = 10;
-constexpr std::int64_t kTailMost = 2'000'000;
 
 const kafka::Settings kReaderSettings = {
     {"isolation.level", "read_committed"},
@@ -73,7 +75,7 @@ Outcome PositionLog::fail(const std::string &text) {
 }
 
 Outcome PositionLog::ensure(bool may_create) {
-    cluster = kafka::cluster_id(client.get(), options.request_timeout_ms);
+    cluster = kafka::cluster_id(client.get(), std::min(options.request_timeout_ms, kContactMs));
     if (cluster.empty())
         return fail("no broker answers at " + options.brokers);
     int partitions = 0;
@@ -186,9 +188,15 @@ void PositionLog::take(const rd_kafka_message_t &message, const std::string &key
 PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_t from,
                                              std::optional<std::int64_t> until, Timeout timeout) {
     Consuming partition(client.get(), options.position_topic, 0, from);
-    std::optional<Record> record;
+    Window window;
+    std::optional<std::int64_t> first;
     auto deadline = Clock::now() + timeout;
     std::string trouble = "no answer";
+    const auto complete = [&](std::int64_t end) {
+        window.begin = first.value_or(end);
+        window.end = end;
+        return window;
+    };
     while (Clock::now() < deadline && !stopping()) {
         const auto message = partition.next(milliseconds(100));
         if (!message)
@@ -197,7 +205,7 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
             // The end the broker tells must not lie before the one we know: a deposed leader's
             // does.
             if (!until || message->offset > *until)
-                return {Outcome::ok, record, message->offset};
+                return complete(message->offset);
             continue;
         }
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -205,22 +213,25 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
             continue;
         }
         deadline = Clock::now() + timeout;
-        take(*message, key, record);
+        if (!first)
+            first = message->offset;
+        take(*message, key, window.record);
         if (until && message->offset >= *until)
-            return {Outcome::ok, record, message->offset + 1};
+            return complete(message->offset + 1);
     }
     fail("could not read topic " + options.position_topic + " to its end: " + trouble);
-    return {Outcome::retry, std::nullopt, 0};
+    window.outcome = Outcome::retry;
+    return window;
 }
 
 ReadBack PositionLog::last(const std::string &key, std::optional<std::int64_t> hint,
                            std::optional<std::int64_t> until, Timeout timeout) {
-    const bool read_before = known.key == key && known.record && until && known.end <= *until;
+    const bool read_before = known.key == key && until && known.end <= *until;
     Window window = read_before ? read_window(key, known.end, until, timeout)
                                 : search(key, hint, until, timeout);
     if (window.outcome != Outcome::ok)
         return {window.outcome, std::nullopt};
-    if (read_before) {
+    if (read_before && known.record) {
         if (!window.record)
             window.record = known.record;
         else if (const auto fault = regression(known.record->position, window.record->position))
@@ -232,24 +243,26 @@ ReadBack PositionLog::last(const std::string &key, std::optional<std::int64_t> h
     return {Outcome::ok, window.record};
 }
 
+// From the end back in windows that grow and do not overlap: a topic in which the key is not is
+// read once. The answer holds for everything below the end of the first window. What compaction
+// takes away meanwhile has a successor behind that end, which whoever reads on from there finds.
 PositionLog::Window PositionLog::search(const std::string &key, std::optional<std::int64_t> hint,
                                         std::optional<std::int64_t> until, Timeout timeout) {
-    if (hint && until && *hint > *until)
-        hint.reset(); // another topic's
-    if (hint && *hint >= 0) {
-        const Window window = read_window(key, *hint, until, timeout);
-        if (window.outcome != Outcome::ok || window.record)
-            return window;
+    std::int64_t start = RD_KAFKA_OFFSET_TAIL(kTail);
+    if (hint && *hint >= 0 && (!until || *hint <= *until)) // else another topic's
+        start = *hint;
+    else if (until)
+        start = std::max<std::int64_t>(*until - kTail, 0);
+    Window window = read_window(key, start, until, timeout);
+    const std::int64_t end = window.end;
+    for (std::int64_t size = kTail * kTailGrowth;
+         window.outcome == Outcome::ok && !window.record && window.begin > 0; size *= kTailGrowth) {
+        const std::int64_t from = std::max<std::int64_t>(window.begin - size, 0);
+        window = read_window(key, from, window.begin - 1, timeout);
+        window.begin = std::min(window.begin, from);
     }
-    for (std::int64_t tail = kTail; tail < kTailMost; tail *= kTailGrowth) {
-        if (until && tail > *until)
-            break;
-        const std::int64_t from = until ? *until - tail : RD_KAFKA_OFFSET_TAIL(tail);
-        const Window window = read_window(key, from, until, timeout);
-        if (window.outcome != Outcome::ok || window.record)
-            return window;
-    }
-    return read_window(key, RD_KAFKA_OFFSET_BEGINNING, until, timeout);
+    window.end = end;
+    return window;
 }
 
 Outcome PositionLog::scan(const std::string &name, std::int64_t since_ms, Timeout timeout,

@@ -50,9 +50,10 @@ class PositionLog {
     struct Window {
         Outcome outcome = Outcome::ok;
         std::optional<Record> record;
-        std::int64_t end = 0; // read up to here, exclusive
+        std::int64_t begin = 0; // first offset read that had a message
+        std::int64_t end = 0;   // read up to here, exclusive
     };
-    // What earlier reads of a key came to.
+    // What earlier reads of a key came to, for everything below `end`: also that there is none.
     struct Known {
         std::string key;
         std::optional<Record> record;

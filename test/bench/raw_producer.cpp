@@ -13,12 +13,14 @@ namespace {
 struct Run {
     std::string topic;
     long count, size, transaction;
+    bool headers;
 };
 
 // All that can be made before the clock starts is; ids and positions are written in place.
 class Messages {
   public:
-    Messages(long keys, long size) : value_(static_cast<size_t>(size), 'x') {
+    Messages(long keys, long size, bool with_headers)
+        : with_headers_(with_headers), value_(static_cast<size_t>(size), 'x') {
         for (long n = 0; n < keys; n++)
             keys_.push_back("k" + std::to_string(n));
         for (long n = 0; n < 10; n++)
@@ -26,16 +28,9 @@ class Messages {
     }
 
     void send(rd_kafka_t *producer, rd_kafka_topic_t *topic, long n) {
-        // three of the application, and the relay's three with texts of the same length
         rd_kafka_headers_t *headers = rd_kafka_headers_new(6);
-        add(headers, "trace", "0af7651916cd43dd");
-        add(headers, "tenant", tenants_[static_cast<size_t>(n % 10)]);
-        add(headers, "type", "created");
-        std::snprintf(id_ + 24, 13, "%012lx", n); // rising, as the relay's uuid v7 are
-        add(headers, "once-id", {id_, 36});
-        add(headers, "once-source", "0199c1a0-5c3e-4bbb-8123-0123456789ab/0");
-        add(headers, "once-position",
-            {number_, static_cast<size_t>(std::snprintf(number_, 24, "%ld", n))});
+        if (with_headers_)
+            add_all(headers, n);
         const std::string &key = keys_[static_cast<size_t>(n) % keys_.size()];
         const rd_kafka_resp_err_t error = rd_kafka_producev(
             producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(key.data(), key.size()),
@@ -46,10 +41,23 @@ class Messages {
     }
 
   private:
+    // three of the application, and the relay's three with texts of the same length
+    void add_all(rd_kafka_headers_t *headers, long n) {
+        add(headers, "trace", "0af7651916cd43dd");
+        add(headers, "tenant", tenants_[static_cast<size_t>(n % 10)]);
+        add(headers, "type", "created");
+        std::snprintf(id_ + 24, 13, "%012lx", n); // rising, as the relay's uuid v7 are
+        add(headers, "once-id", {id_, 36});
+        add(headers, "once-source", "0199c1a0-5c3e-4bbb-8123-0123456789ab/0");
+        add(headers, "once-position",
+            {number_, static_cast<size_t>(std::snprintf(number_, 24, "%ld", n))});
+    }
+
     static void add(rd_kafka_headers_t *headers, const char *name, std::string_view text) {
         rd_kafka_header_add(headers, name, -1, text.data(), static_cast<ssize_t>(text.size()));
     }
 
+    const bool with_headers_;
     std::string value_;
     std::vector<std::string> keys_, tenants_;
     char id_[40] = "0199c1a0-5c3e-7bbb-8123-";
@@ -76,8 +84,9 @@ void fill(const Client &client, Messages &messages, long from, long to) {
 int main(int argc, char **argv) {
     Arguments arguments(argc, argv);
     const Run run{arguments.text("topic", "raw"), arguments.number("count", 1000000),
-                  arguments.number("size", 200), arguments.number("transaction", 20000)};
-    Messages messages(arguments.number("keys", 1000), run.size);
+                  arguments.number("size", 200), arguments.number("transaction", 20000),
+                  arguments.number("headers", 1) != 0};
+    Messages messages(arguments.number("keys", 1000), run.size, run.headers);
     const long ring = arguments.number("ring", 1);
     std::vector<Client> clients;
     for (long i = 0; i < ring; i++) {

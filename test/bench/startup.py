@@ -27,7 +27,7 @@ def bench(report):
         database = server.create_database("startup")
         broker.create_topic(POSITIONS, 1, cleanup_policy="compact")
         program("raw_producer", brokers=broker.brokers, topic=POSITIONS, count=records, transaction=20000, ring=2,
-                size=400)
+                size=400, headers=0)
         first = start_until_running(database, broker)
         again = sorted(start_until_running(database, broker) for _ in range(5))
         report.add("startup", f"first start of a lane, {records} records to read", first, "s")

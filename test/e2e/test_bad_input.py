@@ -104,6 +104,7 @@ def test_bad_input_password_is_in_no_output(setup):
 
 def test_bad_input_no_broker(setup):
     output = setup.refuses(KAFKA, "127.0.0.1:1", brokers="127.0.0.1:1", hint="brokers")
+    assert "kafka_away" in output, "who waits for it must hear why, before it ends"
     assert len(output.splitlines()) < 12, "retries are not to flood the log"
 
 

@@ -46,6 +46,29 @@ def test_P28_first_start_ships_everything_that_is_there(world):
     assert world.database.value("SELECT armed FROM once.lane") is True
 
 
+def test_position_is_found_however_deep_it_lies(shipped):
+    """The hint is gone, so the tail is read, then further back in windows: the last record counts, not an older one."""
+    def others(count):
+        messages = [{"key": base64.b64encode(b"other/0").decode(), "value": "e30=", "partition": 0}] * count
+        shipped.kafka.tools.run("produce_many", topic=shipped.position_topic, messages=messages)
+        shipped.database.execute("UPDATE once.relay_report SET offset_hint = NULL")
+
+    topic = next(iter(shipped.topics))
+    for number, depth in enumerate([3000, 15000, 25000], 5):
+        others(depth)
+        shipped.publish(topic, f"event {number}", key="k")
+        shipped.relay().drain()
+    assert [m.value for m in shipped.messages(topic)] == [b"event %d" % number for number in range(8)]
+    # A lane that has no record at all: every window is read, and it is a first start.
+    other = World(shipped.cluster, shipped.kafka, f"{shipped.name}_first")
+    other.position_topic = shipped.position_topic
+    other.publish(next(iter(other.topics)), "first", key="k")
+    relay = other.relay()
+    relay.drain()
+    assert "genesis" in relay.log() and [m.value for m in other.messages()] == [b"first"]
+    other.close()
+
+
 def test_P14_P28_position_topic_deleted(shipped):
     shipped.kafka.tools.run("delete_topic", topic=shipped.position_topic)
     relay = shipped.relay()
