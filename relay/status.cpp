@@ -7,6 +7,7 @@
 #include "relay/status_kafka.hpp"
 
 #include <cstdio>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -164,12 +165,20 @@ void print_table(const Json &whole) {
 int status(const Options &options) {
     Json whole = ask_database(options);
     keep_wanted_lanes(options, whole);
-    if (!options.kafka.brokers.empty())
-        add_kafka_positions(options, whole);
+    std::optional<Refusal> unreachable; // told after what the database knows
+    try {
+        if (!options.kafka.brokers.empty())
+            add_kafka_positions(options, whole);
+    } catch (const Refusal &refusal) {
+        unreachable = refusal;
+    }
     if (options.json)
         std::puts(whole.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
     else
         print_table(whole);
+    std::fflush(stdout);
+    if (unreachable)
+        throw Refusal(*unreachable);
     return static_cast<int>(ExitCode::stopped);
 }
 

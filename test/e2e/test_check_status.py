@@ -145,6 +145,14 @@ def test_status_before_and_after_shipping(world):
     assert code == 0 and "no relay holds it" in output
 
 
+def test_status_without_a_broker_still_tells_what_the_database_knows(world):
+    world.publish_bulk(f"{world.name}.orders", 3)
+    code, output = run_relay("status", "--json", "--database", world.database.dsn(), "--brokers", "127.0.0.1:1")
+    answer, end = json.JSONDecoder().raw_decode(output)
+    assert (code, answer["lanes"][0]["backlog"]) == (5, 3)
+    assert "no broker answers at 127.0.0.1:1" in output[end:]
+
+
 def test_status_names_the_transaction_that_holds_back_trimming(world):
     connection = world.database.connect(autocommit=False)
     try:
