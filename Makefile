@@ -37,7 +37,13 @@ EXTENSION_FLAGS = -std=c++20 -fvisibility=hidden '-DPGDLLEXPORT=__attribute__((v
 	-DPG_ONCE_VERSION='"$(ONCE_VERSION)"' -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers \
 	-Iextension -I. -isystem $(includedir_server) -isystem $(pkgincludedir)/internal -isystem $(includedir) -D_GNU_SOURCE
 
-build/extension/%.o: extension/%.cpp Makefile
+# Another PG_CONFIG has other headers, which the dependency files do not name: then everything is compiled again.
+.PHONY: server-changed
+build/server: server-changed
+	@mkdir -p $(@D)
+	@echo '$(VERSION) $(includedir_server)' | cmp -s - $@ || echo '$(VERSION) $(includedir_server)' > $@
+
+build/extension/%.o: extension/%.cpp Makefile build/server
 	@mkdir -p $(@D)
 	$(CCACHE) $(CXX) $(CXXFLAGS) $(CFLAGS_SL) $(EXTENSION_FLAGS) $(EXTENSION_EXTRA) -MMD -MP -c -o $@ $<
 

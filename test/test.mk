@@ -2,6 +2,7 @@
 STAGE = build/stage
 STAGED_BIN = $(STAGE)$(bindir)
 PYTHON ?= /usr/bin/python3
+export PG_CONFIG
 
 .PHONY: stage
 stage: all
@@ -51,7 +52,7 @@ demo:
 # The extension under AddressSanitizer and UndefinedBehaviorSanitizer, in a server of its own: see README.md.
 ASAN_FLAGS = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 ASAN_OBJECTS = $(EXTENSION_SOURCES:%.cpp=build/asan/%.o)
-build/asan/extension/%.o: extension/%.cpp Makefile test/test.mk
+build/asan/extension/%.o: extension/%.cpp Makefile test/test.mk build/server
 	@mkdir -p $(@D)
 	$(CCACHE) $(CXX) $(CXXFLAGS) $(CFLAGS_SL) $(EXTENSION_FLAGS) $(ASAN_FLAGS) -MMD -MP -c -o $@ $<
 build/asan/pg_once.so: $(ASAN_OBJECTS)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing to build and test pg_once on Debian 12: packages through apt, the Kafka broker's
+# Installs what is missing to build and test pg_once on Debian 12 or 13: packages through apt, the Kafka broker's
 # jars (through Maven) and the pooler into a cache outside the tree, the Java test tools into build/java.
 # Prints nothing and takes well below a second when everything is there. `install.sh bench` adds what only
 # the benchmark needs, `install.sh fuzz` what only libFuzzer needs. Exit 1 names the command that failed and what to do.
@@ -11,12 +11,19 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/pg_once
 kafka_home=$cache/kafka-$kafka_version
 pooler_home=$cache/pgbouncer
 
+# What carries a version in its package's name: Debian 12, then 13.
+postgresql=15 libevent=libevent-2.1-7
+if [ "$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${VERSION_ID:-}")" = "debian 13" ]; then
+    postgresql=17 libevent=libevent-2.1-7t64
+fi
+
 packages=(
-    build-essential pkg-config clang-format postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap
+    build-essential pkg-config clang-format
+    "postgresql-$postgresql" "postgresql-server-dev-$postgresql" "postgresql-$postgresql-pgtap"
     libpq-dev libpqxx-dev librdkafka-dev libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev
     libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev prometheus-cpp-dev
     libcpp-httplib-dev zlib1g-dev libssl-dev maven default-jdk-headless python3 python3-pytest
-    python3-pytest-xdist python3-psycopg2 faketime kcat procps util-linux libevent-2.1-7 libc-ares2)
+    python3-pytest-xdist python3-psycopg2 faketime kcat procps util-linux "$libevent" libc-ares2)
 [ "${1:-}" = bench ] && packages+=(redis-server python3-pip)
 [ "${1:-}" = fuzz ] && packages+=(clang-14 libclang-rt-14-dev)
 
@@ -36,7 +43,7 @@ missing_packages() {
     printf '%s\n' "${packages[@]}" | grep -vxF -f <(printf '%s\n' "$installed") || true
 }
 
-# Debian's postgresql-15 makes and starts a cluster of its own on port 5432. Nobody asked for one here, so
+# Debian's package makes and starts a cluster of its own on port 5432. Nobody asked for one here, so
 # it is told not to, for the time of this installation alone; existing clusters are not touched.
 without_main_cluster() {
     local setting=/etc/postgresql-common/createcluster.d/pg_once.conf status=0

@@ -15,7 +15,7 @@ if [ "$(id -u)" = 0 ] && ! runuser -u postgres -- test -x "$(realpath "$(dirname
     ln -sfn "$outside" "$stage"
 fi
 stamp="$stage/.server"
-version=$("$pg_config" --version)
+version="$("$pg_config" --version) $bin"
 [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$version" ] && exit 0
 rm -rf "${stage:?}"/*
 mkdir -p "$stage$bin" "$stage$lib" "$stage$share/extension"
