@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <unistd.h>
 
 namespace once {
@@ -46,8 +47,8 @@ bool disabled_by_test(Rule rule) noexcept {
         const char *text = std::getenv("ONCE_TEST_DISABLE");
         return "," + std::string(text == nullptr ? "" : text) + ",";
     }()); // never destroyed: a thread of a producer may ask while the process ends
-    const char *name = rule == Rule::r1 ? ",r1," : ",position_in_transaction,";
-    return rules.find(name) != std::string::npos;
+    constexpr std::string_view names[] = {",r1,", ",position_in_transaction,", ",topic_ids,"};
+    return rules.find(names[static_cast<std::size_t>(rule)]) != std::string::npos;
 }
 
 } // namespace once

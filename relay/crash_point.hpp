@@ -101,7 +101,7 @@ inline void crash_point(CrashPoint here) noexcept {
 
 // Control tests switch a rule off and must then see the harm it prevents: ONCE_TEST_DISABLE=r1,…
 // Never set it outside tests.
-enum class Rule { r1, position_in_transaction };
+enum class Rule { r1, position_in_transaction, topic_ids };
 bool disabled_by_test(Rule rule) noexcept;
 
 } // namespace once

@@ -18,6 +18,8 @@ struct Partition {
     // Longer than a heartbeat: who lost the partition for good hears of it before he claims again.
     Backoff claim_backoff{std::chrono::milliseconds(3000), std::chrono::milliseconds(10000)};
     std::int64_t fence = 0;
+    std::string topic_id;     // that the offsets count in; empty: not known
+    std::string name;         // what stands for the topic in the ids of messages that have none
     std::int64_t next = 0;    // first offset whose effect is not committed in the database
     std::int64_t read = 0;    // first offset not yet taken from Kafka
     std::int64_t reached = 0; // the end that Kafka told last: markers stand behind the last message

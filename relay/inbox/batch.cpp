@@ -55,8 +55,8 @@ void IdColumns::clear() {
     uuids_only = true;
 }
 
-void Batch::add(Message message, const IdentityRule &rule) {
-    Identity identity = identify(message, rule);
+void Batch::add(Message message, const IdentityRule &rule, std::string_view name) {
+    Identity identity = identify(message, rule, name);
     all.push_back({std::move(message), std::move(identity)});
     encode(all.back(), all.size() - 1);
 }

@@ -1,17 +1,20 @@
 #include "relay/inbox/consumer.hpp"
 
+#include "relay/crash_point.hpp"
 #include "relay/exit_code.hpp"
-#include "relay/kafka/client.hpp"
+#include "relay/kafka/admin.hpp"
 #include "relay/metrics.hpp"
 #include "relay/options.hpp"
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 namespace once::inbox {
 namespace {
 
 constexpr int kCloseMs = 5000;
+constexpr int kTopicIdsMs = 3000; // asked before each transaction: a stop must not wait for longer
 constexpr std::int16_t kFetchRequest = 1, kHeartbeatRequest = 12;
 constexpr std::int64_t kEarliestTimestamp = -2, kLatestTimestamp = -1; // ListOffsets protocol
 
@@ -343,6 +346,24 @@ std::map<Place, Committed, PlaceOrder> Consumer::committed(const std::vector<Pla
         result[{found.topic, found.partition}] = committed;
     }
     return result;
+}
+
+bool Consumer::tells_topic_ids() {
+    return kafka::knows_topic_ids() && !disabled_by_test(Rule::topic_ids);
+}
+
+kafka::TopicIds Consumer::topic_ids(const std::vector<Place> &places) {
+    if (!tells_topic_ids())
+        return {};
+    std::set<std::string> names;
+    for (const Place &place : places)
+        names.insert(place.topic);
+    std::string error;
+    kafka::TopicIds ids = kafka::topic_ids(client.get(), {names.begin(), names.end()},
+                                           std::min(request_timeout_ms, kTopicIdsMs), error);
+    if (!error.empty())
+        throw KafkaUnavailable("could not ask for topic ids: " + error);
+    return ids;
 }
 
 std::vector<std::string> Consumer::member_clients() {

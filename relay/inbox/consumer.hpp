@@ -7,7 +7,7 @@
 
 #include "relay/inbox/message.hpp"
 #include "relay/inbox/place.hpp"
-#include "relay/kafka/handles.hpp"
+#include "relay/kafka/compat.hpp"
 
 #include <atomic>
 #include <deque>
@@ -80,6 +80,10 @@ class Consumer {
     enum class Edge { earliest, latest };
     Offsets edges(const std::vector<Place> &places, Edge edge);
     std::map<Place, Committed, PlaceOrder> committed(const std::vector<Place> &places);
+    // Whether a topic that was made again can be told from the old one.
+    static bool tells_topic_ids();
+    // Ids of the topics, of those that the brokers tell.
+    kafka::TopicIds topic_ids(const std::vector<Place> &places);
     // client.id of the group's members as its coordinator knows them.
     std::vector<std::string> member_clients();
 

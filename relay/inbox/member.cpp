@@ -89,6 +89,7 @@ void Member::work_once() {
         consumer->assign(positions(), positions());
         paused = false;
     }
+    look_at_topics_when_due();
     claim_due();
     settle_out_of_range();
     if (!work.tried())
@@ -147,8 +148,10 @@ void Member::open_consumer() {
     consumer = std::move(opened);
     consumer->subscribe();
     metrics.enter(WorkState::running);
-    log::info("inbox_subscribed",
-              {{"consumer", inbox.consumer}, {"topic", inbox.topic}, {"group", inbox.group}});
+    log::info("inbox_subscribed", {{"consumer", inbox.consumer},
+                                   {"topic", inbox.topic},
+                                   {"group", inbox.group},
+                                   {"topic_ids", Consumer::tells_topic_ids()}});
 }
 
 // What was read is read again: only the database knows how far it got.
@@ -221,7 +224,7 @@ void Member::take(Message message) {
     if (message.offset < partition.read)
         return;
     partition.read = message.offset + 1;
-    work.add(std::move(message));
+    work.add(std::move(message), partition.name);
     if (metrics.state != WorkState::running)
         metrics.enter(WorkState::running);
 }
@@ -279,9 +282,16 @@ void Member::on_trouble(const Polled &polled) {
     log::warning("inbox_kafka_trouble",
                  {{"consumer", inbox.consumer}, {"topic", inbox.topic}, {"reason", polled.text}});
     metrics.enter(polled.blocked ? WorkState::blocked : WorkState::retrying);
+    if (polled.blocked) // a topic that is gone may come back as another one
+        topics_at_ms = 0;
 }
 
 void Member::apply_current() {
+    // Only what is asked after the messages were taken tells which topic they are of.
+    if (Consumer::tells_topic_ids())
+        look_at_topics();
+    if (work.empty())
+        return;
     struct Applying {
         bool &flag;
         ~Applying() { flag = false; }

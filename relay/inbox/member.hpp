@@ -66,6 +66,8 @@ class Member {
     std::int64_t first_offset(const Claim &claim, const Committed &committed);
     void refuse_foreign(const Place &place, const Committed &committed) const;
     void forget_claim(const Place &place, const std::string &why);
+    void look_at_topics();
+    void look_at_topics_when_due();
     void settle_out_of_range();
 
     void apply_current();
@@ -104,7 +106,7 @@ class Member {
     int conflicts = 0; // at the current part: deadlocks and the like
     std::int64_t retry_at_ms = 0;
     Backoff backoff;
-    std::int64_t advise_at_ms = 0, report_at_ms = 0, redrive_at_ms = 0;
+    std::int64_t advise_at_ms = 0, report_at_ms = 0, redrive_at_ms = 0, topics_at_ms = 0;
 };
 
 } // namespace once::inbox

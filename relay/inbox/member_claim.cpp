@@ -6,7 +6,17 @@
 #include "relay/log.hpp"
 #include "relay/options.hpp"
 
+#include <algorithm>
+
 namespace once::inbox {
+namespace {
+
+// How often an idle member asks whether the topics are still the same, while a broker answered so
+// lately. Before each transaction it is asked anyway.
+constexpr int kTopicsMs = 5000;
+constexpr int kAnsweredMs = 2000;
+
+} // namespace
 
 // Claims every partition whose turn it is, and reads on from what the database says.
 void Member::claim_due() {
@@ -18,7 +28,14 @@ void Member::claim_due() {
         return;
     for (const Place &place : due) // should anything below fail, not at once again
         assignment[place].claim_at_ms = now_ms() + assignment[place].claim_backoff.next().count();
-    const std::vector<Claim> claims = receiver->claim(due);
+    const auto ids = consumer->topic_ids(due);
+    // A topic that is not there, and is made again before the next request, would be read from the
+    // old one's offset.
+    if (Consumer::tells_topic_ids())
+        std::erase_if(due, [&](const Place &place) { return !ids.contains(place.topic); });
+    if (due.empty())
+        return;
+    const std::vector<Claim> claims = receiver->claim(due, ids);
     crash_point(CrashPoint::inbox_after_claim);
     begin_reading(claims);
 }
@@ -47,6 +64,8 @@ void Member::begin_reading(const std::vector<Claim> &claims) {
         if (drain.wanted() && !partition.until)
             partition.until = ends.at(claim.place);
         partition.fence = claim.fence;
+        partition.topic_id = claim.topic_id;
+        partition.name = claim.name;
         partition.next = partition.read = partition.reached = next;
         partition.claimed = true;
         // Behind the end: Kafka would answer only when somebody asks for more than there is.
@@ -109,8 +128,35 @@ void Member::forget_claim(const Place &place, const std::string &why) {
     work.drop({place.topic, place.partition});
 }
 
+// A topic that was deleted and made again under our hands: its partitions are claimed again, which
+// says where to read. What was read meanwhile may be of the new topic and is dropped.
+void Member::look_at_topics() {
+    const auto ids = consumer->topic_ids(places());
+    for (auto &[place, partition] : assignment) {
+        const auto id = ids.find(place.topic);
+        if (!partition.claimed || partition.topic_id.empty() || id == ids.end() ||
+            id->second.empty() || id->second == partition.topic_id)
+            continue;
+        forget_claim(place, "the topic was deleted and made again");
+        partition.claim_at_ms = 0;
+        partition.until.reset();
+    }
+}
+
+void Member::look_at_topics_when_due() {
+    // Only while the brokers answer: nothing is worth waiting for here.
+    if (!Consumer::tells_topic_ids() || now_ms() < topics_at_ms ||
+        now_ms() - consumer->answered_ms() > kAnsweredMs)
+        return;
+    topics_at_ms = now_ms() + kTopicsMs;
+    look_at_topics();
+}
+
 // Not before everything that was taken is applied: what is skipped is skipped for good.
 void Member::settle_out_of_range() {
+    if (std::any_of(assignment.begin(), assignment.end(),
+                    [](const auto &entry) { return entry.second.out_of_range; }))
+        look_at_topics();
     for (auto &[place, partition] : assignment) {
         if (!partition.out_of_range || !partition.claimed || partition.next < partition.read)
             continue;

@@ -116,14 +116,16 @@ std::size_t Message::bytes() const {
     return sum;
 }
 
-Identity identify(const Message &message, const IdentityRule &rule) {
+Identity identify(const Message &message, const IdentityRule &rule, std::string_view name) {
     Identity identity;
-    const std::string place = std::string(message.topic) + "/" + std::to_string(message.partition);
+    const std::string number_of_partition = "/" + std::to_string(message.partition);
+    const std::string place = std::string(name) + number_of_partition;
     const Header *source = last_header(message, "once-source");
     const Header *position = last_header(message, "once-position");
     const auto counter = position ? number(*position->value) : std::nullopt;
     if (source != nullptr && counter) {
-        identity.source = as_text(*source->value) + "/" + place;
+        identity.source =
+            as_text(*source->value) + "/" + std::string(message.topic) + number_of_partition;
         identity.position = *counter;
     } else {
         identity.source = place;

@@ -47,9 +47,10 @@ struct IdentityRule {
         path; // RFC 6901 pointer into a JSON payload; empty: not used; goes before the header
 };
 
-// source: `<once-source>/<topic>/<partition>` with once-position, or `<topic>/<partition>` with the
-// offset: positions rise only within one of them.
-Identity identify(const Message &message, const IdentityRule &rule);
+// source: `<once-source>/<topic>/<partition>` with once-position, or `<name>/<partition>` with the
+// offset: positions rise only within one of them. `name`: the topic, or what stands for one that
+// was made again; offsets count from 0 again under it.
+Identity identify(const Message &message, const IdentityRule &rule, std::string_view name);
 
 // Kafka's keys, header names and values are bytes. Text that PostgreSQL cannot hold (not UTF-8, or
 // with a NUL) is given as \x and its hexadecimal digits, as bytea prints it.

@@ -107,24 +107,37 @@ std::string Receiver::database_identity() {
     return found.text(0, 0);
 }
 
-std::vector<Claim> Receiver::claim(const std::vector<Place> &places) {
-    Array topics(ElementType::text), partitions(ElementType::int4);
+std::vector<Claim> Receiver::claim(const std::vector<Place> &places, const kafka::TopicIds &ids) {
+    Array topics(ElementType::text), partitions(ElementType::int4), known(ElementType::text);
+    std::vector<Claim> all;
     for (const Place &place : places) {
         topics.add_bytes(place.topic);
         partitions.add_int(place.partition);
+        const auto found = ids.find(place.topic);
+        const std::string id = found == ids.end() ? "" : found->second;
+        known.add(id.empty() ? std::nullopt : std::optional<std::string_view>(id));
+        all.push_back({.place = place, .next = {}, .topic_id = id, .name = {}});
     }
     const Rows rows = session.execute_prepared(
         "claim",
-        "SELECT c.fence, c.next FROM unnest($2::text[], $3::int4[]) WITH ORDINALITY"
-        " AS p(topic, part, nr), LATERAL once.offset_claim($1::text, p.topic, p.part) c ORDER BY "
-        "nr",
-        {options.group, topics, partitions});
+        "SELECT c.fence, c.next, c.name FROM unnest($2::text[], $3::int4[], $4::text[])"
+        " WITH ORDINALITY AS p(topic, part, id, nr),"
+        " LATERAL once.offset_claim_topic($1::text, p.topic, p.part, p.id) c ORDER BY nr",
+        {options.group, topics, partitions, known});
     std::vector<Claim> claims;
     for (int row = 0; row < rows.count(); ++row) {
-        Claim claim{places[static_cast<std::size_t>(row)], rows.number(row, 0), std::nullopt};
+        Claim &claim = all[static_cast<std::size_t>(row)];
+        if (rows.null(row, 0)) {
+            log::warning("inbox_topic_id_late", {{"consumer", options.consumer},
+                                                 {"partition", to_string(claim.place)},
+                                                 {"topic_id", claim.topic_id}});
+            continue;
+        }
+        claim.fence = rows.number(row, 0);
         if (!rows.null(row, 1))
             claim.next = rows.number(row, 1);
-        claims.push_back(claim);
+        claim.name = rows.text(row, 2);
+        claims.push_back(std::move(claim));
     }
     return claims;
 }

@@ -5,6 +5,7 @@
 #include "relay/inbox/assignment.hpp"
 #include "relay/inbox/batch.hpp"
 #include "relay/inbox/session.hpp"
+#include "relay/kafka/compat.hpp"
 
 #include <memory>
 #include <optional>
@@ -28,6 +29,8 @@ struct Claim {
     Place place;
     std::int64_t fence = 0;
     std::optional<std::int64_t> next; // nothing: the group is new to the database
+    std::string topic_id;             // as it was asked for; empty: not known
+    std::string name; // what stands for the topic in the ids of messages that have none
 };
 
 struct Applied {
@@ -47,7 +50,9 @@ class Receiver {
     // them reads what the other should have had.
     std::string database_identity();
 
-    std::vector<Claim> claim(const std::vector<Place> &places);
+    // Without places whose topic id is of a topic that another one has followed: Kafka told it too
+    // late, they are to be claimed again.
+    std::vector<Claim> claim(const std::vector<Place> &places, const kafka::TopicIds &ids);
     // Stores where to begin; false = fenced.
     [[nodiscard]] bool start_at(const Place &place, std::int64_t fence, std::int64_t offset);
     // Moves a partition on without applying what is between; false = fenced.

@@ -4,8 +4,8 @@
 
 namespace once::inbox {
 
-void Work::add(Message message) {
-    (begun || ahead.size() > 0 ? ahead : hand).add(std::move(message), rule);
+void Work::add(Message message, std::string_view name) {
+    (begun || ahead.size() > 0 ? ahead : hand).add(std::move(message), rule, name);
 }
 
 std::span<const Entry> Work::part() const {

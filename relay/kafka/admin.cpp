@@ -79,4 +79,15 @@ topic_settings(rd_kafka_t *client, const std::string &name, int timeout_ms, std:
     return settings;
 }
 
+TopicIds topic_ids(rd_kafka_t *client, const std::vector<std::string> &names, int timeout_ms,
+                   std::string &error) {
+    if (names.empty() || !knows_topic_ids())
+        return {};
+    const Owned<rd_kafka_queue_t> queue(rd_kafka_queue_new(client));
+    const auto options = make_options(client, kDescribeTopics, timeout_ms);
+    describe_topics(client, names, options.get(), queue.get());
+    const auto event = answer(queue.get(), timeout_ms, error);
+    return error.empty() ? topic_ids_of(event.get()) : TopicIds{};
+}
+
 } // namespace once::kafka

@@ -52,6 +52,45 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION once.offset_claim(text, text, int) IS 'makes the caller the owner of a partition: a fence above all earlier ones, and the offset to go on from (null: a new group). Call it in a transaction of its own on assignment. Waits for a member that is just storing offsets; one of the same role that sent no statement for 15 s is terminated, any other keeps it waiting or raises 55P03 after 15 s. READ COMMITTED; above it 40001 is possible. 25006 when read only';
 
+-- The claim's row lock is held to the end of the transaction, and who claims the partition meanwhile waits for it: so
+-- two members never count the topics at the same time. The claim itself has fenced whoever still reads the old topic.
+CREATE OR REPLACE FUNCTION once.offset_claim_topic(grp text, topic text, "partition" int, topic_id text, OUT fence bigint,
+        OUT next bigint, OUT name text)
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    known once.consumer_topic;
+BEGIN
+    IF topic_id IS NOT NULL THEN
+        PERFORM once.require_name(topic_id, 'topic id', 'ON010');
+    END IF;
+    SELECT c.fence, c.next INTO fence, next FROM once.offset_claim(grp, topic, "partition") c;
+    SELECT * INTO known FROM once.consumer_topic t
+        WHERE t.grp = offset_claim_topic.grp AND t.topic = offset_claim_topic.topic
+              AND t."partition" = offset_claim_topic."partition" ORDER BY t.number DESC LIMIT 1;
+    IF topic_id IS NOT NULL AND topic_id IS DISTINCT FROM known.topic_id THEN
+        IF EXISTS (SELECT FROM once.consumer_topic t
+                   WHERE t.grp = offset_claim_topic.grp AND t.topic = offset_claim_topic.topic
+                         AND t."partition" = offset_claim_topic."partition" AND t.topic_id = offset_claim_topic.topic_id) THEN
+            fence := NULL;
+            next := NULL;
+            RETURN;
+        END IF;
+        INSERT INTO once.consumer_topic AS t (grp, topic, "partition", number, topic_id)
+            VALUES (offset_claim_topic.grp, offset_claim_topic.topic, offset_claim_topic."partition",
+                    coalesce(known.number + 1, 0), offset_claim_topic.topic_id)
+            RETURNING t.* INTO known;
+        IF known.number > 0 AND next IS NOT NULL THEN
+            next := 0;
+            UPDATE once.consumer_offset o SET next = 0
+                WHERE o.grp = offset_claim_topic.grp AND o.topic = offset_claim_topic.topic
+                      AND o."partition" = offset_claim_topic."partition";
+        END IF;
+    END IF;
+    name := CASE WHEN known.number > 0 THEN topic || '/' || known.topic_id ELSE topic END;
+END $$;
+COMMENT ON FUNCTION once.offset_claim_topic(text, text, int, text) IS 'offset_claim with the id that Kafka gave the topic (null: not known). Another id than the last one is a topic that was deleted and made again: the group goes on from its offset 0. A fence that is null: the id is of a topic that another one has followed, ask again. name: what the source and the ids of messages are made of that have none of their own, so that they are not taken for those of the old topic. Errors as offset_claim; ON010 invalid topic id';
+
 -- A message without an id of its own is known by topic, partition and offset, in once.inbox too: while old ones wait
 -- there, those of the new topic would be taken for them.
 CREATE OR REPLACE FUNCTION once.offset_forget(grp text, topic text) RETURNS bigint
@@ -62,7 +101,9 @@ BEGIN
     PERFORM once.require_name(grp, 'group', 'ON010');
     PERFORM once.require_name(topic, 'topic', 'ON010');
     IF EXISTS (SELECT FROM once.inbox i WHERE i.topic = offset_forget.topic
-               AND i.id = concat_ws('/', i.topic, i."partition", i.log_offset)) THEN
+               AND (i.id = concat_ws('/', i.topic, i."partition", i.log_offset)
+                    OR i.id IN (SELECT concat_ws('/', i.topic, t.topic_id, i."partition", i.log_offset)
+                                FROM once.consumer_topic t WHERE t.grp = offset_forget.grp AND t.topic = i.topic))) THEN
         RAISE EXCEPTION 'messages of topic "%" still wait in once.inbox', topic
             USING ERRCODE = '55000', HINT = 'Let workers take them, or end them with once.inbox_done.';
     END IF;

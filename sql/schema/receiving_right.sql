@@ -2,7 +2,7 @@
 INSERT INTO once.role_right (kind, privilege, object)
 SELECT kind, 'EXECUTE', object
 FROM pg_catalog.unnest(ARRAY['accept', 'accept_many', 'accept_position', 'accept_positions', 'accept_window', 'accept_offset',
-                             'offset_claim', 'inbox_put', 'inbox_take', 'inbox_done', 'inbox_fail', 'inbox_store', 'inbox_park',
+                             'offset_claim', 'offset_claim_topic', 'inbox_put', 'inbox_take', 'inbox_done', 'inbox_fail', 'inbox_store', 'inbox_park',
                              'sweep']::text[]) AS object
      CROSS JOIN (VALUES ('consumer'), ('admin')) AS k(kind)
 UNION ALL VALUES ('consumer', 'EXECUTE', 'protocol'), ('relay', 'EXECUTE', 'sweep'),
@@ -11,4 +11,4 @@ UNION ALL VALUES ('consumer', 'EXECUTE', 'protocol'), ('relay', 'EXECUTE', 'swee
 UNION ALL
 SELECT kind, 'SELECT', object
 FROM (VALUES ('consumer', 'inbox'), ('admin', 'inbox'), ('admin', 'consumer'), ('admin', 'generation'), ('admin', 'position'),
-             ('admin', 'position_window'), ('admin', 'consumer_offset'), ('admin', 'offset_fence')) AS r(kind, object);
+             ('admin', 'position_window'), ('admin', 'consumer_offset'), ('admin', 'consumer_topic'), ('admin', 'offset_fence')) AS r(kind, object);

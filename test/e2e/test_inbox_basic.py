@@ -156,10 +156,11 @@ def test_F10_start_refuse(inbox):
     assert relay.run("--until-empty") == 6 and "has no offset" in relay.log()
 
 
-def test_F12_topic_made_again_is_refused(inbox, kafka):
+def test_F12_topic_made_again_is_refused_without_topic_ids(inbox, kafka):
     box = inbox(partitions=1)
     box.send_numbered(20)
     relay = box.relay()
+    relay.env = {"ONCE_TEST_DISABLE": "topic_ids"}  # as with a librdkafka before 2.3
     relay.drain()
     kafka.tools.run("delete_topic", topic=box.topic)
     kafka.create_topic(box.topic, 1)
@@ -222,6 +223,6 @@ def test_bad_handler_is_refused_at_start(inbox, handler, words):
 
 def test_role_without_rights_is_told_which(inbox):
     box = inbox()
-    box.database.execute("REVOKE EXECUTE ON FUNCTION once.offset_claim FROM relay")
+    box.database.execute("REVOKE EXECUTE ON FUNCTION once.offset_claim_topic FROM relay")
     relay = box.relay()
     assert relay.run("--until-empty") == 4 and "once.grant_consumer" in relay.log()

@@ -46,7 +46,7 @@ void check_headers(const Message &message) {
 }
 
 void check_identity(const Message &message, const IdentityRule &rule) {
-    const Identity identity = identify(message, rule);
+    const Identity identity = identify(message, rule, message.topic);
     const std::string place = std::string(message.topic) + "/" + std::to_string(message.partition);
     hold(is_database_text(identity.id) && is_database_text(identity.source), "ids are text");
     hold(!identity.id.empty() && identity.id.size() <= 1024, "1 to 1024 bytes");

@@ -1,5 +1,5 @@
 -- once.offset_claim and accept_offset.
-SELECT plan(51);
+SELECT plan(66);
 
 CREATE FUNCTION pg_temp.range(first bigint, last bigint, fence bigint DEFAULT NULL, part int DEFAULT 0) RETURNS text LANGUAGE sql AS
     $$ SELECT concat_ws(' ', verdict, coalesce(next::text, '-')) FROM once.accept_offset('g', 't', part, first, last, fence) $$;
@@ -60,6 +60,29 @@ SELECT is((once.offset_claim('again', 'other', 0)).next, 100::bigint, 'F12 anoth
 SELECT is(once.offset_forget('again', 'unknown'), 0::bigint, 'F12 nothing to forget');
 SELECT throws_ok(format('SELECT once.offset_forget(%s)', a), s, NULL, 'E9 refused to forget: ' || a)
     FROM (VALUES ('NULL, ''t''', '22004'), ('''g'', NULL', '22004'), ('''g'', ''''', 'ON010')) AS t(a, s);
+
+-- a topic that was made again, known by its id
+CREATE FUNCTION pg_temp.claimed(topic_id text, part int DEFAULT 0, grp text DEFAULT 'ids') RETURNS text LANGUAGE sql AS
+    $$ SELECT concat_ws(' ', CASE WHEN fence IS NULL THEN 'late' END, coalesce(next::text, '-'), name) FROM once.offset_claim_topic(grp, 't', part, topic_id) $$;
+SELECT is(pg_temp.claimed(NULL), '- t', 'F12 no topic ids');
+SELECT once.accept_offset('ids', 't', 0, 0, 99) \g /dev/null
+SELECT is(pg_temp.claimed('A'), '100 t', 'F12 the first id that is known is no other topic');
+SELECT is(pg_temp.claimed('A'), '100 t', 'F12 the same topic');
+SELECT is(pg_temp.claimed(NULL), '100 t', 'F12 a relay that knows no ids');
+SELECT fence AS i1 FROM once.offset_claim('ids', 't', 0) \gset
+SELECT is(pg_temp.claimed('B'), '0 t/B', 'F12 another topic: from its beginning, under another name');
+SELECT is((once.accept_offset('ids', 't', 0, 100, 109, :i1)).verdict, 'fenced', 'F12 who still reads the old topic is fenced');
+SELECT is((once.accept_offset('ids', 't', 0, 0, 4)).verdict, 'new', 'F12 nothing of it is a duplicate');
+SELECT is(pg_temp.claimed('B'), '5 t/B', 'F12 and goes on there');
+SELECT is(pg_temp.claimed('A'), 'late -', 'F12 the old topic does not come back');
+SELECT is(pg_temp.claimed(NULL), '5 t/B', 'F12 a relay that knows no ids keeps the name');
+SELECT is(pg_temp.claimed('B', 1), '- t', 'F12 a partition that the old topic did not have');
+SELECT is(pg_temp.claimed('C', 1), '- t/C', 'F12 made again before anything was stored');
+INSERT INTO once.inbox (consumer, id, topic, "partition", log_offset) VALUES ('c', 't/B/0/7', 't', 0, 7);
+SELECT throws_ok($$ SELECT once.offset_forget('ids', 't') $$, '55000', NULL, 'F12 messages of the new topic still wait');
+SELECT once.inbox_done('c', '{t/B/0/7}') \g /dev/null
+SELECT throws_ok($$ SELECT once.offset_claim_topic('ids', 't', 0, '') $$, 'ON010', NULL, 'E9 no topic id');
+SELECT throws_ok($$ SELECT once.offset_claim_topic('ids', NULL, 0, 'A') $$, '22004', NULL, 'E9 no topic');
 
 -- what a duplicate costs
 BEGIN;

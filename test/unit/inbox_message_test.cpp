@@ -16,6 +16,10 @@ Message message_with(std::vector<Header> headers) {
     return message;
 }
 
+Identity identify(const Message &message, const IdentityRule &rule) {
+    return inbox::identify(message, rule, message.topic);
+}
+
 TEST(InboxMessage, OnceIdAndPositionOfTheSender) {
     const auto identity =
         identify(message_with({{"once-id", "0199c1a0-5c3e-7bbb-8123-0123456789ab"},
@@ -35,6 +39,17 @@ TEST(InboxMessage, ForeignMessageIsKnownByItsPlace) {
     EXPECT_EQ(identity.id, "orders/3/42");
     EXPECT_EQ(identity.source, "orders/3");
     EXPECT_EQ(identity.position, 42);
+}
+
+TEST(InboxMessage, F12ForeignMessageOfATopicThatWasMadeAgain) {
+    const auto foreign = identify(message_with({}), kOnceId, "orders/tXy");
+    EXPECT_EQ(foreign.id, "orders/tXy/3/42");
+    EXPECT_EQ(foreign.source, "orders/tXy/3");
+    // Positions of the sender rise over both topics.
+    EXPECT_EQ(identify(message_with({{"once-source", "s/0"}, {"once-position", "1"}}), kOnceId,
+                       "orders/tXy")
+                  .source,
+              "s/0/orders/3");
 }
 
 TEST(InboxMessage, EmptyIdOrBadPositionIsNone) {

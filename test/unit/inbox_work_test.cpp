@@ -29,7 +29,7 @@ const IdentityRule kOnceId{"once-id", ""};
 TEST(InboxWork, HalvesUntilTheOneToBlameStandsAlone) {
     Work work(kOnceId);
     for (int i = 0; i < 4; ++i)
-        work.add(numbered(i));
+        work.add(numbered(i), "t");
     EXPECT_EQ(offsets(work.current()), (std::vector<std::int64_t>{0, 1, 2, 3}));
     EXPECT_TRUE(work.split());
     EXPECT_EQ(offsets(work.current()), (std::vector<std::int64_t>{0, 1}));
@@ -55,7 +55,7 @@ TEST(InboxWork, EveryScheduleIsInOrderAndComplete) {
                 bad.insert(i);
         Work work(kOnceId);
         for (int i = 0; i < count; ++i)
-            work.add(numbered(i));
+            work.add(numbered(i), "t");
         std::vector<std::int64_t> applied, parked;
         int steps = 0;
         int taken = count;
@@ -68,7 +68,7 @@ TEST(InboxWork, EveryScheduleIsInOrderAndComplete) {
             for (int more = static_cast<int>(random() % 3); more > 0 && taken < 2 * count; --more) {
                 if (random() % 7 == 0)
                     bad.insert(taken);
-                work.add(numbered(taken++)); // behind what is tried
+                work.add(numbered(taken++), "t"); // behind what is tried
             }
             if (refused && work.split())
                 continue;
@@ -85,7 +85,7 @@ TEST(InboxWork, EveryScheduleIsInOrderAndComplete) {
 TEST(InboxWork, DroppedPartitionLeavesTheOthersInOrder) {
     Work work(kOnceId);
     for (int i = 0; i < 6; ++i)
-        work.add(numbered(i, i % 2));
+        work.add(numbered(i, i % 2), "t");
     EXPECT_TRUE(work.split());
     work.done(); // 0, 1, 2
     EXPECT_TRUE(work.split());
@@ -97,32 +97,34 @@ TEST(InboxWork, DroppedPartitionLeavesTheOthersInOrder) {
     EXPECT_TRUE(work.empty());
 }
 
-// Were a message added to the batch in hand while another stands behind it, the stored offset would pass over that one.
+// Were a message added to the batch in hand while another stands behind it, the stored offset would
+// pass over that one.
 TEST(InboxWork, WhatComesMeanwhileIsTheNextBatch) {
     Work work(kOnceId);
-    work.add(numbered(0));
-    work.add(numbered(1));
+    work.add(numbered(0), "t");
+    work.add(numbered(1), "t");
     EXPECT_FALSE(work.tried());
     const Part part = work.current();
     EXPECT_TRUE(work.tried());
     for (int i = 2; i < 500; ++i)
-        work.add(numbered(i, i % 2));
-    EXPECT_EQ(offsets(part), (std::vector<std::int64_t>{0, 1})) << "what is applied stays where it is";
+        work.add(numbered(i, i % 2), "t");
+    EXPECT_EQ(offsets(part), (std::vector<std::int64_t>{0, 1}))
+        << "what is applied stays where it is";
     ASSERT_NE(part.whole, nullptr);
     EXPECT_TRUE(work.split());
     EXPECT_EQ(work.current().whole, nullptr) << "a half is not what was encoded";
     work.done();
-    work.add(numbered(500, 0));
+    work.add(numbered(500, 0), "t");
     work.done();
     EXPECT_FALSE(work.tried());
     EXPECT_EQ(work.in_hand().size(), 499u);
     EXPECT_NE(work.current().whole, nullptr);
-    work.add(numbered(501, 1));
+    work.add(numbered(501, 1), "t");
     work.drop({"t", 1}); // from both
     EXPECT_EQ(work.current().entries.size(), 250u);
     EXPECT_EQ(work.current().whole, &work.in_hand());
     EXPECT_EQ(work.next().size(), 0u);
-    work.add(numbered(502, 0));
+    work.add(numbered(502, 0), "t");
     work.drop({"t", 0});
     EXPECT_TRUE(work.empty());
     EXPECT_FALSE(work.tried());
@@ -130,9 +132,9 @@ TEST(InboxWork, WhatComesMeanwhileIsTheNextBatch) {
 
 TEST(InboxWork, ADroppedBatchMakesRoomForTheNext) {
     Work work(kOnceId);
-    work.add(numbered(0, 0));
+    work.add(numbered(0, 0), "t");
     EXPECT_EQ(work.current().entries.size(), 1u);
-    work.add(numbered(7, 1));
+    work.add(numbered(7, 1), "t");
     work.drop({"t", 0});
     EXPECT_EQ(offsets(work.current()), (std::vector<std::int64_t>{7}));
     work.clear();
@@ -145,7 +147,7 @@ TEST(InboxBatch, KnowsWhichIdsAreWhose) {
         Message message = numbered(offset, static_cast<std::int32_t>(offset % 2));
         if (id != nullptr)
             message.headers.push_back({"once-id", id});
-        batch.add(message, kOnceId);
+        batch.add(message, kOnceId, "t");
     };
     add(0, nullptr);
     add(1, "0199c1a0-5c3e-7bbb-8123-0123456789ab");
