@@ -85,6 +85,7 @@ ClaimRecord find_uncommitted(const Scope &scope, int generation, const ClaimKey 
 struct LastWritten {
     TransactionId xid = InvalidTransactionId; // of the subtransaction
     Oid heap = InvalidOid;
+    Oid file = InvalidOid; // another one once the transaction itself has truncated the table
     ItemPointerData place;
 };
 LastWritten last_written;
@@ -105,8 +106,7 @@ ClaimRecord find_last_written(const Scope &scope, const ClaimKey &key) {
     HeapTupleData row{};
     row.t_self = last_written.place;
     Buffer buffer = InvalidBuffer;
-    // Our own sweep may have truncated the table: then there is no such block.
-    if (ItemPointerGetBlockNumber(&row.t_self) < RelationGetNumberOfBlocks(heap) &&
+    if (last_written.file == heap->rd_rel->relfilenode &&
         pg::fetch_row(heap, &dirty, &row, &buffer)) {
         record.take(heap, &row);
         ReleaseBuffer(buffer);
@@ -238,7 +238,8 @@ void write_claim(const Scope &scope, ClaimRecord &record) {
     }
     if (indexed)
         insert_into_index(heap, scope.index[scope.generation], written, record);
-    last_written = {GetCurrentTransactionId(), RelationGetRelid(heap), written->t_self};
+    last_written = {GetCurrentTransactionId(), RelationGetRelid(heap), heap->rd_rel->relfilenode,
+                    written->t_self};
     table_close(heap, NoLock);
     // What the same statement does next (complete after claim) must find this version.
     CommandCounterIncrement();
