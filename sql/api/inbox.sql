@@ -47,7 +47,7 @@ BEGIN
         WHERE i.consumer = inbox_take.consumer AND i.state = 'ready' AND i.next_at <= clock_timestamp()
           AND i.seq <= coalesce(oldest, 9223372036854775807)
           AND (i.key IS NULL OR NOT EXISTS (SELECT FROM once.inbox e
-                                            WHERE e.consumer = i.consumer AND e.key = i.key AND e.seq < i.seq))
+                                            WHERE e.consumer = i.consumer AND left(e.key, 512) = left(i.key, 512) AND e.seq < i.seq))
         ORDER BY i.seq LIMIT n FOR UPDATE OF i SKIP LOCKED
     LOOP
         taken := taken + 1;
@@ -77,7 +77,7 @@ DECLARE
     row once.inbox;
 BEGIN
     FOR row IN SELECT * FROM once.inbox i
-               WHERE i.consumer = inbox_followers.consumer AND i.key = inbox_followers.key AND i.seq > head
+               WHERE i.consumer = inbox_followers.consumer AND left(i.key, 512) = left(inbox_followers.key, 512) AND i.seq > head
                ORDER BY i.seq LIMIT n FOR UPDATE LOOP
         EXIT WHEN row.state <> 'ready' OR row.next_at > clock_timestamp();
         RETURN NEXT row;
@@ -104,29 +104,29 @@ BEGIN
     END LOOP;
     SELECT oldest + floor(random() * (i.seq - oldest)) INTO somewhere FROM once.inbox i
         WHERE i.consumer = inbox_take_behind.consumer AND i.state = 'ready' ORDER BY i.seq DESC LIMIT 1;
-    SELECT i.key INTO start FROM once.inbox i
+    SELECT left(i.key, 512) INTO start FROM once.inbox i
         WHERE i.consumer = inbox_take_behind.consumer AND i.state = 'ready' AND i.seq > somewhere ORDER BY i.seq LIMIT 1;
     FOR step IN 1 .. 1000 + 10 * n LOOP
         EXIT WHEN taken >= n;
         IF at IS NULL THEN -- the first one of all, or of the second half of the round
             SELECT * INTO row FROM once.inbox i
-                WHERE i.consumer = inbox_take_behind.consumer AND i.key >= CASE WHEN wrapped THEN '' ELSE coalesce(start, '') END
-                ORDER BY i.key, i.seq LIMIT 1;
+                WHERE i.consumer = inbox_take_behind.consumer AND left(i.key, 512) >= CASE WHEN wrapped THEN '' ELSE coalesce(start, '') END
+                ORDER BY left(i.key, 512), i.seq LIMIT 1;
         ELSE
             SELECT * INTO row FROM once.inbox i
-                WHERE i.consumer = inbox_take_behind.consumer AND i.key > at ORDER BY i.key, i.seq LIMIT 1;
+                WHERE i.consumer = inbox_take_behind.consumer AND left(i.key, 512) > at ORDER BY left(i.key, 512), i.seq LIMIT 1;
         END IF;
-        EXIT WHEN wrapped AND (NOT FOUND OR row.key >= start);
+        EXIT WHEN wrapped AND (NOT FOUND OR left(row.key, 512) >= start);
         IF NOT FOUND THEN
             EXIT WHEN start IS NULL;
             wrapped := true;
             at := NULL;
             CONTINUE;
         END IF;
-        at := row.key;
+        at := left(row.key, 512);
         CONTINUE WHEN row.seq <= oldest; -- looked at before
         SELECT * INTO row FROM once.inbox i
-            WHERE i.consumer = inbox_take_behind.consumer AND i.key = at AND i.seq = row.seq AND i.state = 'ready'
+            WHERE i.consumer = inbox_take_behind.consumer AND left(i.key, 512) = at AND i.seq = row.seq AND i.state = 'ready'
               AND i.next_at <= clock_timestamp()
             FOR UPDATE SKIP LOCKED;
         CONTINUE WHEN NOT FOUND;

@@ -36,7 +36,8 @@ CREATE TABLE once.inbox (
 );
 CREATE INDEX inbox_ready ON once.inbox (consumer, seq) WHERE state = 'ready';
 CREATE INDEX inbox_keyless ON once.inbox (consumer, seq) WHERE state = 'ready' AND key IS NULL;
-CREATE INDEX inbox_key ON once.inbox (consumer, key, seq) WHERE key IS NOT NULL;
+-- Kafka's keys may be longer than an entry of an index: keys that begin with the same 512 characters count as one.
+CREATE INDEX inbox_key ON once.inbox (consumer, pg_catalog.left(key, 512), seq) WHERE key IS NOT NULL;
 COMMENT ON TABLE once.inbox IS 'messages that wait for workers: once.inbox_take, then once.inbox_done or once.inbox_fail in the same transaction';
 COMMENT ON COLUMN once.inbox.seq IS 'order of arrival; rows of one key are taken in it';
 COMMENT ON COLUMN once.inbox.state IS 'ready, or parked after too many failures: then it holds its key until inbox_redrive or inbox_done';

@@ -1,4 +1,5 @@
 """once-relay inbox on its straight path: bytes, identities, dedup, store, start offsets, refusals."""
+import hashlib
 import json
 
 import pytest
@@ -118,6 +119,28 @@ def test_E10_store_leaves_rows_for_workers(inbox):
     box.kafka.tools.run("produce_many", topic=box.topic, messages=box.sent)  # all again: their ids are known
     box.relay().drain()
     assert database.value("SELECT count(*) FROM once.inbox") == 1500
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_E10_what_no_column_takes_stops_nobody(inbox, store):
+    """A key longer than an index entry, and an id that is JSON and no text: kept like any other, also when the handler fails."""
+    box = inbox(store=store, id_path="/id", max_attempts=1, partitions=1)
+    box.database.execute("SELECT once.consumer_set('billing', 'text')")
+    long_key = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(200))
+    box.database.execute("ALTER TABLE app.bad DROP CONSTRAINT bad_pkey")  # no entry of this index could hold the key either
+    box.database.execute("INSERT INTO app.bad SELECT '\\x' || encode(%s, 'hex') UNION SELECT 'nul'", (long_key,))
+    box.send([message("first", key="a"), message("long", key=long_key), message('{"id": "a\\u0000b"}', key="nul", identity=None),
+              message("last", key="a")])
+    box.relay().drain()
+    kept = box.database.query("SELECT convert_from(payload, 'UTF8'), key FROM once.inbox ORDER BY seq")
+    bad = [("long", f"\\x{long_key.hex()}"), ('{"id": "a\\u0000b"}', "nul")]
+    assert kept == ([("first", "a"), *bad, ("last", "a")] if store else bad)
+    if not store:
+        assert [bytes(row[0]) for row in effects(box)] == [b"first", b"last"]
+        box.database.execute("DELETE FROM app.bad")
+        box.database.execute("SELECT once.inbox_redrive('billing')")
+        box.relay().drain()
+        assert box.applied() == 4
 
 
 def test_E1_handler_per_message(inbox):

@@ -311,3 +311,16 @@ def test_F14_partitions_added_while_running(cluster, kafka, world_name):
         box.wait_applied(104)
         assert relay.stop() == 0
         box.assert_exact(104)
+
+
+def test_F10_new_topic_of_a_pattern_is_found_while_running(cluster, kafka, world_name):
+    with Inbox(cluster, kafka, world_name, partitions=1) as box:
+        relay = box.relay("--set", "kafka.topic.metadata.refresh.interval.ms=1000", topic=f"^{box.topic}.*").start()
+        box.send_numbered(100)
+        box.wait_applied(100)
+        kafka.create_topic(box.topic + ".new", 2)
+        box.send((message(f"new {n}", key=f"k{n}") for n in range(100)), topic=box.topic + ".new")
+        box.wait_applied(200)
+        assert relay.stop() == 0
+        box.assert_exact(200)
+        box.assert_history(box.topic, box.topic + ".new")

@@ -1,5 +1,5 @@
 -- once.inbox and its functions.
-SELECT plan(42);
+SELECT plan(46);
 
 CREATE FUNCTION pg_temp.take(n int) RETURNS text LANGUAGE sql AS $$ SELECT string_agg(id, ' ' ORDER BY seq) FROM once.inbox_take('w', n) $$;
 
@@ -31,6 +31,13 @@ SELECT ok(next_at - now() BETWEEN interval '0.5 s' AND interval '2 s', 'E10 firs
 UPDATE once.inbox SET attempts = 8 WHERE id = 'b1';
 SELECT once.inbox_fail('w', 'b1', 'x') \g /dev/null
 SELECT ok(next_at - now() BETWEEN interval '250 s' AND interval '260 s', 'E10 it doubles') FROM once.inbox WHERE id = 'b1';
+
+-- keys that no index entry can hold
+CREATE FUNCTION pg_temp.long_key(n int) RETURNS text LANGUAGE sql AS $$ SELECT string_agg(md5(i::text), '') || n FROM generate_series(1, 2000) i $$;
+SELECT is(once.inbox_put('long', n::text, 'x', pg_temp.long_key(n % 2)), 'new', 'E10 a key of 64 kB') FROM generate_series(1, 2) n;
+SELECT is((SELECT array_agg(id) FROM once.inbox_take('long', 10)), ARRAY['1', '2'], 'E10 it is taken');
+SELECT once.inbox_fail('long', '1', 'boom', '1 hour') \g /dev/null
+SELECT is_empty($$ SELECT FROM once.inbox_take('long', 10) $$, 'E10 and keeps its order, as every key that begins like it');
 
 -- few keys with many rows: what is looked at must not grow with what waits
 INSERT INTO once.inbox (consumer, id, key) SELECT 'hot', 'k' || i, 'k' || i % 3 FROM generate_series(1, 20000) i;
