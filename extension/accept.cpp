@@ -7,7 +7,9 @@
 #include "arguments.hpp"
 #include "errors.hpp"
 #include "generation.hpp"
+#include "key_run.hpp"
 #include "keyed_table.hpp"
+#include "pg/attempt.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
@@ -30,6 +32,10 @@ namespace {
 enum class Verdict { fresh, duplicate, too_old };
 constexpr const char *kVerdicts[] = {"new", "duplicate", "too_old"};
 
+// Below it a batch is decided key by key: a transaction that calls accept_many for every few ids
+// must not fill the server's list of subtransactions.
+constexpr size_t kFewKeys = 32;
+
 Datum key_datum(const Memory &memory, const StoredKey &key) {
     return memory.type == IdType::bigint ? Int64GetDatum(key.number) : UUIDPGetDatum(&key.bytes);
 }
@@ -44,6 +50,10 @@ struct Decider {
     KeyedTable old_tables[kSlots];
     KeyedTable closing;
     KeyedTable open;
+    bool walking = false;
+    KeyWalk old_walks[kSlots];
+    KeyWalk open_walk;
+    KeyRun run; // what is new in the open one and not yet written
 
     // Expired generations count as forgotten even while they are still there. Only a consumer that
     // promises too_old looks into them: it must not call an id new that it may have seen.
@@ -68,6 +78,10 @@ struct Decider {
         if (OidIsValid(memory->closing.heap))
             open_for_insert(closing, memory->closing);
         open_for_insert(open, memory->open);
+        if (walking) {
+            begin_walk(open_walk, open, &open.dirty);
+            begin_run(run, open);
+        }
         writing = true;
     }
 
@@ -76,13 +90,42 @@ struct Decider {
         for (int i = 0; i < old_count; i++)
             if (find(old_tables[i], &datum))
                 return Verdict::duplicate;
-        if (memory->reject_older && made_at != DT_NOBEGIN && made_at <= horizon)
+        if (too_old(made_at))
             return known_although_old(datum) ? Verdict::duplicate : Verdict::too_old;
         begin_writing();
         if (closing.heap && insert(closing, &datum, snapshot) == Insertion::present)
             return Verdict::duplicate;
         return insert(open, &datum, snapshot) == Insertion::present ? Verdict::duplicate
                                                                     : Verdict::fresh;
+    }
+
+    // For keys in ascending order, and only while no generation is closing.
+    void begin_walks() {
+        walking = true;
+        for (int i = 0; i < old_count; i++)
+            begin_walk(old_walks[i], old_tables[i], snapshot);
+    }
+
+    // The same for keys in ascending order; what is new is written by the end.
+    Verdict decide_in_run(const StoredKey &key, TimestampTz made_at) {
+        const Datum datum = key_datum(*memory, key);
+        for (int i = 0; i < old_count; i++)
+            if (!absent(old_walks[i], datum) && find(old_tables[i], &datum))
+                return Verdict::duplicate;
+        if (too_old(made_at))
+            return known_although_old(datum) ? Verdict::duplicate : Verdict::too_old;
+        begin_writing();
+        if (absent(open_walk, datum)) {
+            add(run, datum);
+            return Verdict::fresh;
+        }
+        write(run); // so that what is below it is there before anybody is waited for
+        return insert(open, &datum, snapshot) == Insertion::present ? Verdict::duplicate
+                                                                    : Verdict::fresh;
+    }
+
+    bool too_old(TimestampTz made_at) const {
+        return memory->reject_older && made_at != DT_NOBEGIN && made_at <= horizon;
     }
 
     // An old id that came late the first time stands in a generation that still takes keys.
@@ -101,6 +144,12 @@ struct Decider {
     }
 
     void end() {
+        for (int i = 0; walking && i < old_count; i++)
+            end_walk(old_walks[i]);
+        if (walking && writing) {
+            end_run(run);
+            end_walk(open_walk);
+        }
         for (int i = 0; i < old_count; i++)
             close(old_tables[i]);
         if (writing && closing.heap)
@@ -179,6 +228,50 @@ std::vector<Asked> asked_of(FunctionCallInfo fcinfo, const Memory &memory, IdTyp
     return asked;
 }
 
+// The verdict of a key that stands in the input more than once: the first of them decides.
+Verdict repeated(Verdict first) {
+    return first == Verdict::fresh ? Verdict::duplicate : first;
+}
+
+void decide_one_by_one(const View &view, std::span<const Asked> sorted, std::span<Verdict> out) {
+    pg::call([&] {
+        Decider decider{};
+        decider.begin(view.memory(), view.snapshot());
+        const Asked *previous = nullptr;
+        for (const Asked &one : sorted) {
+            if (previous && previous->key == one.key) {
+                out[one.ordinal] = repeated(out[previous->ordinal]);
+                continue;
+            }
+            out[one.ordinal] = decider.decide(one.key, one.made);
+            previous = &one;
+        }
+        decider.end();
+    });
+}
+
+// Keys whose index entries lie close together are looked for in one walk, and what is absent is
+// written all at once: two thirds of the cost. A key that is met is decided in its turn, after all
+// below it were written. False: another session was quicker with a key after we had passed it;
+// nothing has happened then. Costs an xid more.
+bool decide_at_once(const View &view, std::span<const Asked> sorted, std::span<Verdict> out) {
+    return pg::attempt(ERRCODE_UNIQUE_VIOLATION, [&] {
+        Decider decider{};
+        decider.begin(view.memory(), view.snapshot());
+        decider.begin_walks();
+        const Asked *previous = nullptr;
+        for (const Asked &one : sorted) {
+            if (previous && previous->key == one.key) {
+                out[one.ordinal] = repeated(out[previous->ordinal]);
+                continue;
+            }
+            out[one.ordinal] = decider.decide_in_run(one.key, one.made);
+            previous = &one;
+        }
+        decider.end();
+    });
+}
+
 // In the order of the keys, which is the same in every session: overlapping batches wait for each
 // other in one direction only. Of equal keys the first in the input decides.
 std::vector<Verdict> decide_all(const View &view, std::vector<Asked> &asked) {
@@ -187,23 +280,9 @@ std::vector<Verdict> decide_all(const View &view, std::vector<Asked> &asked) {
         return order != 0 ? order < 0 : a.ordinal < b.ordinal;
     });
     std::vector<Verdict> verdicts(asked.size());
-    const std::span<const Asked> sorted = asked;
-    const std::span<Verdict> out = verdicts;
-    pg::call([&] {
-        Decider decider{};
-        decider.begin(view.memory(), view.snapshot());
-        const Asked *previous = nullptr;
-        for (const Asked &one : sorted) {
-            if (previous && previous->key == one.key) {
-                const Verdict first = out[previous->ordinal];
-                out[one.ordinal] = first == Verdict::fresh ? Verdict::duplicate : first;
-                continue;
-            }
-            out[one.ordinal] = decider.decide(one.key, one.made);
-            previous = &one;
-        }
-        decider.end();
-    });
+    const bool worth_it = asked.size() >= kFewKeys && !OidIsValid(view.memory().closing.heap);
+    if (!worth_it || !decide_at_once(view, asked, verdicts))
+        decide_one_by_one(view, asked, verdicts);
     return verdicts;
 }
 

@@ -1,6 +1,7 @@
 #include "append.hpp"
 
 #include "errors.hpp"
+#include "row_slots.hpp"
 #include "wire/lane_of.hpp"
 #include "wire/uuid7.hpp"
 
@@ -122,18 +123,14 @@ bool write_run(std::span<const Event> events, Written *written, const uint32_t *
     if (!open(target, child, known))
         return false;
     assert_shape(target);
-    auto **slots =
-        static_cast<TupleTableSlot **>(palloc(sizeof(TupleTableSlot *) * static_cast<Size>(count)));
+    RowSlots rows = row_slots(target.table, count);
     IndexInfo *info = makeNode(IndexInfo);
-    for (int i = 0; i < count; ++i) {
-        slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(target.table), &TTSOpsVirtual);
-        fill(slots[i], events[order[i]], xid, written[order[i]], now);
-    }
-    table_multi_insert(target.table, slots, count, GetCurrentCommandId(true), 0, nullptr);
-    for (int i = 0; i < count; ++i) {
-        add_to_indexes(target, slots[i], info);
-        ExecDropSingleTupleTableSlot(slots[i]);
-    }
+    for (int i = 0; i < count; ++i)
+        fill(slot_of(rows, i), events[order[i]], xid, written[order[i]], now);
+    table_multi_insert(target.table, rows.slots, count, GetCurrentCommandId(true), 0, nullptr);
+    for (int i = 0; i < count; ++i)
+        add_to_indexes(target, rows.slots[i], info);
+    drop(rows);
     close(target);
     return true;
 }
