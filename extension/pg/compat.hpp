@@ -12,6 +12,7 @@ extern "C" {
 #include <access/tableam.h>
 #include <storage/lock.h>
 #include <access/xlog.h>
+#include <executor/executor.h>
 #include <replication/walsender.h>
 #include <replication/walsender_private.h>
 #include <utils/guc.h>
@@ -63,6 +64,18 @@ inline bool update_row(Relation heap, ItemPointer tid, TupleTableSlot *slot, Sna
     bool indexes;
     simple_table_tuple_update(heap, tid, slot, snapshot, &indexes);
     return indexes;
+#endif
+}
+
+// Entries of a new row in every index of its table; ERROR where a unique one has it already. 16
+// added a parameter.
+inline void insert_index_entries(ResultRelInfo *table, TupleTableSlot *slot, EState *executor) {
+    if (table->ri_NumIndices == 0)
+        return;
+#if PG_VERSION_NUM >= 160000
+    ExecInsertIndexTuples(table, slot, executor, false, false, nullptr, NIL, false);
+#else
+    ExecInsertIndexTuples(table, slot, executor, false, false, nullptr, NIL);
 #endif
 }
 

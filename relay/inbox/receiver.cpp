@@ -12,21 +12,15 @@
 namespace once::inbox {
 namespace {
 
-// FROM item with the columns of once.message, parameters $first and up, in their order: nothing
-// here is joined or run in parallel, and a sort of the wide rows would cost a tenth. unnest of
-// several arrays is syntax, not a name: no search_path can redirect it.
-std::string message_rows(int first) {
+// once.message[] of the columns in parameters $first and up.
+std::string messages(int first) {
     constexpr const char *types[] = {"text",  "int4", "int8", "text", "bytea",
                                      "jsonb", "text", "text", "int8", "timestamptz"};
     std::string arrays;
     for (const char *type : types)
         arrays += (arrays.empty() ? "$" : ", $") + std::to_string(first++) + "::" + type + "[]";
-    return "unnest(" + arrays +
-           ") AS m(topic, part, log_offset, key, payload, headers, id, source, pos, sent_at)";
+    return "once.inbox_messages(" + arrays + ")";
 }
-
-constexpr const char *kRow = "ROW(m.topic, m.part, m.log_offset, m.key, m.payload, m.headers, "
-                             "m.id, m.source, m.pos, m.sent_at)::once.message";
 
 [[noreturn]] void refuse_handler(const std::string &why, const std::string &detail,
                                  const std::string &signature) {
@@ -312,11 +306,9 @@ void Receiver::set_aside_held(Left &left, const Assignment &assignment, Applied 
 void Receiver::call_handler(MessageColumns &columns) {
     // In FROM and without output columns: whatever the function returns, nothing is sent.
     const std::string call = options.per_message
-                                 ? "SELECT FROM (SELECT " + std::string(kRow) +
-                                       " AS message FROM " + message_rows(1) +
-                                       " OFFSET 0) AS q, LATERAL " + handler + "(q.message)"
-                                 : "SELECT FROM " + handler + "(ARRAY(SELECT " + kRow + " FROM " +
-                                       message_rows(1) + "))";
+                                 ? "SELECT FROM pg_catalog.unnest(" + messages(1) +
+                                       ") AS message, LATERAL " + handler + "(message)"
+                                 : "SELECT FROM " + handler + "(" + messages(1) + ")";
     session.execute_prepared("handle", call, columns.parameters());
     crash_point(CrashPoint::inbox_after_handler);
 }
@@ -348,8 +340,8 @@ bool Receiver::put_aside(const Entry &entry, const std::optional<std::string> &e
     parameters.emplace_back(attempts);
     return session
         .execute_prepared("park",
-                          "SELECT once.inbox_park($11::text, " + std::string(kRow) +
-                              ", ($12::text[])[1], $13::int4) FROM " + message_rows(1),
+                          "SELECT once.inbox_park($11::text, (" + messages(1) +
+                              ")[1], ($12::text[])[1], $13::int4)",
                           parameters)
         .truth(0, 0);
 }

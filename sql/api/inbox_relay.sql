@@ -1,4 +1,16 @@
--- What once-relay inbox writes to once.inbox; the ids are accepted before, in the same transaction.
+-- What once-relay inbox hands over: a batch comes as an array for each field of once.message.
+CREATE OR REPLACE FUNCTION once.inbox_messages(topics text[], partitions int[], log_offsets bigint[], keys text[], payloads bytea[],
+        headers jsonb[], ids text[], sources text[], positions bigint[], sent timestamptz[]) RETURNS once.message[]
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'once_inbox_messages';
+COMMENT ON FUNCTION once.inbox_messages(text[], int[], bigint[], text[], bytea[], jsonb[], text[], text[], bigint[], timestamptz[]) IS 'internal: the messages of a batch, for a handler';
+
+-- The fast way into once.inbox; false where the table has something that only INSERT serves, and nothing was done.
+CREATE OR REPLACE FUNCTION once.inbox_append(consumer text, topics text[], partitions int[], log_offsets bigint[], keys text[],
+        payloads bytea[], headers jsonb[], ids text[], sources text[], positions bigint[], sent timestamptz[]) RETURNS boolean
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_inbox_append';
+COMMENT ON FUNCTION once.inbox_append(text, text[], int[], bigint[], text[], bytea[], jsonb[], text[], text[], bigint[], timestamptz[]) IS 'internal: writes rows of once.inbox without SQL; 23505 when one is there already';
+
+-- The ids are accepted before, in the same transaction.
 CREATE OR REPLACE FUNCTION once.inbox_store(consumer text, topics text[], partitions int[], log_offsets bigint[], keys text[],
         payloads bytea[], headers jsonb[], ids text[], sources text[], positions bigint[], sent timestamptz[]) RETURNS bigint
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -7,18 +19,20 @@ DECLARE
     stored bigint;
 BEGIN
     PERFORM once.require_name(consumer, 'consumer', 'ON010');
-    -- unnest hands them out in their order, which becomes the order of seq. ON CONFLICT costs a look-up and a WAL
-    -- record for each row, and a row that is there already is rare: the memory forgot it, but it still waits here.
+    -- ON CONFLICT costs a look-up and a WAL record for each row, and a row that is there already is rare: the memory
+    -- forgot it, but it still waits here.
     BEGIN
-        INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at)
-            SELECT inbox_store.consumer, m.*
-            FROM unnest(topics, partitions, log_offsets, keys, payloads, inbox_store.headers, ids, sources, positions, sent) m;
+        IF once.inbox_append(consumer, topics, partitions, log_offsets, keys, payloads, headers, ids, sources, positions, sent) THEN
+            RETURN cardinality(ids);
+        END IF;
     EXCEPTION WHEN unique_violation THEN
-        INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at)
-            SELECT inbox_store.consumer, m.*
-            FROM unnest(topics, partitions, log_offsets, keys, payloads, inbox_store.headers, ids, sources, positions, sent) m
-            ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING;
+        NULL;
     END;
+    -- unnest hands them out in their order, which becomes the order of seq.
+    INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at)
+        SELECT inbox_store.consumer, m.*
+        FROM unnest(topics, partitions, log_offsets, keys, payloads, inbox_store.headers, ids, sources, positions, sent) m
+        ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING;
     GET DIAGNOSTICS stored = ROW_COUNT;
     RETURN stored;
 END $$;

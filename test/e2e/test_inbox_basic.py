@@ -143,6 +143,25 @@ def test_E10_what_no_column_takes_stops_nobody(inbox, store):
         assert box.applied() == 4
 
 
+def test_E10_store_serves_a_trigger_and_a_row_that_waits_already(inbox):
+    """What only INSERT serves is left to it; an id that the memory forgot and that still waits is no second row."""
+    box = inbox(store=True, partitions=1)
+    box.send_numbered(300)
+    box.relay().drain()
+    box.database.execute("TRUNCATE once.key_1_0")
+    box.database.execute("DELETE FROM once.inbox WHERE seq % 2 = 0")
+    box.kafka.tools.run("produce_many", topic=box.topic, messages=box.sent)
+    box.relay().drain()
+    assert box.database.query("SELECT count(*), count(DISTINCT payload) FROM once.inbox") == [(300, 300)]
+    box.database.execute("CREATE TABLE app.seen (id text); GRANT ALL ON app.seen TO PUBLIC;"
+                         "CREATE FUNCTION app.see() RETURNS trigger LANGUAGE plpgsql AS "
+                         "'BEGIN INSERT INTO app.seen VALUES (NEW.id); RETURN NEW; END';"
+                         "CREATE TRIGGER see AFTER INSERT ON once.inbox FOR EACH ROW EXECUTE FUNCTION app.see()")
+    box.send_numbered(200, first=300)
+    box.relay().drain()
+    assert box.database.value("SELECT count(DISTINCT id) FROM app.seen") == 200
+
+
 def test_E1_handler_per_message(inbox):
     box = inbox(handler="app.apply_one", per_message=True)
     box.send_numbered(300)
