@@ -31,6 +31,7 @@ VALUES = {
     "smallint": [0, 1, -1, 32767],
     "pg_lsn": ["0/0", "FFFFFFFF/FFFFFFFF", "0/1000028"],
     "regclass": ["once.lane", "pg_class", "0"],
+    "oid": [0, 1259, 4294967295],
 }
 # Of these one call changes what all others rely on, or waits for the outside.
 LEFT_OUT = {"once.wait"}
