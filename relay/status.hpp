@@ -6,8 +6,8 @@ namespace once {
 
 struct Options;
 
-// Prints a table (or JSON); returns an ExitCode as int, throws Refusal. Where no broker answers, what
-// the database knows is printed before that.
+// Prints a table (or JSON); returns an ExitCode as int, throws Refusal. Where no broker answers,
+// what the database knows is printed before that.
 int status(const Options &options);
 
 } // namespace once
