@@ -113,7 +113,7 @@ void Pipeline::wait_a_little(const char *why) {
 
 void Pipeline::ship() {
     while (!stopping()) {
-        const Answer answer = source.next(sink.committing() ? kBesideCommit : kSlice, row_limit());
+        Answer answer = source.next(sink.committing() ? kBesideCommit : kSlice, row_limit());
         metrics.beat();
         bool good = true;
         if (answer.batch)
