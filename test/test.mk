@@ -49,21 +49,7 @@ demo:
 	@$(MAKE) -s -j2 stage
 	@$(PYTHON) test/demo.py
 
-# The extension under AddressSanitizer and UndefinedBehaviorSanitizer, in a server of its own: see README.md.
-ASAN_FLAGS = -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
-ASAN_OBJECTS = $(EXTENSION_SOURCES:%.cpp=build/asan/%.o)
-build/asan/extension/%.o: extension/%.cpp Makefile test/test.mk build/server
-	@mkdir -p $(@D)
-	$(CCACHE) $(CXX) $(CXXFLAGS) $(CFLAGS_SL) $(EXTENSION_FLAGS) $(ASAN_FLAGS) -MMD -MP -c -o $@ $<
-build/asan/pg_once.so: $(ASAN_OBJECTS)
-	$(CXX) $(CXXFLAGS) $(ASAN_FLAGS) -shared -o $@ $^ $(LDFLAGS) $(LDFLAGS_SL) -lcrypto
--include $(ASAN_OBJECTS:.o=.d)
-.PHONY: check-asan
-ASAN_LAYERS ?= sql isolation
-check-asan: all build/asan/pg_once.so
-	@test/support/stage.sh $(PG_CONFIG) build/asan/stage
-	@$(MAKE) -s install DESTDIR=$(CURDIR)/build/asan/stage >/dev/null
-	@test/support/asan.sh build/asan/stage $(bindir) $(pkglibdir) build/asan/pg_once.so $(ASAN_LAYERS)
+include test/sanitize.mk
 
 BENCH_PROGRAMS = $(patsubst test/bench/%.cpp,build/bench/%,$(wildcard test/bench/*.cpp))
 build/bench/%: test/bench/%.cpp $(wildcard test/bench/*.hpp)

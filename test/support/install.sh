@@ -12,9 +12,9 @@ kafka_home=$cache/kafka-$kafka_version
 pooler_home=$cache/pgbouncer
 
 # What carries a version in its package's name: Debian 12, then 13.
-postgresql=15 libevent=libevent-2.1-7
+postgresql=15 libevent=libevent-2.1-7 clang=14
 if [ "$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${VERSION_ID:-}")" = "debian 13" ]; then
-    postgresql=17 libevent=libevent-2.1-7t64
+    postgresql=17 libevent=libevent-2.1-7t64 clang=19
 fi
 
 packages=(
@@ -25,7 +25,7 @@ packages=(
     libcpp-httplib-dev zlib1g-dev libssl-dev maven default-jdk-headless python3 python3-pytest
     python3-pytest-xdist python3-psycopg2 faketime kcat procps util-linux "$libevent" libc-ares2)
 [ "${1:-}" = bench ] && packages+=(redis-server python3-pip)
-[ "${1:-}" = fuzz ] && packages+=(clang-14 libclang-rt-14-dev)
+[ "${1:-}" = fuzz ] && packages+=("clang-$clang" "libclang-rt-$clang-dev")
 
 fail() {
     printf 'install: %s\n  command: %s\n  what to do: %s\n' "$1" "$2" "$3" >&2

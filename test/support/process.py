@@ -17,7 +17,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 # May be a link out of a private home: see stage.sh.
 STAGED_BIN = (TOP / os.environ.get("ONCE_STAGE", "build/stage")).resolve() / "bin"
-RELAY = TOP / "build/once-relay"
+RELAY = TOP / os.environ.get("ONCE_RELAY", "build/once-relay")
 KEEP = os.environ.get("KEEP") == "1"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
