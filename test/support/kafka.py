@@ -135,6 +135,7 @@ class Kafka:
     def create_topic(self, topic, partitions=4, **settings):
         self.tools.run("create_topic", topic=topic, partitions=partitions,
                        settings={name.replace("_", "."): str(value) for name, value in settings.items()})
+        wait_until(f"brokers know topic {topic}", lambda: topic in self.tools.run("list_topics"), 30, 0.05)
 
     def read(self, *topics, isolation="read_committed", timeout=120):
         """Everything that stands in the topics, in log order per partition, through Kafka's own client."""
