@@ -12,7 +12,9 @@
 extern "C" {
 #include <lib/stringinfo.h>
 #include <mb/pg_wchar.h>
+#include <utils/fmgrprotos.h>
 #include <utils/jsonb.h>
+#include <utils/numeric.h>
 }
 
 namespace once {
@@ -106,6 +108,33 @@ Datum encode(Datum headers, bool &has_any) {
     return PointerGetDatum(bytes);
 }
 
+// Characters that a number has when it is written out, at least.
+size_t written_size(Numeric number) {
+    bytea *wire = DatumGetByteaPP(DirectFunctionCall1(numeric_send, NumericGetDatum(number)));
+    const auto *data = reinterpret_cast<const unsigned char *>(VARDATA_ANY(wire));
+    const int weight = static_cast<int16_t>(data[2] << 8 | data[3]); // of groups of four digits
+    const int scale = data[6] << 8 | data[7];
+    pfree(wire);
+    return static_cast<size_t>(weight > 0 ? 4 * weight : 0) + static_cast<size_t>(scale);
+}
+
+// {"a": 1e131071} is 15 bytes, and 131 kB when it is written: 100 kB of such numbers would fill the
+// memory before anybody looks at the size. Small documents are not worth the look.
+bool explodes(Jsonb *json, size_t max_bytes) {
+    constexpr size_t kHarmless = 1024;
+    if (VARSIZE(json) < kHarmless)
+        return false;
+    JsonbIterator *iterator = JsonbIteratorInit(&json->root);
+    JsonbValue value;
+    JsonbIteratorToken token;
+    size_t written = 0;
+    while (written <= max_bytes &&
+           (token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+        if ((token == WJB_VALUE || token == WJB_ELEM) && value.type == jbvNumeric)
+            written += written_size(value.val.numeric);
+    return written > max_bytes;
+}
+
 // jsonb is written behind room for a varlena header, so that its text need not be copied again.
 Datum json_payload(Datum payload) {
     Jsonb *json = DatumGetJsonbP(payload);
@@ -132,6 +161,12 @@ size_t size_of(Datum varlena) {
 
 std::string_view bytes_at(Datum varlena) {
     return {VARDATA_ANY(DatumGetPointer(varlena)), size_of(varlena)};
+}
+
+[[noreturn]] void refuse_size(const std::string &bytes, const Topic &topic) {
+    throw pg::Failure{kEventTooLarge, "event is too large: " + bytes + " bytes",
+                      "Topic \"" + std::string(topic.name) + "\" takes up to " +
+                          std::to_string(topic.max_bytes) + " bytes of key, payload and headers."};
 }
 
 } // namespace
@@ -162,8 +197,13 @@ Topic check_topic(const Lanes &known, bool is_null, Datum topic) {
     return checked;
 }
 
-void set_payload(Event &event, Form form, Datum payload) {
+void set_payload(Event &event, Form form, Datum payload, const Topic &topic) {
     event.has_payload = true;
+    if (form == Form::json) {
+        payload = pg::call([&] { return JsonbPGetDatum(DatumGetJsonbP(payload)); });
+        if (pg::call([&] { return explodes(DatumGetJsonbP(payload), topic.max_bytes); }))
+            refuse_size("more than " + std::to_string(topic.max_bytes), topic);
+    }
     event.payload = pg::call([&] {
         switch (form) {
         case Form::json:
@@ -204,10 +244,7 @@ void set_partition(Event &event, int partition) {
 void finish(Event &event, const Topic &topic, const Lanes &known) {
     event.topic = topic.datum;
     if (event.bytes > topic.max_bytes)
-        throw pg::Failure{
-            kEventTooLarge, "event is too large: " + std::to_string(event.bytes) + " bytes",
-            "Topic \"" + std::string(topic.name) + "\" takes up to " +
-                std::to_string(topic.max_bytes) + " bytes of key, payload and headers."};
+        refuse_size(std::to_string(event.bytes), topic);
     const int lanes = static_cast<int>(known.lane.size());
     const bool convert = GetDatabaseEncoding() != PG_UTF8;
     if (lanes > 1 || convert) {

@@ -34,7 +34,7 @@ enum class Form { json, text, bytes }; // jsonb; text and json; bytea
 [[nodiscard]] Topic check_topic(const Lanes &known, bool is_null, Datum topic);
 
 // A payload as bytes in UTF-8.
-void set_payload(Event &event, Form form, Datum payload);
+void set_payload(Event &event, Form form, Datum payload, const Topic &topic);
 
 // ON002 longer than 2,000 bytes.
 void set_key(Event &event, Datum key);

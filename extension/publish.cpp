@@ -61,7 +61,7 @@ Datum publish(FunctionCallInfo fcinfo, Form form) {
     const Topic topic = check_topic(known, PG_ARGISNULL(kTopic), PG_GETARG_DATUM(kTopic));
     Event event;
     if (!PG_ARGISNULL(kPayload))
-        set_payload(event, form, PG_GETARG_DATUM(kPayload));
+        set_payload(event, form, PG_GETARG_DATUM(kPayload), topic);
     if (!PG_ARGISNULL(kKey))
         set_key(event, PG_GETARG_DATUM(kKey));
     if (!PG_ARGISNULL(kHeaders))
@@ -126,7 +126,7 @@ Event event_at(const ManyArguments &from, int i, Form form, const Topic &topic,
                const Lanes &known) {
     Event event;
     if (from.payloads.has(i))
-        set_payload(event, form, from.payloads.value[i]);
+        set_payload(event, form, from.payloads.value[i], topic);
     if (from.keys.has(i))
         set_key(event, from.keys.value[i]);
     if (from.headers.has(i))
