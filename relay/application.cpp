@@ -10,6 +10,7 @@
 #include "relay/metrics.hpp"
 #include "relay/outbox/run.hpp"
 #include "relay/progress_bar.hpp"
+#include "relay/secrets.hpp"
 #include "relay/status.hpp"
 #include "relay/stop_signal.hpp"
 
@@ -109,9 +110,12 @@ int report(const Refusal &refusal) {
 
 } // namespace
 
-int run_application(int argc, const char *const *argv) {
+int run_application(int argc, char **argv) {
+    keep_memory_private();
     try {
-        return run_line(config::parse_command_line(argc, argv));
+        const config::CommandLine line = config::parse_command_line(argc, argv);
+        hide_secrets(argc, argv);
+        return run_line(line);
     } catch (const Refusal &refusal) {
         return report(refusal);
     } catch (const std::bad_alloc &) {

@@ -4,6 +4,7 @@
 
 namespace once {
 
-int run_application(int argc, const char *const *argv);
+// Overwrites passwords in argv.
+int run_application(int argc, char **argv);
 
 } // namespace once

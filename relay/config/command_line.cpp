@@ -45,6 +45,7 @@ struct Words {
         app.add_option("--set", set)
             ->take_all()
             ->expected(1)
+            ->allow_extra_args(false)
             ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
         for (const Entry<Options> &entry : option_table())
             if (!entry.flag.empty())
@@ -52,6 +53,7 @@ struct Words {
         for (auto &[entry, values] : flags)
             app.add_option(std::string(entry->flag), values)
                 ->expected(1)
+                ->allow_extra_args(false) // the next word is not a second value
                 ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
         app.allow_extras();
         for (const CommandName &known : kCommands) {
@@ -75,12 +77,17 @@ std::vector<std::string> flag_names() {
     return names;
 }
 
+// Not what follows =, : or @: a word in the wrong place may be a connection string.
+std::string shown(const std::string &word) {
+    return word.substr(0, word.find_first_of("=:@"));
+}
+
 [[noreturn]] void refuse_extra(const std::string &word, bool has_command) {
     if (word.starts_with('-'))
         throw Refusal(ExitCode::usage, "unknown option \"" + word.substr(0, word.find('=')) + "\"",
                       {}, did_you_mean(word.substr(0, word.find('=')), flag_names(), kSeeHelp));
     if (has_command)
-        throw Refusal(ExitCode::usage, "unexpected argument \"" + word + "\"", {},
+        throw Refusal(ExitCode::usage, "unexpected argument \"" + shown(word) + "\"", {},
                       std::string(kSeeHelp));
     std::vector<std::string> names;
     for (const CommandName &known : kCommands)
@@ -116,7 +123,7 @@ void choose_check(const std::vector<std::string> &what, CommandLine &into) {
     if (what.empty())
         return;
     if (what[0] != "outbox" && what[0] != "inbox")
-        throw Refusal(ExitCode::usage, "cannot check \"" + what[0] + "\"", {},
+        throw Refusal(ExitCode::usage, "cannot check \"" + shown(what[0]) + "\"", {},
                       "Say check, check outbox or check inbox.");
     into.check_outbox = what[0] == "outbox";
     into.check_inbox = what[0] == "inbox";

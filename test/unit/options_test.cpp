@@ -234,6 +234,8 @@ TEST(options, each_mistake_on_the_command_line_is_usage) {
         {{"status", "--until-empty"}, "belongs to commands outbox and inbox"},
         {{"outbox", "--json"}, "belongs to commands status and check"},
         {{"check", "everything"}, "cannot check \"everything\""},
+        {{"check", "password=p"}, "cannot check \"password\""},
+        {{"outbox", "postgres://u:p@h"}, "unexpected argument \"postgres\""},
     };
     for (const BadLine &bad : cases) {
         std::vector<const char *> argv{"once-relay"};
@@ -243,6 +245,14 @@ TEST(options, each_mistake_on_the_command_line_is_usage) {
         EXPECT_EQ(refused.code, bad.code) << bad.expected;
         EXPECT_THAT(refused.text, HasSubstr(bad.expected));
     }
+}
+
+TEST(options, the_word_behind_a_value_is_no_second_value) {
+    const CommandLine line = parse({"check", "--brokers", "a:1", "outbox"});
+    EXPECT_TRUE(line.check_outbox);
+    EXPECT_FALSE(line.check_inbox);
+    ASSERT_EQ(line.assignments.size(), 1U);
+    EXPECT_EQ(line.assignments.front().value, "a:1");
 }
 
 TEST(options, required_ones_are_named) {
