@@ -51,6 +51,9 @@ std::string session_settings(const DatabaseOptions &options) {
         // A statement that outlives the time-out of a holder looks like a holder that hangs.
         " SET statement_timeout = 10000; SET lock_timeout = 5000;"
         " SET default_transaction_isolation = 'read committed';"
+        // A function or operator that fits our arguments better than the server's, in a schema
+        // where others may create, would run with the relay's rights.
+        " SET search_path = pg_catalog, pg_temp;"
         " SET bytea_output = 'hex'; SET DateStyle = 'ISO'; SET TimeZone = 'UTC'; SET "
         "extra_float_digits = 1;"
         // The plans we want are known: the xid index for small differences, the primary keys in

@@ -96,7 +96,8 @@ void Receiver::check() {
 
 std::string Receiver::database_identity() {
     const Rows found = session.execute(
-        "SELECT c.system_identifier || '.' || d.oid FROM pg_catalog.pg_control_system() c,"
+        "SELECT pg_catalog.concat(c.system_identifier, '.', d.oid) FROM "
+        "pg_catalog.pg_control_system() c,"
         " pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()");
     return found.text(0, 0);
 }
