@@ -49,7 +49,7 @@ void add_kafka_positions(const Options &options, Json &whole) {
         problem = refusal.what();
     }
     if (log.cluster_id().empty())
-        throw Refusal(ExitCode::kafka, "no broker answers at " + options.kafka.brokers, {},
+        throw Refusal(ExitCode::kafka, kafka::no_answer(options.kafka.brokers), {},
                       "Check the option \"brokers\" and the network.");
     whole["kafka_cluster_id"] = log.cluster_id();
     for (Json &lane : whole["lanes"])

@@ -372,7 +372,7 @@ std::vector<std::string> Consumer::member_clients() {
     const GroupList groups(found);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         throw KafkaUnavailable(std::string("could not ask for the group's members: ") +
-                               rd_kafka_err2str(code));
+                               rd_kafka_err2str(code) + kafka::because());
     std::vector<std::string> clients;
     for (int i = 0; i < groups->group_cnt; ++i)
         for (int member = 0; member < groups->groups[i].member_cnt; ++member)

@@ -13,13 +13,14 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int kIdlePollMs = 200;  // nothing there: how soon a stop or a claim that is due is seen
-constexpr int kBeatMs = 1000;     // while the server works: heartbeat
-constexpr int kAheadAtOnce = 32;  // messages taken ahead until the server is looked at again
-constexpr int kAheadPauseMs = 20; // nothing to take ahead: look again
-constexpr int kAdviceMs = 1000;   // offsets to Kafka, for lag tools
-constexpr int kReportMs = 1000;   // gauges
-constexpr int kRedriveMs = 1000;  // look for parked messages that were set free
+constexpr int kIdlePollMs = 200; // nothing there: how soon a stop or a claim that is due is seen
+constexpr int kFirstContactMs = 5000; // of servers that never answered
+constexpr int kBeatMs = 1000;         // while the server works: heartbeat
+constexpr int kAheadAtOnce = 32;      // messages taken ahead until the server is looked at again
+constexpr int kAheadPauseMs = 20;     // nothing to take ahead: look again
+constexpr int kAdviceMs = 1000;       // offsets to Kafka, for lag tools
+constexpr int kReportMs = 1000;       // gauges
+constexpr int kRedriveMs = 1000;      // look for parked messages that were set free
 constexpr int kRedriveRarelyMs = 5000;
 constexpr int kRedrivenAtOnce = 100; // then the main path has its turn
 // Deadlocks and serialization failures in a row before a message is held to be the reason.
@@ -53,8 +54,10 @@ void Member::run() {
         try {
             work_once();
         } catch (const ConnectionLost &lost) {
+            refuse_first_contact(ExitCode::database, "could not use the database", lost.what());
             lose_session(lost.what());
         } catch (const KafkaUnavailable &away) {
+            refuse_first_contact(ExitCode::kafka, "could not reach Kafka", away.what());
             retry_later(away.what());
         } catch (const SqlError &error) {
             on_own_error(error);
@@ -64,6 +67,16 @@ void Member::run() {
     metrics.enter(WorkState::stopping);
     close();
     metrics.enter(WorkState::stopped);
+}
+
+// Who never reached a server has a wrong address, certificate or password more often than a server
+// that is just starting.
+void Member::refuse_first_contact(ExitCode code, const char *what, const std::string &why) const {
+    if (!ever_ran && now_ms() - begun_ms > kFirstContactMs)
+        throw Refusal(code, std::string(what) + ": " + why, {},
+                      code == ExitCode::kafka
+                          ? "Check the list of brokers and the [kafka] settings."
+                          : kDatabaseHint);
 }
 
 // The session comes first: whoever joins the group without a database only disturbs it.
@@ -147,6 +160,7 @@ void Member::open_consumer() {
                           "Each of them would get a part of the messages. Use a group of its own.");
     consumer = std::move(opened);
     consumer->subscribe();
+    ever_ran = true;
     metrics.enter(WorkState::running);
     log::info("inbox_subscribed", {{"consumer", inbox.consumer},
                                    {"topic", inbox.topic},

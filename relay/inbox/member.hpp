@@ -4,6 +4,7 @@
 // a transaction is open.
 #pragma once
 
+#include "relay/exit_code.hpp"
 #include "relay/inbox/assignment.hpp"
 #include "relay/inbox/consumer.hpp"
 #include "relay/inbox/receiver.hpp"
@@ -50,6 +51,7 @@ class Member {
     int while_server_works();
     void open_consumer();
     void lose_session(const std::string &why);
+    void refuse_first_contact(ExitCode code, const char *what, const std::string &why) const;
     void close();
 
     void gather();
@@ -102,6 +104,8 @@ class Member {
     bool answered = true;       // the last assignment, to the group
     bool paused = false;
     bool applying = false;
+    bool ever_ran = false;
+    const std::int64_t begun_ms = now_ms();
     int attempts = 0;  // at the current message alone
     int conflicts = 0; // at the current part: deadlocks and the like
     std::int64_t retry_at_ms = 0;

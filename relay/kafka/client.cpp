@@ -4,19 +4,27 @@
 #include "relay/log.hpp"
 #include "relay/options.hpp"
 
+#include <cstring>
+#include <mutex>
+
 #include <syslog.h>
 
 namespace once::kafka {
 namespace {
 
-// librdkafka retries by itself and talks about each attempt: what matters to an operator comes out
-// of outcomes and states, this is for the curious.
-void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text) noexcept {
-    try {
-        log::write(level <= LOG_ERR ? log::Level::warning : log::Level::debug, "kafka",
-                   {{"client", rd_kafka_name(client)}, {"facility", facility}, {"text", text}});
-    } catch (...) {
-    }
+// Why the last connection of any client failed; librdkafka tells nobody but its log.
+std::mutex failure_mutex;
+std::string failure;
+
+// "[thrd:…]: " in front of the reason and the milliseconds behind it are for librdkafka's
+// developers.
+void remember_failure(std::string_view text) {
+    if (text.starts_with("[thrd:"))
+        if (const auto end = text.find("]: "); end != std::string_view::npos)
+            text.remove_prefix(end + 3);
+    text = text.substr(0, text.rfind(" (after "));
+    const std::lock_guard lock(failure_mutex);
+    failure = text;
 }
 
 void on_error(rd_kafka_t *client, int code, const char *reason, void *) noexcept {
@@ -41,6 +49,19 @@ void set(rd_kafka_conf_t *conf, const std::string &name, const std::string &valu
 
 } // namespace
 
+// librdkafka retries by itself and talks about each attempt: what matters to an operator comes out
+// of outcomes and states, this is for the curious.
+void log_line(const rd_kafka_t *client, int level, const char *facility,
+              const char *text) noexcept {
+    try {
+        if (std::strcmp(facility, "FAIL") == 0)
+            remember_failure(text);
+        log::write(level <= LOG_ERR ? log::Level::warning : log::Level::debug, "kafka",
+                   {{"client", rd_kafka_name(client)}, {"facility", facility}, {"text", text}});
+    } catch (...) {
+    }
+}
+
 Conf make_conf(const KafkaOptions &options, const Settings &role, rd_kafka_type_t) {
     Conf conf(rd_kafka_conf_new());
     set(conf.get(), "bootstrap.servers", options.brokers);
@@ -56,7 +77,7 @@ Conf make_conf(const KafkaOptions &options, const Settings &role, rd_kafka_type_
         set(conf.get(), name, value);
     for (const auto &[name, value] : options.passthrough)
         set(conf.get(), name, value);
-    rd_kafka_conf_set_log_cb(conf.get(), on_log);
+    rd_kafka_conf_set_log_cb(conf.get(), log_line);
     rd_kafka_conf_set_error_cb(conf.get(), on_error);
     return conf;
 }
@@ -73,6 +94,23 @@ Client make_client(Conf conf, rd_kafka_type_t type) {
     }
     static_cast<void>(conf.release()); // belongs to the client now
     return client;
+}
+
+std::string because() {
+    // Before, it sent a nonce that brokers since Kafka 4 refuse, as if the password were wrong
+    // (#4895).
+    constexpr int kScramMended = 0x020601ff;
+    const std::lock_guard lock(failure_mutex);
+    const bool old_scram =
+        failure.find("SCRAM") != std::string::npos && rd_kafka_version() < kScramMended;
+    return (failure.empty() ? "" : ": " + failure) +
+           (old_scram ? std::string("; librdkafka ") + rd_kafka_version_str() +
+                            " cannot log in by SCRAM to Kafka 4, 2.6.1 and later can"
+                      : std::string());
+}
+
+std::string no_answer(const std::string &brokers) {
+    return "no broker answers at " + brokers + because();
 }
 
 std::string cluster_id(rd_kafka_t *client, int timeout_ms) {

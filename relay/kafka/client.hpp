@@ -25,4 +25,12 @@ Client make_client(Conf conf, rd_kafka_type_t type);
 // The cluster's id; empty when no broker answered in time.
 std::string cluster_id(rd_kafka_t *client, int timeout_ms);
 
+// What every client does with a line of librdkafka's log.
+void log_line(const rd_kafka_t *client, int level, const char *facility, const char *text) noexcept;
+
+// ": " and why the last connection of any client failed: a port, a certificate, a password (which
+// it does not name). Empty when none did.
+std::string because();
+std::string no_answer(const std::string &brokers);
+
 } // namespace once::kafka

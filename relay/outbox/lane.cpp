@@ -91,7 +91,7 @@ void Pipeline::start() {
         }
         if (stopping())
             return;
-        log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
+        not_now("kafka_away");
         source.confirm();
         wait_a_little("position");
     }
@@ -108,11 +108,27 @@ void Pipeline::fence_replaced() {
             sink.close();
             if (outcome == Outcome::ok)
                 break;
-            log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
+            not_now("kafka_away");
             source.confirm();
             wait_a_little("fence");
         }
     }
+}
+
+// A step on the way that is tried again. At a first start nobody is there to wait for a right that
+// was never given; later it was taken away, and the lane goes on as soon as it is back.
+void Pipeline::not_now(const char *event) {
+    const Trouble &trouble = sink.trouble();
+    const std::string what =
+        trouble.topic.empty() ? std::string() : "topic \"" + trouble.topic + "\"";
+    if (trouble.forbidden && !ever_ran)
+        throw Refusal(ExitCode::kafka,
+                      "not authorised" + (what.empty() ? "" : " for " + what) + ": " + trouble.text,
+                      {}, "once-relay check lists what the relay needs.");
+    if (trouble.forbidden)
+        metrics.enter(WorkState::blocked);
+    log::warning(trouble.forbidden ? "lane_blocked" : event,
+                 {{"lane", lane}, {"topic", trouble.topic}, {"reason", trouble.text}});
 }
 
 void Pipeline::reach_kafka() {
@@ -125,8 +141,8 @@ void Pipeline::reach_kafka() {
                           "Check the list of brokers and the [kafka] settings.");
         if (stopping())
             return;
-        if (!answered)
-            log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
+        if (!answered || sink.trouble().forbidden)
+            not_now("kafka_away");
         source.confirm();
         wait_a_little("reach");
     }
@@ -197,7 +213,8 @@ void Pipeline::require_same_history(const Position &p) {
 
 // Everything new, then what Kafka holds is the truth. False: asked to stop meanwhile.
 bool Pipeline::recover() {
-    metrics.enter(WorkState::recovering);
+    if (!blocked)
+        metrics.enter(WorkState::recovering);
     under_way.reset();
     ReadBack back;
     while (reopen(back))
@@ -222,8 +239,7 @@ bool Pipeline::reopen(ReadBack &back) {
         }
         ++metrics.producer_recycles;
         const Trouble trouble = sink.trouble();
-        log::warning(trouble.kind == Trouble::Kind::fenced ? "producer_fenced" : "recovery_delayed",
-                     {{"lane", lane}, {"outcome", to_string(outcome)}, {"reason", trouble.text}});
+        not_now(trouble.kind == Trouble::Kind::fenced ? "producer_fenced" : "recovery_delayed");
         if (trouble.kind == Trouble::Kind::topic)
             reach_kafka(); // refuses when the position topic is gone
         wait_a_little("recovery");
@@ -268,9 +284,15 @@ bool Pipeline::adopt(const ReadBack &back) {
     load_dead_letters();
     metrics.position = position.counter;
     source.resume(position);
+    if (!blocked)
+        runs();
+    return true;
+}
+
+void Pipeline::runs() {
+    blocked = false;
     log::info("lane_running", {{"lane", lane}, {"position", position.counter}});
     metrics.enter(WorkState::running);
-    return true;
 }
 
 bool Pipeline::begin(const ReadBack &back) {

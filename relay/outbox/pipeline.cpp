@@ -273,6 +273,8 @@ void Pipeline::committed(const Shipment &shipment) {
     metrics.events += shipment.events;
     metrics.bytes += shipment.bytes;
     metrics.position = position.counter;
+    if (blocked)
+        runs();
     if (shipment.oldest_ms != 0)
         metrics.lag_us = std::max<std::int64_t>(0, wall_ms() - shipment.oldest_ms) * 1000;
     if (shipment.redrive) {
@@ -288,9 +290,11 @@ void Pipeline::irregular(const char *step, Outcome outcome) {
     metrics.ended(unclean || outcome == Outcome::retry ? TransactionOutcome::unknown
                                                        : TransactionOutcome::aborted);
     ++metrics.producer_recycles;
-    metrics.enter(trouble.kind == Trouble::Kind::topic ? WorkState::blocked
-                                                       : WorkState::recovering);
+    blocked = blocked || trouble.forbidden;
+    metrics.enter(trouble.kind == Trouble::Kind::topic || blocked ? WorkState::blocked
+                                                                  : WorkState::recovering);
     log::warning(trouble.kind == Trouble::Kind::fenced ? "producer_fenced"
+                 : trouble.forbidden                   ? "lane_blocked"
                                                        : "transaction_irregular",
                  {{"lane", lane},
                   {"step", step},

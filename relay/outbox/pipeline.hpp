@@ -57,6 +57,8 @@ class Pipeline {
     void fence_replaced();
     bool adopt(const ReadBack &back);
     bool begin(const ReadBack &back);
+    void not_now(const char *event);
+    void runs();
     bool first_start();
     bool go_on_as_asked(); // rearm mode 'continue'
     bool commit_alone(const Position &position);
@@ -112,6 +114,7 @@ class Pipeline {
     std::optional<std::deque<Uuid>> in_kafka;
     bool drained = false;
     bool ever_ran = false;
+    bool blocked = false; // by a right that is missing, until a transaction is committed again
     std::optional<Timing::Instant> stop_since;
 };
 

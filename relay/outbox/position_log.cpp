@@ -74,10 +74,18 @@ Outcome PositionLog::fail(const std::string &text) {
     return Outcome::retry;
 }
 
+Outcome PositionLog::forbid(const std::string &topic) {
+    fail(rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    why.kind = Trouble::Kind::topic;
+    why.topic = topic;
+    why.forbidden = true;
+    return Outcome::retry;
+}
+
 Outcome PositionLog::ensure(bool may_create) {
     cluster = kafka::cluster_id(client.get(), std::min(options.request_timeout_ms, kContactMs));
     if (cluster.empty())
-        return fail("no broker answers at " + options.brokers);
+        return fail(kafka::no_answer(options.brokers));
     int partitions = 0;
     if (const Outcome outcome = count_partitions(partitions); outcome != Outcome::ok)
         return outcome;
@@ -112,10 +120,8 @@ Outcome PositionLog::count_partitions(int &partitions) {
     partitions = 0;
     if (answer.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         return Outcome::ok;
-    if (answer.err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-        throw Refusal(
-            ExitCode::kafka, "not authorised for topic \"" + options.position_topic + "\"", {},
-            "Allow the relay to read and write it; once-relay check lists what it needs.");
+    if (kafka::forbidden(answer.err))
+        return forbid(options.position_topic);
     if (answer.err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return fail(options.position_topic + ": " + rd_kafka_err2str(answer.err));
     partitions = answer.partition_cnt;
@@ -208,6 +214,10 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
                 return complete(message->offset);
             continue;
         }
+        if (kafka::forbidden(message->err)) {
+            forbid(options.position_topic);
+            return {Outcome::retry, std::nullopt, 0};
+        }
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             trouble = rd_kafka_message_errstr(message.get());
             continue;
@@ -277,6 +287,8 @@ Outcome PositionLog::scan(const std::string &name, std::int64_t since_ms, Timeou
     const auto &answer = metadata->topics[0];
     if (answer.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         return Outcome::ok;
+    if (kafka::forbidden(answer.err))
+        return forbid(name);
     if (answer.err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return fail(name + ": " + rd_kafka_err2str(answer.err));
     for (int i = 0; i < answer.partition_cnt; ++i)

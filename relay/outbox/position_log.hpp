@@ -73,6 +73,7 @@ class PositionLog {
                                           std::int64_t time_ms);
     Outcome count_partitions(int &partitions);
     Outcome fail(const std::string &text);
+    Outcome forbid(const std::string &topic);
 
     const KafkaOptions &options;
     const std::function<bool()> stopping;

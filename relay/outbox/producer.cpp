@@ -4,6 +4,8 @@
 #include "relay/kafka/client.hpp"
 #include "relay/options.hpp"
 
+#include <cstring>
+
 namespace once::outbox {
 namespace {
 
@@ -37,6 +39,7 @@ Producer::Producer(const KafkaOptions &options, std::string id, int max_messages
         options, producer_settings(options, transactional_id, max_messages), RD_KAFKA_PRODUCER);
     rd_kafka_conf_set_opaque(conf.get(), this);
     rd_kafka_conf_set_dr_msg_cb(conf.get(), on_delivery);
+    rd_kafka_conf_set_log_cb(conf.get(), on_log);
     rd_kafka_conf_interceptor_add_on_new(conf.get(), "once", on_new, this);
     client = kafka::make_client(std::move(conf), RD_KAFKA_PRODUCER);
     worker = std::thread([this] { work(); });
@@ -87,7 +90,34 @@ void Producer::delivered(const rd_kafka_message_t &message) noexcept {
         why.kind = of_message ? Trouble::Kind::message : Trouble::Kind::topic;
         why.text = rd_kafka_err2str(message.err);
         why.topic = rd_kafka_topic_name(message.rkt);
+        why.forbidden = kafka::forbidden(message.err);
     }
+}
+
+// A topic that may be seen and not written is refused when it joins the transaction. Which one is
+// told to nobody but the log; its messages come back as purged.
+void Producer::on_log(const rd_kafka_t *client, int level, const char *facility,
+                      const char *text) noexcept {
+    kafka::log_line(client, level, facility, text);
+    auto *self = static_cast<Producer *>(rd_kafka_opaque(client));
+    if (self == nullptr || std::strcmp(facility, "ADDPARTS") != 0 ||
+        std::strstr(text, rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)) ==
+            nullptr)
+        return;
+    const char *from = std::strchr(text, '"');
+    const char *to = from != nullptr ? std::strchr(from + 1, '"') : nullptr;
+    const std::lock_guard lock(self->mutex);
+    self->forbidden_topic = to != nullptr ? std::string(from + 1, to) : "";
+}
+
+void Producer::name_forbidden_topic() {
+    const std::lock_guard lock(mutex);
+    if (!forbidden_topic || why.kind == Trouble::Kind::fenced)
+        return;
+    why.kind = Trouble::Kind::topic;
+    why.topic = *forbidden_topic;
+    why.text = rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    why.forbidden = true;
 }
 
 rd_kafka_resp_err_t Producer::on_new(rd_kafka_t *client, const rd_kafka_conf_t *, void *opaque,
@@ -150,8 +180,12 @@ Outcome Producer::judge(kafka::Error error, const char *step) {
         const auto code = rd_kafka_error_code(error.get());
         // A refusal that was reported says more than "the transaction has failed".
         if (why.kind != Trouble::Kind::message && why.kind != Trouble::Kind::topic) {
+            why.forbidden = kafka::forbidden(code);
             why.kind = fenced(code) ? Trouble::Kind::fenced : Trouble::Kind::weather;
             why.text = std::string(step) + ": " + rd_kafka_error_string(error.get());
+            name_forbidden_topic();
+            if (code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+                why.text += " (transactional id \"" + transactional_id + "\")";
         }
     }
     return outcome;
@@ -274,6 +308,7 @@ Outcome Producer::undelivered_outcome() {
             why.text = reason;
         if (fenced(code))
             why.kind = Trouble::Kind::fenced;
+        name_forbidden_topic();
     }
     return Outcome::abort;
 }
@@ -301,6 +336,7 @@ Outcome Producer::know(const std::string &name, int timeout_ms, int &partitions)
     }
     why.text = rd_kafka_err2str(answer.err);
     why.topic = name;
+    why.forbidden = kafka::forbidden(answer.err);
     if (kafka::undelivered(answer.err) == kafka::Undelivered::topic)
         why.kind = Trouble::Kind::topic;
     return Outcome::retry;

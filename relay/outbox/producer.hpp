@@ -67,6 +67,9 @@ class Producer {
     static constexpr std::size_t kPositionNumber = SIZE_MAX - 1;
 
   private:
+    static void on_log(const rd_kafka_t *client, int level, const char *facility,
+                       const char *text) noexcept;
+    void name_forbidden_topic();
     static void on_delivery(rd_kafka_t *, const rd_kafka_message_t *, void *opaque);
     static rd_kafka_resp_err_t on_new(rd_kafka_t *, const rd_kafka_conf_t *, void *opaque, char *,
                                       size_t);
@@ -99,6 +102,7 @@ class Producer {
 
     mutable std::mutex mutex;
     std::condition_variable wake_worker, wake_waiter;
+    std::optional<std::string> forbidden_topic; // as the log names it
     std::function<Outcome()> job;
     std::optional<Outcome> result;
     bool busy = false, quit = false;

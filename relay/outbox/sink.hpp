@@ -28,6 +28,7 @@ struct Trouble {
     std::string text;
     std::string topic;
     std::size_t suspects = 0; // the refused message is among the first so many of the batch
+    bool forbidden = false;   // the brokers know us and give us no right to it
 };
 
 // A record of ours in the position topic.
