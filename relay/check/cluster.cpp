@@ -143,12 +143,12 @@ std::string Cluster::try_create(const std::string &name, int partitions, int rep
     return error == RD_KAFKA_RESP_ERR_NO_ERROR ? std::string() : rd_kafka_err2str(error);
 }
 
-AclState Cluster::acls(const std::string &topic) {
+AclState Cluster::acls(rd_kafka_ResourceType_t type, const std::string &name) {
     AclState state;
     char problem[256];
     const kafka::Owned<rd_kafka_AclBinding_t> filter(rd_kafka_AclBindingFilter_new(
-        RD_KAFKA_RESOURCE_TOPIC, topic.c_str(), RD_KAFKA_RESOURCE_PATTERN_MATCH, nullptr, nullptr,
-        RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, problem, sizeof problem));
+        type, name.c_str(), RD_KAFKA_RESOURCE_PATTERN_MATCH, nullptr, nullptr,
+        RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, problem, sizeof problem));
     const Queue queue(rd_kafka_queue_new(client.get()));
     const AdminOptions admin =
         admin_options(client.get(), RD_KAFKA_ADMIN_OP_DESCRIBEACLS, options.request_timeout_ms);
@@ -160,11 +160,11 @@ AclState Cluster::acls(const std::string &topic) {
     std::size_t count = 0;
     const auto *const *bindings =
         rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(event.get()), &count);
-    for (std::size_t i = 0; i < count; ++i) {
-        const rd_kafka_AclOperation_t operation = rd_kafka_AclBinding_operation(bindings[i]);
-        if (operation == RD_KAFKA_ACL_OPERATION_WRITE || operation == RD_KAFKA_ACL_OPERATION_ALL)
-            state.writers.emplace_back(rd_kafka_AclBinding_principal(bindings[i]));
-    }
+    for (std::size_t i = 0; i < count; ++i)
+        state.all.push_back({rd_kafka_AclBinding_principal(bindings[i]),
+                             rd_kafka_AclBinding_operation(bindings[i]),
+                             rd_kafka_AclBinding_permission_type(bindings[i]) ==
+                                 RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW});
     return state;
 }
 

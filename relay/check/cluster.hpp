@@ -22,9 +22,15 @@ struct TopicState {
     bool missing() const { return error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART; }
 };
 
+struct Acl {
+    std::string principal; // User:name
+    rd_kafka_AclOperation_t operation;
+    bool allows; // or denies
+};
+
 struct AclState {
     rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
-    std::vector<std::string> writers; // principals with an ALLOW for WRITE or ALL
+    std::vector<Acl> all; // that match the resource, wildcards and prefixes too
 };
 
 struct GroupState {
@@ -46,7 +52,7 @@ class Cluster {
     std::optional<SettingMap> broker_settings(std::int32_t broker, std::string &error);
     // What creating it would answer; empty: it would be made.
     std::string try_create(const std::string &name, int partitions, int replicas);
-    AclState acls(const std::string &topic);
+    AclState acls(rd_kafka_ResourceType_t type, const std::string &name);
     GroupState group(const std::string &name);
     // init_transactions under an id of the check's own. Leaves that id with the coordinator until
     // it expires (7 days).

@@ -1,6 +1,7 @@
 #include "relay/check/checks.hpp"
-#include "relay/check/cluster.hpp"
+#include "relay/check/rights.hpp"
 #include "relay/check/session.hpp"
+#include "relay/kafka/client.hpp"
 
 namespace once::checks {
 
@@ -73,7 +74,10 @@ void check_handler(database::Connection &session, const InboxOptions &inbox, Fin
     }
 }
 
-void check_source(Cluster &cluster, const InboxOptions &inbox, Findings &findings) {
+void check_source(Cluster &cluster, const Principal &principal, const InboxOptions &inbox,
+                  Findings &findings) {
+    const Right from{RD_KAFKA_RESOURCE_TOPIC, inbox.topic, RD_KAFKA_ACL_OPERATION_READ};
+    const Right as{RD_KAFKA_RESOURCE_GROUP, inbox.group, RD_KAFKA_ACL_OPERATION_READ};
     if (!inbox.topic.starts_with('^')) {
         const TopicState state = cluster.topic(inbox.topic);
         const std::string name = "topic \"" + inbox.topic + "\"";
@@ -81,15 +85,17 @@ void check_source(Cluster &cluster, const InboxOptions &inbox, Findings &finding
             findings.warning(kArea, name + " does not exist yet", "the inbox waits until it does");
         else if (state.error != RD_KAFKA_RESP_ERR_NO_ERROR)
             findings.error(ExitCode::kafka, kArea, name + ": " + rd_kafka_err2str(state.error),
-                           "allow READ and DESCRIBE on it");
+                           acl_fix(principal, from));
         else
             findings.ok(kArea, name + ", " + std::to_string(state.partitions) + " partitions");
+        if (state.error == RD_KAFKA_RESP_ERR_NO_ERROR)
+            check_right(cluster, principal, from, findings);
     }
     const GroupState group = cluster.group(inbox.group);
     if (group.error != RD_KAFKA_RESP_ERR_NO_ERROR)
         findings.error(ExitCode::kafka, kArea,
                        "group \"" + inbox.group + "\": " + rd_kafka_err2str(group.error),
-                       "allow READ and DESCRIBE on it");
+                       acl_fix(principal, as));
     else if (!group.foreign_clients.empty())
         findings.error(ExitCode::configuration, kArea,
                        "group \"" + inbox.group + "\" is used by another program (client id \"" +
@@ -97,6 +103,15 @@ void check_source(Cluster &cluster, const InboxOptions &inbox, Findings &finding
                        "choose a group of its own for the inbox");
     else
         findings.ok(kArea, "group \"" + inbox.group + "\"");
+    if (group.error == RD_KAFKA_RESP_ERR_NO_ERROR)
+        check_right(cluster, principal, as, findings);
+}
+
+Principal principal_at(Cluster &cluster, const KafkaOptions &options) {
+    const std::vector<std::int32_t> ids = cluster.brokers();
+    std::string error;
+    const auto settings = ids.empty() ? std::nullopt : cluster.broker_settings(ids.front(), error);
+    return principal_of(options, settings.value_or(SettingMap()));
 }
 
 } // namespace
@@ -111,12 +126,13 @@ void check_inboxes(const Options &options, Findings &findings) {
         Cluster cluster(options.kafka);
         const bool answered = !cluster.identity().empty();
         if (!answered)
-            findings.error(ExitCode::kafka, kArea, "no broker answers at " + options.kafka.brokers,
+            findings.error(ExitCode::kafka, kArea, kafka::no_answer(options.kafka.brokers),
                            "check the option \"brokers\", the network and kafka.security.protocol");
+        const Principal principal = answered ? principal_at(cluster, options.kafka) : Principal();
         for (const InboxOptions &inbox : options.inbox) {
             check_handler(*session, inbox, findings);
             if (answered)
-                check_source(cluster, inbox, findings);
+                check_source(cluster, principal, inbox, findings);
         }
     } catch (const pqxx::failure &failure) {
         findings.error(ExitCode::database, kArea, std::string("could not ask: ") + failure.what(),

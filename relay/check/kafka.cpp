@@ -1,6 +1,7 @@
 #include "relay/check/checks.hpp"
 #include "relay/check/cluster.hpp"
 #include "relay/check/topic.hpp"
+#include "relay/kafka/client.hpp"
 
 #include <algorithm>
 #include <set>
@@ -53,18 +54,12 @@ void check_identity(const Facts &facts, const std::string &cluster_id, Findings 
                            "give the brokers of that cluster, or decide with once.rearm()");
 }
 
-// Settings that cannot be read are no proof that there is none.
-bool has_authorizer(const SettingMap &broker) {
-    const auto name = broker.find("authorizer.class.name");
-    return broker.empty() || (name != broker.end() && !name->second.empty());
-}
-
 void check_positions(Cluster &cluster, const Options &options, const Facts &facts,
                      std::size_t broker_count, const SettingMap &broker, Findings &findings) {
     const std::string &name = options.kafka.position_topic;
     const TopicState state = cluster.topic(name);
     if (!state.missing()) {
-        check_topic(cluster, {name, state, 0, true, has_authorizer(broker)}, findings);
+        check_topic(cluster, {name, state, 0, true, principal_of(options.kafka, broker)}, findings);
         return;
     }
     if (std::any_of(facts.lanes.begin(), facts.lanes.end(),
@@ -88,8 +83,9 @@ void check_positions(Cluster &cluster, const Options &options, const Facts &fact
                        "create it with 1 partition and cleanup.policy=compact, or allow CREATE");
 }
 
-void check_event_topics(Cluster &cluster, const Facts &facts, const SettingMap &broker,
-                        Findings &findings) {
+void check_event_topics(Cluster &cluster, const KafkaOptions &options, const Facts &facts,
+                        const SettingMap &broker, Findings &findings) {
+    const Principal principal = principal_of(options, broker);
     const auto automatic = broker.find("auto.create.topics.enable");
     for (const auto &[name, most] : facts.topics) {
         const TopicState state = cluster.topic(name);
@@ -97,7 +93,7 @@ void check_event_topics(Cluster &cluster, const Facts &facts, const SettingMap &
             findings.ok(kArea, "topic " + quoted(name) + " does not exist; the brokers create it");
             continue;
         }
-        check_topic(cluster, {name, state, most, false, has_authorizer(broker)}, findings);
+        check_topic(cluster, {name, state, most, false, principal}, findings);
         const auto before = facts.partitions.find(name);
         if (before != facts.partitions.end() && state.error == RD_KAFKA_RESP_ERR_NO_ERROR &&
             before->second != state.partitions)
@@ -113,7 +109,8 @@ void check_event_topics(Cluster &cluster, const Facts &facts, const SettingMap &
         findings.ok(kArea, "no topic is in use yet");
 }
 
-void check_transactions(Cluster &cluster, const Facts &facts, Findings &findings) {
+void check_transactions(Cluster &cluster, const Facts &facts, const Principal &principal,
+                        Findings &findings) {
     std::set<std::string> incarnations;
     for (const LaneFacts &lane : facts.lanes)
         incarnations.insert("once-" + lane.incarnation);
@@ -127,7 +124,10 @@ void check_transactions(Cluster &cluster, const Facts &facts, Findings &findings
     else
         findings.error(ExitCode::kafka, kArea,
                        "could not initialise transactional id " + quoted(id) + ": " + problem,
-                       "allow WRITE and DESCRIBE on transactional ids with the prefix once-");
+                       "kafka-acls.sh --add --allow-principal " +
+                           (principal.name.empty() ? "User:…" : principal.name) +
+                           " --operation Write --transactional-id once- "
+                           "--resource-pattern-type prefixed");
 }
 
 } // namespace
@@ -136,7 +136,7 @@ void check_kafka(const Options &options, const Facts &facts, Findings &findings)
     Cluster cluster(options.kafka);
     const std::string identity = cluster.identity();
     if (identity.empty()) {
-        findings.error(ExitCode::kafka, kArea, "no broker answers at " + options.kafka.brokers,
+        findings.error(ExitCode::kafka, kArea, kafka::no_answer(options.kafka.brokers),
                        "check the option \"brokers\", the network and kafka.security.protocol");
         return;
     }
@@ -147,8 +147,8 @@ void check_kafka(const Options &options, const Facts &facts, Findings &findings)
     const SettingMap broker = check_brokers(cluster, options.kafka, findings);
     check_identity(facts, identity, findings);
     check_positions(cluster, options, facts, broker_count, broker, findings);
-    check_event_topics(cluster, facts, broker, findings);
-    check_transactions(cluster, facts, findings);
+    check_event_topics(cluster, options.kafka, facts, broker, findings);
+    check_transactions(cluster, facts, principal_of(options.kafka, broker), findings);
 }
 
 } // namespace once::checks

@@ -76,24 +76,6 @@ void judge_size(const TopicUnderCheck &topic, const SettingMap &settings, Findin
                          ", or lower the limit by once.topic_set");
 }
 
-// Who may write is told only to those who may ask.
-void check_writers(Cluster &cluster, const TopicUnderCheck &topic, Findings &findings) {
-    // "Security is disabled" does not reach us through librdkafka 2.0: it looks like an empty list.
-    if (!topic.authorizer)
-        return;
-    const AclState acls = cluster.acls(topic.name);
-    const std::string name = "topic \"" + topic.name + "\"";
-    if (acls.error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        findings.warning(
-            kArea,
-            "whether the relay may write " + name +
-                " is not known: " + rd_kafka_err2str(acls.error),
-            "allow WRITE and DESCRIBE on it; with DESCRIBE on the cluster this is checked");
-    else if (acls.writers.empty())
-        findings.warning(kArea, "no ACL allows anybody to write " + name,
-                         "allow WRITE and DESCRIBE on it, unless the relay is a super user");
-}
-
 } // namespace
 
 void judge_topic(const TopicUnderCheck &topic, const SettingMap &settings, Findings &findings) {
@@ -116,11 +98,14 @@ void check_topic(Cluster &cluster, const TopicUnderCheck &topic, Findings &findi
                        "kafka-topics.sh --create --topic " + topic.name + " --partitions N");
         return;
     }
+    const Right write{RD_KAFKA_RESOURCE_TOPIC, topic.name, RD_KAFKA_ACL_OPERATION_WRITE};
+    const Right read{RD_KAFKA_RESOURCE_TOPIC, topic.name, RD_KAFKA_ACL_OPERATION_READ};
     if (topic.state.error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        const bool forbidden = topic.state.error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
         findings.error(ExitCode::kafka, kArea, name + ": " + rd_kafka_err2str(topic.state.error),
-                       topic.state.error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
-                           ? "allow WRITE and DESCRIBE on it (READ too on the position topic)"
-                           : "see the brokers' logs");
+                       !forbidden        ? "see the brokers' logs"
+                       : topic.positions ? acl_fix(topic.principal, write) + "; the same with Read"
+                                         : acl_fix(topic.principal, write));
         return;
     }
     const std::size_t before = findings.all().size();
@@ -130,7 +115,9 @@ void check_topic(Cluster &cluster, const TopicUnderCheck &topic, Findings &findi
     else
         findings.warning(kArea, "the settings of " + name + " cannot be read: " + error,
                          "allow DESCRIBE_CONFIGS on it, or look at them by hand");
-    check_writers(cluster, topic, findings);
+    check_right(cluster, topic.principal, write, findings);
+    if (topic.positions)
+        check_right(cluster, topic.principal, read, findings);
     if (findings.all().size() == before)
         findings.ok(kArea, name + ", " + std::to_string(topic.state.partitions) + " partitions, " +
                                std::to_string(topic.state.replicas) + " replicas");

@@ -3,6 +3,7 @@
 
 #include "relay/check/cluster.hpp"
 #include "relay/check/finding.hpp"
+#include "relay/check/rights.hpp"
 
 namespace once::checks {
 
@@ -11,7 +12,7 @@ struct TopicUnderCheck {
     TopicState state;
     std::int64_t largest_event; // bytes; 0: not asked
     bool positions;             // the position topic: settings of its own, and stricter
-    bool authorizer = true;     // the brokers have one; without it everybody may write
+    Principal principal;        // who wants to write it, and read it if it is the position topic
 };
 
 void check_topic(Cluster &cluster, const TopicUnderCheck &topic, Findings &findings);

@@ -66,12 +66,72 @@ TEST(check, settings_of_topics) {
         state.partitions = one.partitions;
         state.replicas = one.replicas;
         Findings findings;
-        judge_topic({"orders", state, one.positions ? 0 : 921600, one.positions, false}, settings,
+        judge_topic({"orders", state, one.positions ? 0 : 921600, one.positions, {}}, settings,
                     findings);
         const std::size_t expected = one.code == 0 ? 0U : 1U;
         ASSERT_EQ(findings.all().size(), expected) << one.name << "\n" << findings.lines();
         EXPECT_EQ(static_cast<int>(findings.exit_code()), std::max(0, one.code)) << one.name;
     }
+}
+
+constexpr auto kRead = RD_KAFKA_ACL_OPERATION_READ;
+constexpr auto kWrite = RD_KAFKA_ACL_OPERATION_WRITE;
+constexpr auto kAll = RD_KAFKA_ACL_OPERATION_ALL;
+
+struct RightCase {
+    const char *name;
+    Principal principal;
+    std::vector<Acl> acls;
+    Granted expected; // of WRITE
+};
+
+TEST(check, a_deny_wins_then_one_allow_is_enough) {
+    const Principal relay{"User:relay", true, false, false};
+    const Principal anybody{"", true, false, false};
+    const RightCase cases[] = {
+        {"no authorizer", {"User:relay", false, false, false}, {}, Granted::yes},
+        {"super user", {"User:relay", true, true, false}, {}, Granted::yes},
+        {"no ACL", relay, {}, Granted::no},
+        {"no ACL, and that is enough", {"User:relay", true, false, true}, {}, Granted::yes},
+        {"somebody else's",
+         {"User:relay", true, false, true},
+         {{"User:x", kWrite, true}},
+         Granted::no},
+        {"ours", relay, {{"User:x", kRead, true}, {"User:relay", kWrite, true}}, Granted::yes},
+        {"everybody's", relay, {{"User:*", kWrite, true}}, Granted::yes},
+        {"all operations", relay, {{"User:relay", kAll, true}}, Granted::yes},
+        {"another operation", relay, {{"User:relay", kRead, true}}, Granted::no},
+        {"denied", relay, {{"User:*", kAll, false}, {"User:relay", kWrite, true}}, Granted::no},
+        {"another one denied",
+         relay,
+         {{"User:x", kAll, false}, {"User:relay", kWrite, true}},
+         Granted::yes},
+        {"unknown principal", anybody, {{"User:x", kWrite, true}}, Granted::yes},
+        {"unknown principal, nobody", anybody, {{"User:x", kRead, true}}, Granted::no},
+        {"unknown principal, a deny",
+         anybody,
+         {{"User:x", kWrite, true}, {"User:y", kWrite, false}},
+         Granted::unknown},
+    };
+    for (const RightCase &one : cases)
+        EXPECT_EQ(granted(one.principal, {RD_KAFKA_RESP_ERR_NO_ERROR, one.acls}, kWrite),
+                  one.expected)
+            << one.name;
+    EXPECT_EQ(granted(relay, {RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, {}}, kWrite),
+              Granted::unknown);
+}
+
+TEST(check, the_principal_is_the_sasl_user_unless_the_brokers_make_another) {
+    KafkaOptions options;
+    options.passthrough = {{"sasl.username", "relay"}};
+    const SettingMap plain = {{"authorizer.class.name", "A"}, {"super.users", "User:a;User:relay"}};
+    EXPECT_EQ(principal_of(options, plain).name, "User:relay");
+    EXPECT_TRUE(principal_of(options, plain).super_user);
+    EXPECT_FALSE(principal_of(options, {{"super.users", "User:relay2"}}).super_user);
+    EXPECT_FALSE(principal_of(options, {{"super.users", ""}}).authorizer);
+    EXPECT_TRUE(principal_of(options, {}).authorizer); // not told
+    EXPECT_EQ(principal_of(options, {{"principal.builder.class", "com.example.Other"}}).name, "");
+    EXPECT_EQ(principal_of({}, plain).name, "");
 }
 
 } // namespace
