@@ -24,12 +24,14 @@ Message = namedtuple("Message", "topic partition offset timestamp key value head
 
 class Node:
     """One broker and controller in one process. It has two listeners: PLAINTEXT, whose address clients are told as
-    it is, and PROXIED, whose advertised port is `proxy_port`, where a Proxy may listen."""
+    it is, and PROXIED, whose advertised port is `proxy_port`, where a Proxy may listen. With a Security there is a third,
+    SECURED, whose address is localhost:`secured_port`."""
 
     def __init__(self, cluster, number):
         self.cluster = cluster
         self.number = number
-        self.port, self.proxied_port, self.proxy_port, self.controller_port = (free_port() for _ in range(4))
+        self.port, self.proxied_port, self.proxy_port, self.controller_port, self.secured_port = (
+            free_port() for _ in range(5))
         self.folder = cluster.folder / f"node{number}"
         self.process = None
 
@@ -37,13 +39,16 @@ class Node:
         self.folder.mkdir()
         nodes = self.cluster.nodes
         copies = min(3, len(nodes))
+        secured = self.cluster.security is not None
         settings = {
             "process.roles": "broker,controller", "node.id": self.number,
             "controller.quorum.voters": ",".join(f"{n.number}@127.0.0.1:{n.controller_port}" for n in nodes),
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port},PROXIED://127.0.0.1:{self.proxied_port},"
-                         f"CONTROLLER://127.0.0.1:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port},PROXIED://127.0.0.1:{self.proxy_port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                         f"CONTROLLER://127.0.0.1:{self.controller_port}"
+                         + (f",SECURED://127.0.0.1:{self.secured_port}" if secured else ""),
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port},PROXIED://127.0.0.1:{self.proxy_port}"
+                                    + (f",SECURED://localhost:{self.secured_port}" if secured else ""),
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL",
             "controller.listener.names": "CONTROLLER", "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self.folder / "data", "auto.create.topics.enable": "false", "num.partitions": 4,
             "default.replication.factor": copies, "min.insync.replicas": max(1, copies - 1),
@@ -56,14 +61,17 @@ class Node:
             "controlled.shutdown.enable": len(nodes) > 1,
             "broker.session.timeout.ms": 3000, "broker.heartbeat.interval.ms": 500,
             "replica.lag.time.max.ms": 3000, **self.cluster.settings,
+            **(self.cluster.security.broker_settings() if secured else {}),
         }
         text = "".join(f"{name}={str(value).lower() if isinstance(value, bool) else value}\n"
                        for name, value in settings.items())
         (self.folder / "server.properties").write_text(text)
 
     def format(self):
+        security = self.cluster.security
         return subprocess.Popen([*JAVA, *FLEETING, "-cp", CLASSPATH, "kafka.tools.StorageTool", "format", "-t",
-                                 self.cluster.identity, "-c", str(self.folder / "server.properties")],
+                                 self.cluster.identity, "-c", str(self.folder / "server.properties"),
+                                 *(security.format_words() if security else [])],
                                 stdin=subprocess.DEVNULL, stdout=open(self.folder / "format.log", "wb"),
                                 stderr=subprocess.STDOUT)
 
@@ -96,19 +104,22 @@ class Node:
 
 
 class Kafka:
-    """A cluster of one or three nodes. `brokers` is for clients, `proxied` leads through the proxy ports."""
+    """A cluster of one or three nodes. `brokers` is for clients, `proxied` leads through the proxy ports, `secured` is there
+    with a Security."""
 
-    def __init__(self, nodes=1, *, settings=None, heap="512m", java=(), keep=False):
+    def __init__(self, nodes=1, *, settings=None, heap="512m", java=(), keep=False, security=None):
         self.java = java
         self.keep = keep
         self.heap = heap
         self.settings = settings or {}
+        self.security = security
         self.folder = temporary_folder("kafka")
         # Kafka's own ids never begin with "-" either: StorageTool would take it for an option.
         self.identity = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         self.nodes = [Node(self, number) for number in range(1, nodes + 1)]
         self.brokers = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         self.proxied = ",".join(f"127.0.0.1:{node.proxy_port}" for node in self.nodes)
+        self.secured = ",".join(f"localhost:{node.secured_port}" for node in self.nodes)
         self.tools = None
 
     def start(self):
@@ -136,6 +147,13 @@ class Kafka:
         self.tools.run("create_topic", topic=topic, partitions=partitions,
                        settings={name.replace("_", "."): str(value) for name, value in settings.items()})
         wait_until(f"brokers know topic {topic}", lambda: topic in self.tools.run("list_topics"), 30, 0.05)
+
+    def allow(self, user, operation, kind, name, pattern="literal"):
+        """An ACL: kind topic, group, transactional_id or cluster; operation read, write, describe, …"""
+        self.tools.run("allow", user=user, operation=operation, kind=kind, name=name, pattern=pattern)
+
+    def disallow(self, user, operation, kind, name, pattern="literal"):
+        self.tools.run("disallow", user=user, operation=operation, kind=kind, name=name, pattern=pattern)
 
     def read(self, *topics, isolation="read_committed", timeout=120):
         """Everything that stands in the topics, in log order per partition, through Kafka's own client."""

@@ -82,7 +82,10 @@ class Relay:
         return None
 
     def wait_state(self, state, timeout=30):
-        return wait_until(f"the relay is {state}", lambda: self.state() == state, timeout, 0.1)
+        try:
+            return wait_until(f"the relay is {state}", lambda: self.state() == state, timeout, 0.1)
+        except TimeoutError as late:
+            raise TimeoutError(f"{late}, but {self.state()}\n{self.log()[-3000:]}") from None
 
     def wait_log(self, text, timeout=30):
         return wait_until(f"the relay's log says {text!r}\n{self.log()[-2000:]}", lambda: text in self.log(), timeout)

@@ -33,7 +33,14 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
@@ -85,6 +92,8 @@ public final class Tools {
             case "nodes": return nodes(command);
             case "move_leaders": return moveLeaders(command);
             case "reassign": return reassign(command);
+            case "allow": return allow(command);
+            case "disallow": return disallow(command);
             default: throw new IllegalArgumentException("no such command");
         }
     }
@@ -217,6 +226,28 @@ public final class Tools {
         admin(command).electLeaders(ElectionType.PREFERRED, java.util.Set.of(where)).partitions()
                 .get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
         return JSON.nullNode();
+    }
+
+    private JsonNode allow(JsonNode command) throws Exception {
+        admin(command).createAcls(List.of(acl(command))).all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    private JsonNode disallow(JsonNode command) throws Exception {
+        int gone = admin(command).deleteAcls(List.of(acl(command).toFilter())).all()
+                .get(TIMEOUT_SECONDS, TimeUnit.SECONDS).size();
+        if (gone != 1) {
+            throw new IllegalStateException(gone + " ACLs");
+        }
+        return JSON.nullNode();
+    }
+
+    private static AclBinding acl(JsonNode command) {
+        return new AclBinding(
+                new ResourcePattern(ResourceType.fromString(command.get("kind").asText()), command.get("name").asText(),
+                        PatternType.fromString(command.get("pattern").asText().toUpperCase())),
+                new AccessControlEntry("User:" + command.get("user").asText(), "*",
+                        AclOperation.fromString(command.get("operation").asText()), AclPermissionType.ALLOW));
     }
 
     private JsonNode produce(JsonNode command) throws Exception {
