@@ -55,11 +55,11 @@ void check_identity(const Facts &facts, const std::string &cluster_id, Findings 
 }
 
 void check_positions(Cluster &cluster, const Options &options, const Facts &facts,
-                     std::size_t broker_count, const SettingMap &broker, Findings &findings) {
+                     std::size_t broker_count, const Principal &principal, Findings &findings) {
     const std::string &name = options.kafka.position_topic;
     const TopicState state = cluster.topic(name);
     if (!state.missing()) {
-        check_topic(cluster, {name, state, 0, true, principal_of(options.kafka, broker)}, findings);
+        check_topic(cluster, {name, state, 0, true, principal}, findings);
         return;
     }
     if (std::any_of(facts.lanes.begin(), facts.lanes.end(),
@@ -83,9 +83,8 @@ void check_positions(Cluster &cluster, const Options &options, const Facts &fact
                        "create it with 1 partition and cleanup.policy=compact, or allow CREATE");
 }
 
-void check_event_topics(Cluster &cluster, const KafkaOptions &options, const Facts &facts,
-                        const SettingMap &broker, Findings &findings) {
-    const Principal principal = principal_of(options, broker);
+void check_event_topics(Cluster &cluster, const Facts &facts, const SettingMap &broker,
+                        const Principal &principal, Findings &findings) {
     const auto automatic = broker.find("auto.create.topics.enable");
     for (const auto &[name, most] : facts.topics) {
         const TopicState state = cluster.topic(name);
@@ -146,9 +145,10 @@ void check_kafka(const Options &options, const Facts &facts, Findings &findings)
                            rd_kafka_version_str());
     const SettingMap broker = check_brokers(cluster, options.kafka, findings);
     check_identity(facts, identity, findings);
-    check_positions(cluster, options, facts, broker_count, broker, findings);
-    check_event_topics(cluster, options.kafka, facts, broker, findings);
-    check_transactions(cluster, facts, principal_of(options.kafka, broker), findings);
+    const Principal principal = principal_of(options.kafka, broker);
+    check_positions(cluster, options, facts, broker_count, principal, findings);
+    check_event_topics(cluster, facts, broker, principal, findings);
+    check_transactions(cluster, facts, principal, findings);
 }
 
 } // namespace once::checks
