@@ -233,21 +233,24 @@ Verdict repeated(Verdict first) {
     return first == Verdict::fresh ? Verdict::duplicate : first;
 }
 
-void decide_one_by_one(const View &view, std::span<const Asked> sorted, std::span<Verdict> out) {
-    pg::call([&] {
-        Decider decider{};
-        decider.begin(view.memory(), view.snapshot());
-        const Asked *previous = nullptr;
-        for (const Asked &one : sorted) {
-            if (previous && previous->key == one.key) {
-                out[one.ordinal] = repeated(out[previous->ordinal]);
-                continue;
-            }
-            out[one.ordinal] = decider.decide(one.key, one.made);
-            previous = &one;
+// Within pg::call. Walking, what is absent is written in runs; else key by key.
+void decide_each(const View &view, std::span<const Asked> sorted, std::span<Verdict> out,
+                 bool walk) {
+    Decider decider{};
+    decider.begin(view.memory(), view.snapshot());
+    if (walk)
+        decider.begin_walks();
+    const Asked *previous = nullptr;
+    for (const Asked &one : sorted) {
+        if (previous && previous->key == one.key) {
+            out[one.ordinal] = repeated(out[previous->ordinal]);
+            continue;
         }
-        decider.end();
-    });
+        out[one.ordinal] =
+            walk ? decider.decide_in_run(one.key, one.made) : decider.decide(one.key, one.made);
+        previous = &one;
+    }
+    decider.end();
 }
 
 // Keys whose index entries lie close together are looked for in one walk, and what is absent is
@@ -255,21 +258,7 @@ void decide_one_by_one(const View &view, std::span<const Asked> sorted, std::spa
 // below it were written. False: another session was quicker with a key after we had passed it;
 // nothing has happened then. Costs an xid more.
 bool decide_at_once(const View &view, std::span<const Asked> sorted, std::span<Verdict> out) {
-    return pg::attempt(ERRCODE_UNIQUE_VIOLATION, [&] {
-        Decider decider{};
-        decider.begin(view.memory(), view.snapshot());
-        decider.begin_walks();
-        const Asked *previous = nullptr;
-        for (const Asked &one : sorted) {
-            if (previous && previous->key == one.key) {
-                out[one.ordinal] = repeated(out[previous->ordinal]);
-                continue;
-            }
-            out[one.ordinal] = decider.decide_in_run(one.key, one.made);
-            previous = &one;
-        }
-        decider.end();
-    });
+    return pg::attempt(ERRCODE_UNIQUE_VIOLATION, [&] { decide_each(view, sorted, out, true); });
 }
 
 // In the order of the keys, which is the same in every session: overlapping batches wait for each
@@ -282,7 +271,7 @@ std::vector<Verdict> decide_all(const View &view, std::vector<Asked> &asked) {
     std::vector<Verdict> verdicts(asked.size());
     const bool worth_it = asked.size() >= kFewKeys && !OidIsValid(view.memory().closing.heap);
     if (!worth_it || !decide_at_once(view, asked, verdicts))
-        decide_one_by_one(view, asked, verdicts);
+        pg::call([&] { decide_each(view, asked, verdicts, false); });
     return verdicts;
 }
 
