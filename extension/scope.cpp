@@ -110,6 +110,9 @@ Row read_row(Relation settings, std::string_view name, Scope *scope) {
     return row;
 }
 
+// A commit is visible a moment before other sessions are told of it, and who has the old settings
+// in that moment does not look into a generation that was empty. So the sweep has the next one
+// locked until all are told, and who reads the new settings first waits for it here.
 void find_tables(Oid schema, int store, Scope *scope) {
     for (int i = 0; i < kGenerations; i++) {
         char name[NAMEDATALEN];
@@ -206,7 +209,8 @@ std::shared_ptr<const Scope> scope_of(std::string_view name) {
     return scope;
 }
 
-bool scopes_changed() noexcept {
+bool scopes_changed() {
+    AcceptInvalidationMessages();
     return cache.stale;
 }
 

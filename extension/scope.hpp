@@ -1,7 +1,8 @@
 // Settings of request scopes, read once per session and kept until somebody changes them.
 //
-// The answer of scope_of is valid until a lock on a table is taken: that is when changes of others
-// arrive. Whoever writes claims locks the table first and asks scopes_changed() afterwards.
+// The answer of scope_of is valid until changes of others arrive. Whoever writes claims has the key
+// and the table locked and asks scopes_changed() before he relies on what he found: who writes
+// under newer settings does so only when their change has arrived everywhere (find_tables).
 #pragma once
 
 #include "pg/boundary.hpp"
@@ -39,8 +40,8 @@ struct Scope {
 // May throw pg::Error.
 [[nodiscard]] std::shared_ptr<const Scope> scope_of(std::string_view name);
 
-// True when what scope_of last gave may be out of date.
-[[nodiscard]] bool scopes_changed() noexcept;
+// True when what scope_of last gave may be out of date. Server world: inside pg::call.
+[[nodiscard]] bool scopes_changed();
 
 // Throws 42501 when the user has no right to the scope.
 void check_scope_right(const Scope &scope, Oid user);

@@ -143,14 +143,11 @@ struct Step {
 Step try_once(const Scope &scope, const Settlement &settlement) {
     Step step;
     lock_for_claims(scope);
-    if (scopes_changed()) {
-        step.moved = true;
-        return step;
-    }
     KeyLock lock(settlement.id);
     lock.acquire();
     ClaimRecord record = find_claim(scope, settlement.id, &step.busy);
-    if (step.busy == InvalidTransactionId) {
+    step.moved = scopes_changed();
+    if (!step.moved && step.busy == InvalidTransactionId) {
         const TimestampTz now = GetCurrentTimestamp();
         step.verdict = judge(scope, record, settlement, now);
         if (step.verdict == Settled::ok)
@@ -164,10 +161,11 @@ Settled settle(const Settlement &settlement) {
     for (;;) {
         const auto scope = scope_of(settlement.id.scope);
         const Step step = pg::call([&] { return try_once(*scope, settlement); });
-        if (step.busy != InvalidTransactionId)
-            pg::call([&] { wait_for_claim(step.busy); });
-        else if (!step.moved)
+        if (step.moved)
+            continue;
+        if (step.busy == InvalidTransactionId)
             return step.verdict;
+        pg::call([&] { wait_for_claim(step.busy); });
     }
 }
 

@@ -28,8 +28,10 @@ BEGIN
                 free := coalesce(free, slot);
             END IF;
         END LOOP;
+        -- Truncated for its lock: nobody looks into the next generation before every session is told that it is one.
         IF free IS NOT NULL AND s.opened_at + greatest(s.keep, s.keep_failed) / 2 <= clock_timestamp()
-           AND pg_relation_size(format('once.claim_%s_%s', s.store, s.generation)::regclass) > 0 THEN
+           AND pg_relation_size(format('once.claim_%s_%s', s.store, s.generation)::regclass) > 0
+           AND once.claim_truncate(s.store, free, s.name) THEN
             UPDATE once.scope o SET generation = free, opened_at = clock_timestamp() WHERE o.name = s.name;
             rotated := true;
         END IF;
