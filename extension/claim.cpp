@@ -204,23 +204,33 @@ void doze(TimestampTz now, TimestampTz deadline, TimestampTz lease_until) {
     });
 }
 
+// Goes with the call's own context.
+MemoryContext look_context() {
+    return pg::call([] {
+        return AllocSetContextCreate(CurrentMemoryContext, "once.claim", ALLOCSET_DEFAULT_SIZES);
+    });
+}
+
 Outcome claim(const Request &request) {
     Attempt attempt(request);
     Outcome outcome = attempt.run();
     const TimestampTz deadline = outcome.now + request.wait;
-    bool registered = false;
+    // Every look leaves a copy of the row, with its checkpoint: of one look only is it kept.
+    MemoryContext look = nullptr;
     // Our own uncommitted claim will not end while we wait.
     while (outcome.decision.verdict == Verdict::in_progress && outcome.now < deadline &&
            !outcome.record.is_ours()) {
-        if (!registered) {
+        if (!look) {
+            look = look_context();
             pg::call([&] { register_waiter(request.id); });
-            registered = true;
         } else {
             doze(outcome.now, deadline, outcome.record.time(kLeaseUntil));
+            pg::call([&] { MemoryContextReset(look); });
         }
+        const pg::MemoryScope scope(look);
         outcome = attempt.run();
     }
-    if (registered)
+    if (look)
         pg::call([&] { unregister_waiter(request.id); });
     return outcome;
 }

@@ -100,6 +100,21 @@ def test_A6_a_wait_ends_in_time(database):
     assert verdict == "in_progress" and 0.29 <= seconds < 1
 
 
+def test_A6_a_waiter_keeps_one_look_in_memory(database):
+    """The row that it looks at 20 times a second carries a checkpoint of 4 MB."""
+    owner, waiter = database.connect(), database.connect()
+    _, token, _ = claim(owner, "k")
+    run(owner, "SELECT once.checkpoint('s', 'k', %s, (SELECT jsonb_agg(md5(n::text)) FROM generate_series(1, 120000) n))", token)
+    claim(waiter, "k", "0.1 s")
+
+    def most_memory():
+        with open(f"/proc/{waiter.info.backend_pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+    before = most_memory()
+    assert claim(waiter, "k", "3 s")[0] == "in_progress"
+    assert most_memory() - before < 50, "megabytes"
+
+
 def test_A7_polling_answers_without_a_notification(database):
     """The row changes behind the library's back, so nobody is woken: as if the notification were lost."""
     owner, waiter = database.connect(), database.connect()
