@@ -210,28 +210,45 @@ std::string fingerprint_of_bytes(std::string_view request) {
     return versioned(hash.finish());
 }
 
-static std::map<std::string_view, std::string_view> parse_digests(std::string_view list) {
-    std::map<std::string_view, std::string_view> out;
-    while (!list.empty()) {
-        const size_t length = static_cast<unsigned char>(list[0]);
-        if (list.size() < 1 + length + kShortDigest)
-            break; // damaged: name what can be named
-        out.emplace(list.substr(1, length), list.substr(1 + length, kShortDigest));
-        list.remove_prefix(1 + length + kShortDigest);
+namespace {
+
+// What was kept of a request's fields, in the order of jsonb. A list that was cut cannot tell what
+// stands behind its last field.
+struct FieldDigests {
+    explicit FieldDigests(std::string_view list) : cut(list.size() >= kMaxFieldBytes) {
+        while (!list.empty()) {
+            const size_t length = static_cast<unsigned char>(list[0]);
+            if (list.size() < 1 + length + kShortDigest)
+                break; // damaged: name what can be named
+            last = list.substr(1, length);
+            of.emplace(last, list.substr(1 + length, kShortDigest));
+            list.remove_prefix(1 + length + kShortDigest);
+        }
+        cut = cut || of.size() == kMaxFields;
     }
-    return out;
-}
+
+    [[nodiscard]] bool lacks(std::string_view name) const {
+        return !of.contains(name) &&
+               !(cut && std::pair(name.size(), name) > std::pair(last.size(), last));
+    }
+
+    std::map<std::string_view, std::string_view> of;
+    std::string_view last;
+    bool cut;
+};
+
+} // namespace
 
 std::vector<std::string> differing_fields(std::string_view stored, std::string_view given) {
-    const auto before = parse_digests(stored), now = parse_digests(given);
+    const FieldDigests before(stored), now(given);
     std::vector<std::string> out;
-    for (const auto &[name, digest] : before) {
-        const auto other = now.find(name);
-        if (other == now.end() || other->second != digest)
+    for (const auto &[name, digest] : before.of) {
+        const auto other = now.of.find(name);
+        if (other == now.of.end() ? now.lacks(name) : other->second != digest)
             out.emplace_back(name);
     }
-    for (const auto &[name, digest] : now)
-        if (!before.contains(name))
+    for (const auto &[name, digest] : now.of)
+        if (before.lacks(name))
             out.emplace_back(name);
     std::sort(out.begin(), out.end());
     return out;

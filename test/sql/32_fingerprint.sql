@@ -1,5 +1,5 @@
 -- The fingerprint of a request: what is the same one, what is not, what a mismatch tells (cases C).
-SELECT plan(74);
+SELECT plan(77);
 SET client_min_messages = warning;
 
 CREATE FUNCTION pg_temp.age(key text, past interval) RETURNS void LANGUAGE sql AS
@@ -75,6 +75,10 @@ SELECT * FROM once.claim('c', 'fields', (SELECT jsonb_object_agg('field' || g, '
 SELECT cmp_ok((SELECT length(fields) FROM once.claim_0_0 WHERE key = 'fields'), '<', 4400, 'C1 a request of 1,000 fields: a bounded digest of them');
 SELECT ok((SELECT strpos(encode(fields, 'escape'), 'secret') = 0 FROM once.claim_0_0 WHERE key = 'fields'), 'C1 without values');
 SELECT is((SELECT verdict::text FROM once.claim('c', 'fields', (SELECT jsonb_object_agg('field' || g, 'secret' || (g + (g = 1000)::int)) FROM generate_series(1, 1000) g))), 'mismatch', 'C1 the last of them differs: mismatch all the same');
+CREATE FUNCTION pg_temp.fields(first int, last int) RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_object_agg('f' || to_char(g, 'FM000'), g) FROM generate_series(first, last) g $$;
+SELECT is(pg_temp.after(pg_temp.fields(1, 80), pg_temp.fields(2, 80)), 'mismatch {f001}', 'C1 more fields than are kept, one gone: it is named, and none that is the same');
+SELECT is(pg_temp.after(pg_temp.fields(2, 80), pg_temp.fields(1, 80)), 'mismatch {f001}', 'C1 nor when it comes in');
+SELECT is(pg_temp.after(pg_temp.fields(1, 80), pg_temp.fields(1, 80) || '{"x": 1, "f003": 0}'), 'mismatch {f003,x}', 'C1 what stands before the end of the list is told');
 SELECT is(pg_temp.after('[1]', '[2]'), 'mismatch', 'C1 no objects: nothing to name');
 SELECT is(pg_temp.after('{"a": 1}', '[2]'), 'mismatch {a}', 'C1 an object before, none now');
 
