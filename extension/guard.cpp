@@ -56,7 +56,10 @@ class Firing {
     [[nodiscard]] std::string relation_name() const {
         return RelationGetRelationName(data_->tg_relation);
     }
-    [[nodiscard]] Oid type() const { return column()->atttypid; }
+    // Of a domain what it is made of.
+    [[nodiscard]] Oid type() const {
+        return pg::call([&] { return getBaseType(column()->atttypid); });
+    }
 
     [[nodiscard]] std::optional<Datum> value(HeapTuple row) const {
         bool null;
@@ -68,7 +71,8 @@ class Firing {
         const auto datum = value(row);
         if (!datum)
             return std::nullopt;
-        if (const Oid type_id = type(); type_id == TEXTOID || type_id == VARCHAROID)
+        const Oid declared = column()->atttypid;
+        if (declared == TEXTOID || declared == VARCHAROID)
             return pg::bytes_of(*datum);
         if (type() == BPCHAROID) { // what fills it up to its length is not part of it
             const std::string_view padded = pg::bytes_of(*datum);

@@ -14,6 +14,7 @@ extern "C" {
 #include <storage/lmgr.h>
 #include <utils/builtins.h>
 #include <utils/guc.h>
+#include <utils/lsyscache.h>
 }
 
 namespace once {
@@ -30,11 +31,19 @@ bool lock_against_writers(Oid relation) {
     return true;
 }
 
+// The state as once.guard reads it: as the type writes it out, of a char(n) without what fills it.
+const char *state_of(Oid relation, const char *column) {
+    const Oid type = getBaseType(get_atttype(relation, get_attnum(relation, column)));
+    const char *name = quote_identifier(column);
+    return type == BPCHAROID ? psprintf("(%s)::pg_catalog.text", name)
+                             : psprintf("pg_catalog.concat(%s)", name);
+}
+
 char *question(Oid relation, const char *column) {
     return psprintf("SELECT pg_catalog.count(*), pg_catalog.string_agg(DISTINCT state, ', ') FROM "
-                    "(SELECT pg_catalog.concat(%s) AS state FROM %s) AS rows "
+                    "(SELECT %s AS state FROM %s) AS rows "
                     "WHERE state OPERATOR(pg_catalog.=) ANY ($1)",
-                    quote_identifier(column),
+                    state_of(relation, column),
                     quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
                                                get_rel_name(relation)));
 }

@@ -57,6 +57,7 @@ COMMENT ON FUNCTION once.guarded_states(oid, name, text[]) IS 'internal: locks a
 CREATE OR REPLACE FUNCTION once.machine_strands(machine_name text, states text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    ending CONSTANT bytea := decode('00', 'hex');
     stranded text;
     total bigint;
     guarded record;
@@ -77,11 +78,9 @@ BEGIN
         FROM pg_trigger AS t
         JOIN pg_class AS c ON c.oid = t.tgrelid AND c.relkind IN ('r', 'p')
             AND (c.relpersistence <> 't' OR c.relnamespace = pg_my_temp_schema()) -- nobody reads another session's
-        CROSS JOIN LATERAL string_to_array(encode(t.tgargs, 'escape'), '\000') AS argument
-        JOIN pg_attribute AS a ON a.attrelid = t.tgrelid AND NOT a.attisdropped
-            AND encode(convert_to(a.attname, getdatabaseencoding()), 'escape') = argument[2]
+        JOIN pg_attribute AS a ON a.attrelid = t.tgrelid AND NOT a.attisdropped -- its arguments, each with a zero byte behind it
+            AND t.tgargs = convert_to(machine_name, getdatabaseencoding()) || ending || convert_to(a.attname, getdatabaseencoding()) || ending
         WHERE t.tgfoid = 'once.guard()'::regprocedure AND NOT t.tgisinternal AND t.tgparentid = 0
-            AND encode(convert_to(machine_name, getdatabaseencoding()), 'escape') = argument[1]
     LOOP
         SELECT s.* INTO total, stranded FROM once.guarded_states(guarded.relation, guarded.state_column, states) AS s;
         IF total > 0 THEN

@@ -1,5 +1,5 @@
 -- Guards: once.guard, bump, lock, lease, keys, tokens.
-SELECT plan(75);
+SELECT plan(116);
 
 -- guard trigger
 CREATE TYPE pace AS ENUM ('new', 'created', 'paid');
@@ -59,6 +59,65 @@ CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON moving FOR EACH ROW EXECUTE FUNC
 INSERT INTO moving VALUES ('new');
 SELECT throws_ok($$ UPDATE moving SET status = 'created' $$, 'ON030', NULL, 'H10 a move to another partition is an INSERT there: refused');
 
+-- whatever statement writes
+SELECT lives_ok($$ INSERT INTO orders VALUES (1, 'new') ON CONFLICT (id) DO UPDATE SET status = 'paid' $$, 'H10 ON CONFLICT DO UPDATE, legal');
+SELECT throws_ok($$ INSERT INTO orders VALUES (1, 'new') ON CONFLICT (id) DO UPDATE SET status = 'created' $$, 'ON030', NULL, 'H10 ON CONFLICT DO UPDATE, illegal');
+SELECT throws_ok($$ INSERT INTO orders VALUES (1, 'created') ON CONFLICT (id) DO UPDATE SET note = 'y' $$, 'ON030', NULL, 'H10 and what is proposed must be a new row');
+SELECT current_setting('server_version_num')::int >= 150000 AS merge \gset
+\if :merge
+SELECT throws_ok($$ MERGE INTO orders o USING (VALUES (1, 'created')) v(id, status) ON o.id = v.id WHEN MATCHED THEN UPDATE SET status = v.status $$, 'ON030', NULL, 'H10 MERGE, illegal');
+SELECT throws_ok($$ MERGE INTO orders o USING (VALUES (3, 'paid')) v(id, status) ON o.id = v.id WHEN NOT MATCHED THEN INSERT VALUES (v.id, v.status) $$, 'ON030', NULL, 'H10 MERGE that inserts, illegal');
+SELECT lives_ok($$ MERGE INTO orders o USING (VALUES (3, 'new')) v(id, status) ON o.id = v.id WHEN NOT MATCHED THEN INSERT VALUES (v.id, v.status) $$, 'H10 MERGE, legal');
+\else
+INSERT INTO orders VALUES (3, 'new');
+SELECT skip('MERGE came with 15', 3);
+\endif
+SELECT throws_ok($$ COPY orders (id, status) FROM PROGRAM 'printf "8\\tnew\\n9\\tpaid\\n"' $$, 'ON030', NULL, 'H10 COPY, illegal');
+SELECT lives_ok($$ COPY orders (id, status) FROM PROGRAM 'printf "8\\tnew\\n9\\tnew\\n"' $$, 'H10 COPY, legal');
+SELECT is((SELECT string_agg(id || status, ' ' ORDER BY id) FROM orders), '1paid 3new 8new 9new', 'H7 nothing of what was refused is written');
+SELECT throws_ok($$ UPDATE orders SET status = CASE id WHEN 3 THEN 'created' ELSE 'paid' END WHERE id IN (3, 8) $$, 'ON030', NULL, 'H10 one illegal row of several');
+CREATE TABLE heirs () INHERITS (orders);
+INSERT INTO heirs VALUES (20, 'paid');
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON heirs FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
+SELECT throws_ok($$ UPDATE orders SET status = 'new' WHERE id = 20 $$, 'ON030', NULL, 'H10 a table that inherits has a trigger of its own, also for what comes through its parent');
+DROP TABLE heirs;
+-- what was null when the guard came
+CREATE TABLE before_guard (id int, status text);
+INSERT INTO before_guard VALUES (1, NULL);
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON before_guard FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
+SELECT lives_ok($$ UPDATE before_guard SET id = 2 $$, 'H10 null stays null: left alone');
+SELECT throws_ok($$ UPDATE before_guard SET status = 'new' $$, 'ON030', NULL, 'H10 null is nowhere to come from');
+-- a column that was added later: its old rows have it from the catalog
+ALTER TABLE before_guard ADD COLUMN pace text DEFAULT 'created';
+CREATE TRIGGER paced BEFORE UPDATE ON before_guard FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'pace');
+SELECT throws_ok($$ UPDATE before_guard SET pace = 'new' $$, 'ON030', NULL, 'H10 a default of ADD COLUMN is a state');
+SELECT lives_ok($$ UPDATE before_guard SET pace = 'paid' $$, 'H10 and leads on');
+CREATE DOMAIN padded_state AS char(9);
+CREATE DOMAIN state AS text;
+CREATE DOMAIN typed_state AS pace;
+CREATE TABLE domains (a padded_state, b state, c typed_state);
+INSERT INTO domains VALUES ('new', 'new', 'new');
+SELECT format($f$CREATE TRIGGER guard_%1$s BEFORE INSERT OR UPDATE ON domains FOR EACH ROW EXECUTE FUNCTION once.guard('order', '%1$s')$f$, c) FROM (VALUES ('a'), ('b'), ('c')) v(c) \gexec
+SELECT lives_ok(format('UPDATE domains SET %I = %L', c, 'created'), 'H10 domain, legal: ' || c) FROM (VALUES ('a'), ('b'), ('c')) v(c);
+SELECT throws_ok(format('UPDATE domains SET %I = %L', c, 'new'), 'ON030', NULL, 'H10 domain, illegal: ' || c) FROM (VALUES ('a'), ('b'), ('c')) v(c);
+-- H8 reads a state as the guard does
+SELECT once.machine_set('kinds', 'new', '[{"from": "new", "event": "e", "to": "other"}]') \g /dev/null
+CREATE TABLE kinds (a char(9), b padded_state, c pace, d varchar(9), e state);
+SELECT throws_ok(format($$ DELETE FROM kinds; INSERT INTO kinds (%1$I) VALUES ('new');
+    CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON kinds FOR EACH ROW EXECUTE FUNCTION once.guard('kinds', %1$L);
+    SELECT once.machine_set('kinds', 'other', '[{"from": "other", "event": "e", "to": "third"}]') $$, c), 'ON031', NULL, 'H8 a row stands in a removed state: ' || t)
+    FROM (VALUES ('a', 'char(n)'), ('b', 'domain over char(n)'), ('c', 'enum'), ('d', 'varchar'), ('e', 'domain over text')) v(c, t);
+
+-- names are bytes, whatever they look like
+CREATE TABLE odd (no int, "it's ""x"" \" text);
+CREATE FUNCTION pg_temp.odd(machine text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM once.machine_set(machine, 'new', '[{"from": "new", "event": "e", "to": "other"}]');
+    EXECUTE format('CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON odd FOR EACH ROW EXECUTE FUNCTION once.guard(%L, %L)', machine, 'it''s "x" \');
+    INSERT INTO odd VALUES (1, 'new');
+    PERFORM once.machine_set(machine, 'other', '[{"from": "other", "event": "e", "to": "third"}]');
+END $$;
+SELECT throws_ok(format('SELECT pg_temp.odd(%L)', m), 'ON031', NULL, 'H8 H10 machine ' || m) FROM (VALUES ('plain'), ('a\000b'), ('\'), ('it''s "x"'), ('größe 😀 '), ('a,b;c')) v(m);
+
 -- bump
 CREATE TABLE doc (id int PRIMARY KEY, version bigint, code varchar(3), rev int);
 INSERT INTO doc VALUES (1, 1, 'abc', 7), (2, NULL, 'abd', 7), (3, 5, 'x', 7), (4, 5, 'x', 7);
@@ -113,7 +172,16 @@ SELECT throws_ok($$ UPDATE work SET token = NULL $$, 'ON032', NULL, 'H13 trigger
 SELECT is(ARRAY[once.lease_release('job', 1), once.lease_release('job', 2), once.lease_release('job', 2)], '{f,t,f}', 'H13 released once, by the holder');
 SELECT throws_ok($$ SELECT once.lease_assert('job', 2) $$, 'ON032', NULL, 'H13 a released token is refused');
 SELECT is((SELECT concat_ws(' ', verdict, token) FROM once.lease('job', 'w2', '1 minute')), 'acquired 3', 'H13 tokens rise over a release');
+CREATE TABLE work_odd (token bigint);
+CREATE FUNCTION pg_temp.odd_lease(name text) RETURNS text LANGUAGE plpgsql AS $$ DECLARE held bigint; BEGIN
+    SELECT token INTO held FROM once.lease(name, name, '1 min');
+    EXECUTE format('CREATE OR REPLACE TRIGGER fence BEFORE INSERT ON work_odd FOR EACH ROW EXECUTE FUNCTION once.lease_assert(%L, ''token'')', name);
+    INSERT INTO work_odd VALUES (held);
+    RETURN once.lease_release(name, held);
+END $$;
+SELECT is(pg_temp.odd_lease(n), 'true', 'H13 lease ' || n) FROM (VALUES ('it''s "x" \000'), ('größe 😀 '), ('%s; $1 {}'), (repeat('é', 127))) v(n);
+SELECT is(count(*), 4::bigint, 'H13 each its own') FROM once.lease_state WHERE owner IS NULL AND name <> 'job';
 SELECT throws_ok(format('SELECT once.lease(%L, %L, %L)', n, o, t), s, NULL, format('H13 refused: %s %s %s', n, o, t))
-    FROM (VALUES (NULL, 'w', '1 s', '22004'), ('j', NULL, '1 s', '22004'), ('j', 'w', NULL, '22004'), ('j', 'w', '0', '22023'), ('j', 'w', '-1 s', '22023'), ('j', 'w', '2 years', '22023')) AS v(n, o, t, s);
+    FROM (VALUES (E'a\nb', 'w', '1 s', '22023'), (repeat('é', 128), 'w', '1 s', '22023'), ('j', '', '1 s', '22023'), ('j', 'w', '178000000 years', '22023'), (NULL, 'w', '1 s', '22004'), ('j', NULL, '1 s', '22004'), ('j', 'w', NULL, '22004'), ('j', 'w', '0', '22023'), ('j', 'w', '-1 s', '22023'), ('j', 'w', '2 years', '22023')) AS v(n, o, t, s);
 
 SELECT * FROM finish();
