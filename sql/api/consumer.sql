@@ -37,6 +37,8 @@ BEGIN
     END IF;
     IF keep < interval '0' OR keep_count < 0 THEN
         RAISE EXCEPTION 'keep and keep_count must not be negative' USING ERRCODE = '22023';
+    ELSIF keep > interval '1000 years' THEN
+        RAISE EXCEPTION 'keep must be at most 1000 years' USING ERRCODE = '22023', HINT = 'Zero: no limit.';
     END IF;
     IF max_attempts < 1 THEN
         RAISE EXCEPTION 'max_attempts must be at least 1' USING ERRCODE = '22023';

@@ -9,9 +9,9 @@ CREATE OR REPLACE FUNCTION once.memory_set(family text, keep interval) RETURNS v
 BEGIN
     IF family IS NULL OR keep IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = 'family and keep must not be null';
-    ELSIF keep <= '0' OR family NOT IN ('machine_event', 'publish_key', 'token') THEN
+    ELSIF keep <= '0' OR keep > '1000 years' OR family NOT IN ('machine_event', 'publish_key', 'token') THEN
         RAISE EXCEPTION USING ERRCODE = '22023',
-            MESSAGE = 'family must be machine_event, publish_key or token, and keep above zero';
+            MESSAGE = 'family must be machine_event, publish_key or token, and keep above zero and at most 1000 years';
     END IF;
     INSERT INTO once.memory_setting AS s VALUES (family, keep)
         ON CONFLICT ON CONSTRAINT memory_setting_pkey DO UPDATE SET keep = excluded.keep;

@@ -1,5 +1,5 @@
 -- Retention of the key memory: hand-over, expiry, horizon, settings.
-SELECT plan(59);
+SELECT plan(61);
 
 CREATE FUNCTION pg_temp.v7(at timestamptz, n int DEFAULT 0) RETURNS uuid LANGUAGE sql AS $$
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n), 3, '0') || '8' || repeat('0', 15))::uuid $$;
@@ -117,6 +117,7 @@ SELECT ok(pg_total_relation_size(format('once.key_%s_0', no)) / 50000.0 BETWEEN 
 -- settings
 SELECT throws_ok(format('SELECT once.consumer_set(%s)', a), s, NULL, 'E9 refused: ' || a)
     FROM (VALUES ('NULL', '22004'), ('''''', 'ON010'), ('''x'', ''int''', '22023'), ('''a'', ''uuid''', 'ON011'), ('''x'', keep => ''-1 s''', '22023'),
+                 ('''x'', keep => ''1001 years''', '22023'), ('''x'', keep => ''178000000 years''', '22023'),
                  ('''x'', keep_count => -1', '22023')) AS t(a, s);
 SELECT once.consumer_set('later', keep => '1 day');
 SELECT is((SELECT id_type FROM once.consumer WHERE name = 'later'), NULL, 'E1 declared without a type');

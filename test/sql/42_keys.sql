@@ -1,5 +1,5 @@
 -- Keys and tokens.
-SELECT plan(33);
+SELECT plan(41);
 
 SELECT ok(a < b AND b < c, 'H21 monotone over all forms') FROM (SELECT once.key_next('p') AS a, once.key_next('q') AS b, once.key_next_ordered('p') AS c) AS v;
 SELECT is((SELECT upper(b) - lower(b) FROM once.key_block('p', 100) AS b), 100::bigint, 'H21 a block has n numbers');
@@ -53,4 +53,8 @@ UPDATE once.memory SET retired_at[1] = retired_at[1] - interval '3 hours' WHERE 
 SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokentruncated', 'D2 truncated whole when its time has passed');
 SELECT is(ARRAY[once.redeem_token('form', :'kept')::text, once.redeem_token('form', :'later')::text], '{unknown,ok}', 'D2 what is forgotten is unknown, the rest is there');
 
+SELECT throws_ok(format('SELECT once.memory_set(%L, %L)', f, k), s, NULL, format('D2 memory_set refuses %s %s', f, k))
+    FROM (VALUES (NULL, '1 day', '22004'), ('token', NULL, '22004'), ('token', '0', '22023'), ('token', '-1 s', '22023'), ('claims', '1 day', '22023'), ('token', '1001 years', '22023'), ('token', '178000000 years', '22023')) AS v(f, k, s);
+SELECT once.memory_set('token', '1000 years') \g /dev/null
+SELECT lives_ok($$ SELECT once.memory_sweep() $$, 'D2 with the longest of all the sweep goes on');
 SELECT * FROM finish();
