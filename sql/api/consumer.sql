@@ -5,6 +5,7 @@ CREATE OR REPLACE FUNCTION once.consumer_declare(consumer text, id_type text) RE
 DECLARE
     number int;
     slot int;
+    child text;
 BEGIN
     INSERT INTO once.consumer (name, keep) VALUES (consumer, '7 days') ON CONFLICT (name) DO NOTHING;
     UPDATE once.consumer c SET id_type = consumer_declare.id_type
@@ -13,9 +14,13 @@ BEGIN
         RETURN;
     END IF;
     FOR slot IN 0..3 LOOP
-        EXECUTE format('CREATE TABLE once.%I (id %s PRIMARY KEY)', format('key_%s_%s', number, slot),
+        child := format('key_%s_%s', number, slot);
+        IF to_regclass('once.' || child) IS NOT NULL THEN -- of a dump without rows: nobody has this number
+            EXECUTE format('DROP TABLE once.%I', child);
+        END IF;
+        EXECUTE format('CREATE TABLE once.%I (id %s PRIMARY KEY)', child,
                        CASE id_type WHEN 'bigint' THEN 'bigint' ELSE 'uuid' END);
-        EXECUTE format('COMMENT ON TABLE once.%I IS %L', format('key_%s_%s', number, slot),
+        EXECUTE format('COMMENT ON TABLE once.%I IS %L', child,
                        format('key memory of consumer "%s", one of its generations', consumer));
     END LOOP;
     INSERT INTO once.generation (consumer, slot, state, opened_at)
