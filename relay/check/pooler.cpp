@@ -1,6 +1,7 @@
 #include "relay/check/checks.hpp"
 #include "relay/check/session.hpp"
 #include "relay/database/pooling.hpp"
+#include "relay/database/session_lost.hpp"
 
 namespace once::checks {
 
@@ -8,12 +9,21 @@ namespace {
 
 constexpr const char *kArea = "database";
 
+database::Pooling pooling(const Options &options, database::Connection &session) {
+    try {
+        return database::pooling_of(session.raw(),
+                                    [&] { return PQconnectdb(options.database.conninfo.c_str()); });
+    } catch (const database::SessionLost &lost) {
+        throw pqxx::broken_connection(lost.what());
+    }
+}
+
 } // namespace
 
 void check_pooler(const Options &options, database::Connection &session, Findings &findings);
 
 void check_pooler(const Options &options, database::Connection &session, Findings &findings) {
-    switch (database::pooling_of(session, options.database.conninfo)) {
+    switch (pooling(options, session)) {
     case database::Pooling::transaction:
         findings.error(ExitCode::database, kArea, database::kPooled, database::kPooledHint);
         break;

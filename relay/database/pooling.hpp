@@ -1,21 +1,23 @@
 // Whether a pooler stands between us and the server, and whether it gives our session to others
 // between two transactions. Then the lane lock, which belongs to a session, would be held by nobody
-// and released by anybody, and our settings would be others'.
+// and released by anybody, our settings would be others', and the inbox's prepared statements would
+// stand where it does not come again.
 #pragma once
 
-#include "relay/database/compat.hpp"
+#include <libpq-fe.h>
 
-#include <string>
+#include <functional>
 
 namespace once::database {
 
 enum class Pooling { none, session, transaction };
 
-// Opens a second connection with `conninfo`, but only where a pooler shows. Throws pqxx::failure.
-[[nodiscard]] Pooling pooling_of(Connection &session, const std::string &conninfo);
+// Blocks. Asks for a second connection, like that of the session, only where a pooler shows. Throws
+// SessionLost.
+[[nodiscard]] Pooling pooling_of(PGconn *session, const std::function<PGconn *()> &connect);
 
 inline constexpr const char *kPooled =
-    "a transaction pooler is in the way: session locks do not survive it";
+    "a transaction pooler is in the way: what belongs to a session does not survive it";
 inline constexpr const char *kPooledHint =
     "connect to the server itself, or to a pool in session mode";
 

@@ -101,7 +101,8 @@ std::unique_ptr<Connection> connect(const DatabaseOptions &options) {
         if (PQstatus(connection->raw()) != CONNECTION_OK)
             throw SessionLost(one_line(PQerrorMessage(connection->raw())));
         // Before the settings: they would stay behind in sessions of others.
-        if (pooling_of(*connection, conninfo) == Pooling::transaction)
+        if (pooling_of(connection->raw(), [&] { return PQconnectdb(conninfo.c_str()); }) ==
+            Pooling::transaction)
             throw Refusal(ExitCode::database, kPooled, {}, kPooledHint);
         pqxx::nontransaction work(connection->pqxx());
         work.exec(session_settings(options));

@@ -1,6 +1,9 @@
 #include "relay/inbox/session.hpp"
 
 #include "relay/crash_point.hpp"
+#include "relay/database/pooling.hpp"
+#include "relay/database/session_lost.hpp"
+#include "relay/exit_code.hpp"
 #include "relay/inbox/arrays.hpp"
 #include "relay/metrics.hpp"
 #include "relay/options.hpp"
@@ -23,7 +26,7 @@ std::string one_line(const std::string &text) {
     return text.substr(0, text.find('\n'));
 }
 
-std::unique_ptr<PGconn, decltype(&PQfinish)> connect(const DatabaseOptions &options) {
+PGconn *connect(const DatabaseOptions &options) {
     const std::string timeout_s = std::to_string(options.connect_timeout_s);
     const std::string timeout_ms = std::to_string(options.session_timeout_ms);
     // What stands behind the connection string wins over it.
@@ -32,7 +35,19 @@ std::unique_ptr<PGconn, decltype(&PQfinish)> connect(const DatabaseOptions &opti
                            nullptr};
     const char *values[] = {options.conninfo.c_str(), timeout_s.c_str(),  "UTF8", "1",
                             timeout_ms.c_str(),       "once-relay inbox", nullptr};
-    return {PQconnectdbParams(names, values, 1), &PQfinish};
+    return PQconnectdbParams(names, values, 1);
+}
+
+// Before the settings, which would stay behind in sessions of others; ours, and the statements that
+// we prepared, would be gone.
+void refuse_transaction_pooler(PGconn *session, const DatabaseOptions &options) {
+    try {
+        if (database::pooling_of(session, [&] { return connect(options); }) ==
+            database::Pooling::transaction)
+            throw Refusal(ExitCode::database, database::kPooled, {}, database::kPooledHint);
+    } catch (const database::SessionLost &lost) {
+        throw ConnectionLost(lost.what());
+    }
 }
 
 // Each with what goes wrong without it.
@@ -57,9 +72,10 @@ Parameter::Parameter(Array &array) : bytes(array.encoded()), binary(true), type(
 
 Session::Session(const DatabaseOptions &options, const StopSignal &stop_signal,
                  std::function<int()> beat)
-    : connection(connect(options)), stop(stop_signal), on_beat(std::move(beat)) {
+    : connection(connect(options), &PQfinish), stop(stop_signal), on_beat(std::move(beat)) {
     if (PQstatus(connection.get()) != CONNECTION_OK)
         lost();
+    refuse_transaction_pooler(connection.get(), options);
     PQsetNoticeProcessor(
         connection.get(), [](void *, const char *) {}, nullptr);
     PQsetnonblocking(connection.get(), 1);

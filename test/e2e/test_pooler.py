@@ -1,8 +1,9 @@
 """Through PgBouncer in transaction mode, two server sessions for eight clients: no function keeps state in a session,
-and the relay, whose lane lock does, refuses."""
+and the relay, whose lane lock, settings and prepared statements do, refuses."""
 import threading
 
 import pytest
+from support.inbox import Inbox
 from support.pooler import Pooler
 from support.relay import run_relay
 
@@ -168,3 +169,31 @@ def test_P4_outbox_works_through_a_pool_in_session_mode(world):
         relay = world.relay(database=pooler.dsn())
         relay.drain()
     assert [dict(message.headers)["once-id"].decode() for message in world.messages()] == [identity]
+
+
+SETTINGS = ["idle_in_transaction_session_timeout", "synchronous_commit", "client_connection_check_interval"]
+
+
+def test_I13_inbox_refuses_a_transaction_pooler(cluster, kafka, world_name):
+    """Its statements would be prepared in sessions that it does not get again, its settings would be others'."""
+    with Inbox(cluster, kafka, world_name) as box, Pooler(box.database) as pooler:
+        box.send_numbered(10)
+        relay = box.relay()
+        relay.dsn = pooler.dsn()
+        assert relay.run("--until-empty") == DATABASE and "transaction pooler" in relay.log(), relay.log()
+        connection = pooler.connect("relay")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_settings WHERE source = 'session' AND name = ANY (%s)", (SETTINGS,))
+            assert cursor.fetchone() == (0,)
+        connection.close()
+        assert box.applied() == 0 and box.database.value("SELECT count(*) FROM once.consumer_offset") == 0
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_I13_inbox_works_through_a_pool_in_session_mode(cluster, kafka, world_name, sessions):
+    with Inbox(cluster, kafka, world_name) as box, Pooler(box.database, mode="session", sessions=sessions) as pooler:
+        box.send_numbered(50)
+        relay = box.relay()
+        relay.dsn = pooler.dsn()
+        relay.drain()
+        box.assert_exact(50)
