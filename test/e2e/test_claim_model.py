@@ -1,5 +1,5 @@
-"""Claims against a reference model: seeded random steps over few keys, two payloads, three retentions. The sweep, releases and
-the passing of time are operations; so is a step in a transaction of its own that stays open and ends either way."""
+"""Claims against a reference model: seeded random steps over few keys, two payloads, three retentions. The sweep, releases, other
+settings of a scope and the passing of time are operations; so is a step in a transaction of its own that stays open and ends either way."""
 import os
 import random
 import time
@@ -166,6 +166,8 @@ class Run:
             return self.pass_time(self.random.choice([20, 50, 90, 300, 700, 1900, 4000, 90000, 700000]))
         elif choice < 0.04:
             return self.sweep()
+        elif choice < 0.05:
+            return self.other_settings()
         elif choice < 0.08:
             key = self.random.choice(self.keys)
             before = self.model.claims.get(key)
@@ -183,6 +185,16 @@ class Run:
         for _, truncated, rotated in self.main.fetchall():
             self.seen["truncated"] = self.seen.get("truncated", 0) + truncated
             self.seen["rotated"] = self.seen.get("rotated", 0) + rotated
+
+    def other_settings(self):
+        """In flight. Not the keeps: what has expired is known again, or not, by whether the sweep was there in between."""
+        scope = self.random.choice(["strict", "lenient"])
+        _, _, keep, failed, _, _ = SCOPES[scope]
+        lease, total = self.random.choice([30.0, MINUTE, 5 * MINUTE]), self.random.choice([10, 20, 30]) * MINUTE
+        attempts, lenient = self.random.choice([0, 1, 3]), self.random.random() < 0.5
+        SCOPES[scope] = (lease, total, keep, failed, attempts, lenient)
+        self.main.execute("SELECT once.scope_set(%s, make_interval(secs => %s), make_interval(secs => %s), max_attempts => %s, on_mismatch => %s)",
+                          (scope, lease, total, attempts, "allow" if lenient else "refuse"))
 
     def end_transaction(self):
         key, before = self.open

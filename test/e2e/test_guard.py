@@ -95,16 +95,16 @@ def test_H21_blocks_are_disjoint_and_ordered_keys_appear_in_order(database):
     database.execute("CREATE TABLE keys (key bigint)")
 
     def draw(index, cursor):
-        mine, seen = [], 0
+        mine, seen, there = [], 0, 0
         for i in range(200):
             cursor.execute("SELECT lower(b), upper(b) FROM once.key_block('p', %s) AS b", (1 + (i * index) % 50,))
             mine.append(cursor.fetchone())
             cursor.execute("BEGIN; INSERT INTO keys SELECT once.key_next_ordered('q'); COMMIT")
-            cursor.execute("SELECT max(key), count(*) FILTER (WHERE key <= %s) FROM keys", (seen,))
-            greatest, below = cursor.fetchone()
-            cursor.execute("SELECT count(*) FROM keys WHERE key <= %s", (seen,))
-            assert cursor.fetchone()[0] == below, "H21: a smaller key appeared later"
-            seen = greatest
+            cursor.execute("SELECT max(key), count(*), count(*) FILTER (WHERE key <= %s) FROM keys", (seen,))
+            greatest, count, below = cursor.fetchone()
+            assert below == there, "H21: a smaller key appeared later"
+            seen, there = greatest, count
+        assert mine == sorted(mine), "H21: a session's blocks rise"
         return mine
 
     blocks = sorted(block for mine in run_all(database, 6, draw) for block in mine)

@@ -1,5 +1,5 @@
 -- Lanes, topics and limits. Each change reaches sessions that remember the old state.
-SELECT plan(47);
+SELECT plan(49);
 
 -- lanes
 SELECT results_eq('SELECT lane, armed, mode, children FROM once.lane', $$VALUES (0, false, NULL::text, 4)$$, 'one lane at first');
@@ -20,6 +20,10 @@ SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'o
 SELECT once.publish('t', 'p', key => g::text) FROM generate_series(1, 100) g \g /dev/null
 SELECT cmp_ok(count(*), '>', 20::bigint, 'keys go to both: the first') FROM once.event_0;
 SELECT cmp_ok(count(*), '>', 20::bigint, 'and the second') FROM once.event_1;
+SELECT once.publish('t', 'p', key => g::text, deliver_at => now() + interval '1 h') FROM generate_series(1, 100) g \g /dev/null
+UPDATE once.scheduled SET deliver_at = now();
+SELECT is(once.deliver_due(), 100, 'what was scheduled goes out');
+SELECT is((SELECT count(*) FROM (SELECT key FROM once.event_0 INTERSECT SELECT key FROM once.event_1) AS both_of_them), 0::bigint, 'P2 each in the lane of its key');
 SELECT once.publish('t', g::text, key => 'one') FROM generate_series(1, 10) g \g /dev/null
 SELECT is((SELECT count(*) FROM once.event_0 WHERE key = 'one') * (SELECT count(*) FROM once.event_1 WHERE key = 'one'), 0::bigint, 'P2 a key has one lane');
 SELECT once.publish('t', g::text) FROM generate_series(1, 10) g \g /dev/null

@@ -1,5 +1,5 @@
 -- Owners: tokens, leases, attempts, checkpoints (cases B). Time passes by moving the stored times back.
-SELECT plan(82);
+SELECT plan(102);
 SET client_min_messages = warning;
 
 -- Lets `past` go by for a key.
@@ -145,6 +145,58 @@ SELECT ok((SELECT lease_left <= interval '5 min' FROM once.describe('job', 'b20'
 SELECT pg_temp.age('b20', '301 s');
 SELECT is(once.try_renew('job', 'b20', :'token', '1 h')::text, 'fenced', 'B20 behind it there is none');
 SELECT is(pg_temp.claim('b20'), 'reclaimed 2', 'B20 the claim is free');
+
+-- Settings that change while somebody is at work: what was promised stays, what is decided from here on is decided by them
+SELECT once.scope_set('flight', lease => '10 min', total_lease => '1 h', keep => '1 day', max_attempts => 5);
+CREATE FUNCTION pg_temp.fly(key text, request jsonb DEFAULT NULL) RETURNS text LANGUAGE sql AS
+    $$ SELECT concat_ws(' ', verdict, attempt) FROM once.claim('flight', key, request) $$;
+CREATE FUNCTION pg_temp.token(key text) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    s once.scope;
+    found uuid;
+BEGIN
+    SELECT * INTO s FROM once.scope o WHERE o.name = 'flight';
+    EXECUTE format('SELECT token FROM once.claim_%s_%s c WHERE c.key = $1', s.store, s.generation) INTO found USING key;
+    RETURN found;
+END $$;
+SELECT pg_temp.fly(k) FROM (VALUES ('f1'), ('f2'), ('f3'), ('f4')) v(k);
+SELECT once.scope_set('flight', lease => '1 s', total_lease => '5 min');
+SELECT pg_temp.age(k, '4 min') FROM (VALUES ('f1'), ('f2')) v(k);
+SELECT is(pg_temp.fly('f1'), 'in_progress 1', 'B12 a lease that was given is not shortened by a shorter default');
+SELECT is(once.try_renew('flight', 'f1', pg_temp.token('f1'), '1 h')::text, 'ok', 'B20 a shorter total_lease: renewed');
+SELECT ok((SELECT lease_left <= interval '1 min' FROM once.describe('flight', 'f1')), 'B20 up to the new limit');
+SELECT pg_temp.age('f2', '2 min');
+SELECT is(once.try_renew('flight', 'f2', pg_temp.token('f2'), '1 s')::text, 'fenced', 'B20 behind the new limit: fenced');
+SELECT is(once.try_complete('flight', 'f2', pg_temp.token('f2'), '"done"')::text, 'ok', 'B20 but it may settle');
+SELECT throws_ok($$ SELECT once.claim('flight', 'f5', lease => '6 min') $$, '22023', NULL, 'B20 a new claim obeys the new limit');
+SELECT pg_temp.age('f3', '11 min');
+SELECT is(pg_temp.fly('f3'), 'reclaimed 2', 'B17 second run');
+SELECT pg_temp.age('f3', '11 min');
+SELECT once.scope_set('flight', max_attempts => 1);
+SELECT is(pg_temp.fly('f3'), 'exhausted 2', 'B17 max_attempts lowered below what was used: exhausted');
+SELECT is(once.try_complete('flight', 'f4', pg_temp.token('f4'), '"last"')::text, 'ok', 'B17 who is at work may finish');
+SELECT is(once.try_complete('flight', 'f3', pg_temp.token('f3'), '"late"')::text, 'ok', 'B19 also the lapsed owner of an exhausted key: nobody else can have it');
+SELECT is(pg_temp.fly('f3'), 'replay 2', 'B19 and it is replayed');
+SELECT once.scope_set('flight', max_attempts => 0);
+SELECT pg_temp.fly('f6', '1');
+SELECT pg_temp.age('f6', '2 min');
+SELECT is(pg_temp.fly('f6', '2'), 'mismatch', 'C3 on_mismatch refuse');
+SELECT once.scope_set('flight', on_mismatch => 'allow');
+SELECT is(pg_temp.fly('f6', '2'), 'reclaimed 1', 'C3 switched to allow: at once');
+SELECT once.scope_set('flight', on_mismatch => 'refuse');
+SELECT pg_temp.age('f6', '2 min');
+SELECT is(pg_temp.fly('f6', '1'), 'mismatch', 'C3 and back');
+-- a generation goes between claim and complete
+SELECT once.scope_set('flight', keep => '1 s');
+SELECT token AS gone FROM once.claim('flight', 'f7') \gset
+UPDATE once.scope SET opened_at = opened_at - interval '1 h' WHERE name = 'flight';
+SELECT pg_temp.age(k, '2 days') FROM (VALUES ('f1'), ('f2'), ('f3'), ('f4'), ('f6'), ('f7')) v(k);
+SELECT is((SELECT rotated FROM once.scope_sweep('flight')), true, 'D2 another generation takes new claims');
+SELECT is((SELECT truncated FROM once.scope_sweep('flight')), 1, 'D3 the one before is truncated');
+SELECT is(once.try_complete('flight', 'f7', :'gone')::text, 'missing', 'B4 forgotten between claim and complete: missing');
+SELECT throws_ok(format('SELECT once.complete(%L, %L, %L)', 'flight', 'f7', :'gone'), 'ON022', NULL, 'B4 the raising form says so');
+SELECT is(pg_temp.fly('f7'), 'new 1', 'D1 and the key is free');
+SELECT is(once.try_complete('flight', 'f7', :'gone')::text, 'fenced', 'B3 for its new owner alone');
 
 -- The row that the transaction wrote last is found without the index: it must be the key's, and still there
 BEGIN;

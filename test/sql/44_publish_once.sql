@@ -1,5 +1,5 @@
 -- publish with dedup_key and deliver_at, unschedule, deliver_due.
-SELECT plan(40);
+SELECT plan(46);
 CREATE TABLE got (n int GENERATED ALWAYS AS IDENTITY, id uuid);
 CREATE FUNCTION pg_temp.events() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM once.event_0';
 
@@ -67,4 +67,19 @@ UPDATE once.scheduled SET deliver_at = deliver_at - interval '2 h';
 SELECT is(ARRAY[once.deliver_due(200, 2500), once.deliver_due(200, 1), once.deliver_due(), once.deliver_due()], '{3,1,1,0}', 'deliver_at: at most as many bytes, and at least one event');
 SELECT throws_ok('SELECT once.deliver_due(' || a || ')', '22023', NULL, 'deliver_at: refused limits: ' || a) FROM (VALUES ('0'), ('1, 0')) v(a);
 SELECT throws_ok($$ SELECT once.publish('t', 'x', deliver_at => 'infinity') $$, '22023', NULL, 'deliver_at: never is refused');
+BEGIN;
+SELECT once.publish('t', 'x', dedup_key => 'undone', deliver_at => now() + interval '1 h') AS undone \gset
+ROLLBACK;
+SELECT is((SELECT count(*) FROM once.scheduled), 0::bigint, 'deliver_at: rolled back, it does not wait');
+SELECT once.publish('t', 'x', dedup_key => 'undone', deliver_at => now() + interval '1 h') AS done \gset
+SELECT isnt(:'done'::uuid, :'undone'::uuid, 'deliver_at: nor is its dedup_key used');
+BEGIN;
+SELECT once.unschedule(:'done') \g /dev/null
+ROLLBACK;
+SELECT is((SELECT id FROM once.scheduled), :'done'::uuid, 'deliver_at: an unschedule that is rolled back took nothing out');
+SELECT is(once.unschedule(:'done'), true, 'deliver_at: one that commits does');
+SELECT is(once.publish('t', 'x', dedup_key => 'undone'), :'done'::uuid, 'deliver_at: and the dedup_key stays used');
+SELECT pg_temp.events() AS before \gset
+SELECT once.publish('t', 'x', deliver_at => d) FROM (VALUES ('-infinity'::timestamptz), (NULL), (now())) v(d) \g /dev/null
+SELECT is(pg_temp.events() - :before, 3::bigint, 'deliver_at: what is not later goes out at once');
 SELECT * FROM finish();
