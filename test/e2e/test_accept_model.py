@@ -102,7 +102,8 @@ class Schedule:
             session = self.random.choice(self.sessions)
             draw = self.random.random()  # drawn always: what blocks must not shift the rest of the schedule
             level = self.random.choice(LEVELS)
-            keys = [self.random.randrange(KEYS) for _ in range(self.random.choice([1, 1, 2, 3]))]
+            # 40: a batch that is written in runs, with every id many times
+            keys = [self.random.randrange(KEYS) for _ in range(self.random.choice([1, 1, 2, 3, 40]))]
             if session.wait(0):
                 self.act(session, draw, level, keys)
 

@@ -192,6 +192,62 @@ def test_F10_new_group_begins_where_it_is_told(inbox, start, expected):
     assert box.applied() == expected + 5
 
 
+@pytest.mark.parametrize("advice", [0, 5, 30])
+def test_F10_only_the_database_says_where_to_go_on(inbox, kafka, advice):
+    """What Kafka has is advice: behind, it would act twice, ahead, it would pass over what was not applied."""
+    box = inbox(partitions=1)
+    box.send_numbered(10)
+    relay = box.relay()
+    relay.drain()
+    box.send_numbered(20, first=10)
+    kafka.tools.run("set_group_offset", group=box.entry["group"], topic=box.topic, partition=0, offset=advice, note="once-relay")
+    relay.drain()
+    box.assert_exact(30)
+
+
+def test_F7_a_group_that_expired_goes_on(inbox, kafka):
+    """Kafka forgets an idle group: its generations start again, its offsets are gone. Fences are the database's."""
+    box = inbox(partitions=2)
+    relay = box.relay()
+    for part in range(3):  # each start is another generation
+        box.send_numbered(10, first=10 * part)
+        relay.drain()
+    fences = box.database.query("SELECT partition, fence FROM once.offset_fence ORDER BY 1")
+    kafka.tools.run("delete_group", group=box.entry["group"])
+    box.send_numbered(10, first=30)
+    relay.drain()
+    box.assert_exact(40)
+    box.assert_history()
+    after = box.database.query("SELECT partition, fence FROM once.offset_fence ORDER BY 1")
+    assert all(new > old for (_, old), (_, new) in zip(fences, after))
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_I15_messages_of_five_megabytes(inbox, store):
+    """Larger than a fetch, and than a transaction wants to be: each is one, with its neighbours, byte for byte."""
+    box = inbox(partitions=1, store=store, max_bytes=1_000_000, topic_settings={"max_message_bytes": 6_000_000})
+    large = [bytes([n]) * 5_000_000 for n in (1, 2)]
+    box.send([message("before", key="a"), message(large[0], key="a"), message("between", key="a"), message(large[1]), message("behind", key="a")])
+    box.relay().drain()
+    table = "once.inbox ORDER BY seq" if store else "app.effect ORDER BY nr"
+    assert [bytes(row[0]) for row in box.database.query(f"SELECT payload FROM {table}")] == [b"before", large[0], b"between", large[1], b"behind"]
+
+
+@pytest.mark.parametrize("rule", [{"id_header": "event-id"}, {"id_path": "/meta/id"}])
+def test_E1_messages_without_the_id_they_should_have_act_all(inbox, rule):
+    """No header, a null one, no JSON, a path to nothing: such a message is known by its place, and none is taken for another."""
+    box = inbox(partitions=1, **rule)
+    without = [message("x", identity=None), message("x", identity=None, headers=[("event-id", None)]), message("[]", identity=None),
+               message(None, identity=None), message("", identity=None, headers=[("event-id", "")]), message('{"meta": {"id": {}}}', identity=None)]
+    box.send(without)
+    relay = box.relay()
+    relay.drain()
+    rows = effects(box, "id, log_offset")
+    assert rows == [(f"{box.topic}/0/{n}", n) for n in range(len(without))]
+    relay.drain()
+    assert box.applied() == len(without)
+
+
 def test_F10_start_refuse(inbox):
     box = inbox(start="refuse")
     relay = box.relay()

@@ -59,11 +59,11 @@ def encode(value):
 class Inbox:
     """One [[inbox]] table and the relays that run it. Use as a context."""
 
-    def __init__(self, cluster, kafka, name, *, partitions=4, handler="app.apply", **entry):
+    def __init__(self, cluster, kafka, name, *, partitions=4, handler="app.apply", topic_settings=None, **entry):
         self.kafka = kafka
         self.name = name
         self.topic = f"{name}.in"
-        kafka.create_topic(self.topic, partitions)
+        kafka.create_topic(self.topic, partitions, **(topic_settings or {}))
         self.partitions = partitions
         self.database = cluster.create_database(name + "_b")
         self.database.execute(SCHEMA)

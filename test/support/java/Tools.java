@@ -86,6 +86,7 @@ public final class Tools {
             case "produce_many": return produceMany(command);
             case "group_offsets": return groupOffsets(command);
             case "set_group_offset": return setGroupOffset(command);
+            case "delete_group": return deleteGroup(command);
             case "transaction": return transaction(command);
             case "read": return read(command);
             case "coordinator": return coordinator(command);
@@ -289,8 +290,13 @@ public final class Tools {
     private JsonNode setGroupOffset(JsonNode command) throws Exception {
         TopicPartition where = new TopicPartition(command.get("topic").asText(), command.get("partition").asInt());
         admin(command).alterConsumerGroupOffsets(command.get("group").asText(),
-                Map.of(where, new OffsetAndMetadata(command.get("offset").asLong())))
+                Map.of(where, new OffsetAndMetadata(command.get("offset").asLong(), command.path("note").asText(""))))
                 .all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
+        return JSON.nullNode();
+    }
+
+    private JsonNode deleteGroup(JsonNode command) throws Exception {
+        admin(command).deleteConsumerGroups(List.of(command.get("group").asText())).all().get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
         return JSON.nullNode();
     }
 
@@ -314,6 +320,7 @@ public final class Tools {
         Properties settings = new Properties();
         settings.put("bootstrap.servers", command.get("brokers").asText());
         settings.put("max.block.ms", "30000");
+        settings.put("max.request.size", "16000000");
         if (transactionalId != null) {
             settings.put("transactional.id", transactionalId);
             settings.put("transaction.timeout.ms", "15000");
