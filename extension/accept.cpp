@@ -75,7 +75,7 @@ struct Decider {
     void begin_writing() {
         if (writing)
             return;
-        if (OidIsValid(memory->closing.heap))
+        if (OidIsValid(memory->closing))
             open_for_insert(closing, memory->closing);
         open_for_insert(open, memory->open);
         if (walking) {
@@ -130,11 +130,11 @@ struct Decider {
 
     // An old id that came late the first time stands in a generation that still takes keys.
     bool known_although_old(Datum key) const {
-        for (const TableOids &oids : {memory->closing, memory->open}) {
-            if (!OidIsValid(oids.heap))
+        for (const Oid heap : {memory->closing, memory->open}) {
+            if (!OidIsValid(heap))
                 continue;
             KeyedTable table;
-            open_for_lookup(table, oids, snapshot);
+            open_for_lookup(table, heap, snapshot);
             const bool known = find(table, &key);
             close(table);
             if (known)
@@ -269,7 +269,7 @@ std::vector<Verdict> decide_all(const View &view, std::vector<Asked> &asked) {
         return order != 0 ? order < 0 : a.ordinal < b.ordinal;
     });
     std::vector<Verdict> verdicts(asked.size());
-    const bool worth_it = asked.size() >= kFewKeys && !OidIsValid(view.memory().closing.heap);
+    const bool worth_it = asked.size() >= kFewKeys && !OidIsValid(view.memory().closing);
     if (!worth_it || !decide_at_once(view, asked, verdicts))
         pg::call([&] { decide_each(view, asked, verdicts, false); });
     return verdicts;

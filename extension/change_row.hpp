@@ -21,12 +21,12 @@ enum class Step { leave, look_again, write };
 //   row(values, nulls) → fills the columns behind the key
 template <int Columns, typename Decide, typename Row>
 void change_row(const char *name, std::initializer_list<Datum> key, Decide &&decide, Row &&row) {
-    const TableOids oids = known_table(name);
+    const Oid heap = known_table(name);
     for (bool done = false; !done;) {
         PushActiveSnapshot(GetTransactionSnapshot());
         const Snapshot snapshot = GetActiveSnapshot();
         KeyedTable table;
-        open_for_lookup(table, oids, snapshot);
+        open_for_lookup(table, heap, snapshot);
         const bool there = find_again(table, key.begin());
         const Step step = decide(there ? &table : nullptr);
         close(table);
@@ -36,7 +36,7 @@ void change_row(const char *name, std::initializer_list<Datum> key, Decide &&dec
         if (step == Step::leave) {
             done = true;
         } else if (there) {
-            open_for_update(table, oids, snapshot);
+            open_for_update(table, heap, snapshot);
             done = lock(table, key.begin(), snapshot);
             if (done && decide(&table) == Step::write) {
                 row(values, nulls);
@@ -45,7 +45,7 @@ void change_row(const char *name, std::initializer_list<Datum> key, Decide &&dec
             close(table);
         } else {
             row(values, nulls);
-            open_for_insert(table, oids);
+            open_for_insert(table, heap);
             done = insert(table, values, snapshot, nulls) == Insertion::done;
             close(table);
             CommandCounterIncrement();

@@ -1,5 +1,6 @@
 #include "claim_record.hpp"
 
+#include "past_executor.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
 
@@ -61,7 +62,7 @@ ClaimRecord find_in(const Scope &scope, int generation, const ClaimKey &key, Sna
     ScanKeyData keys[2];
     ScanKeyInit(&keys[0], kKey + 1, BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.key));
     ScanKeyInit(&keys[1], kScope + 1, BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.scope));
-    SysScanDesc scan = systable_beginscan(heap, scope.index[generation], true, snapshot, 2, keys);
+    SysScanDesc scan = systable_beginscan(heap, pg::primary_key_of(heap), true, snapshot, 2, keys);
     HeapTuple found = systable_getnext(scan);
     if (HeapTupleIsValid(found))
         record.take(heap, found);
@@ -118,15 +119,22 @@ ClaimRecord find_last_written(const Scope &scope, const ClaimKey &key) {
     return record;
 }
 
-// The primary key is the only index of a claim table: no list to walk, no expressions to evaluate,
-// nothing that a btree would ask of an IndexInfo.
-void insert_into_index(Relation heap, Oid primary_key, HeapTuple row, ClaimRecord &record) {
+// The primary key has no expressions to evaluate, nothing that a btree would ask of an IndexInfo.
+// It is the only index of a claim table, nearly always.
+void insert_into_indexes(Relation heap, HeapTuple row, ClaimRecord &record) {
+    const Oid primary_key = pg::primary_key_of(heap);
     Relation index = index_open(primary_key, RowExclusiveLock);
     Datum value[2] = {record.value[kKey], record.value[kScope]};
     bool null[2] = {};
     (void)index_insert(index, value, null, &row->t_self, heap, UNIQUE_CHECK_YES, false,
                        makeNode(IndexInfo));
     index_close(index, RowExclusiveLock);
+    if (has_further_indexes(heap)) {
+        TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(heap), &TTSOpsHeapTuple);
+        ExecStoreHeapTuple(row, slot, false);
+        add_to_further_indexes(heap, primary_key, slot);
+        ExecDropSingleTupleTableSlot(slot);
+    }
 }
 
 // The present generation first: that is where nearly every key is.
@@ -225,6 +233,7 @@ void write_claim(const Scope &scope, ClaimRecord &record) {
     if (moves)
         leave_generation(scope, record);
     Relation heap = table_open(scope.heap[scope.generation], RowExclusiveLock);
+    refuse_triggers(heap);
     HeapTuple written = heap_form_tuple(RelationGetDescr(heap), record.value, record.null);
     bool indexed = true;
     if (record.found() && !moves) {
@@ -237,7 +246,7 @@ void write_claim(const Scope &scope, ClaimRecord &record) {
         heap_insert(heap, written, GetCurrentCommandId(true), 0, nullptr);
     }
     if (indexed)
-        insert_into_index(heap, scope.index[scope.generation], written, record);
+        insert_into_indexes(heap, written, record);
     last_written = {GetCurrentTransactionId(), RelationGetRelid(heap), heap->rd_rel->relfilenode,
                     written->t_self};
     table_close(heap, NoLock);

@@ -48,9 +48,9 @@ struct Row {
 // ends: the next call finds the lock. Server world.
 template <typename F>
 void each_row(const char *table, ScanKeyData *key, Snapshot snapshot, F &&take) {
-    const TableOids oids = known_table(table);
-    const Relation heap = table_open(oids.heap, AccessShareLock);
-    const SysScanDesc scan = systable_beginscan(heap, oids.index, true, snapshot, 1, key);
+    const Relation heap = table_open(known_table(table), AccessShareLock);
+    const SysScanDesc scan =
+        systable_beginscan(heap, pg::primary_key_of(heap), true, snapshot, 1, key);
     while (HeapTuple tuple = systable_getnext(scan))
         take(Row{tuple, RelationGetDescr(heap)});
     systable_endscan(scan);
@@ -86,7 +86,7 @@ std::map<std::string, Seen, std::less<>> seen;
 
 // Server world.
 bool still_visible(const Seen &last, Snapshot snapshot) {
-    const Relation heap = table_open(known_table("consumer").heap, AccessShareLock);
+    const Relation heap = table_open(known_table("consumer"), AccessShareLock);
     HeapTupleData tuple{};
     tuple.t_self = last.at;
     Buffer buffer;
@@ -140,7 +140,7 @@ Settings read_consumer(Datum name, Snapshot snapshot) {
     return result;
 }
 
-TableOids table_of(int consumer, int slot) {
+Oid table_of(int consumer, int slot) {
     char name[NAMEDATALEN];
     snprintf(name, sizeof name, "key_%d_%d", consumer, slot);
     return table_named(name);
@@ -172,7 +172,7 @@ void read_generations(Settings &settings, Snapshot snapshot) {
                                   static_cast<size_t>(VARSIZE_ANY_EXHDR(text_state))};
         if (is == "free" || is == "retired")
             return;
-        const TableOids table = table_of(memory.consumer, DatumGetInt16(row[slot]));
+        const Oid table = table_of(memory.consumer, DatumGetInt16(row[slot]));
         if (is == "open")
             memory.open = table;
         else if (is == "closing")
@@ -182,7 +182,7 @@ void read_generations(Settings &settings, Snapshot snapshot) {
                 found, count,
                 {{table, DatumGetTimestampTz(row[closed_at])}, DatumGetInt64(row[keys])});
     });
-    if (!OidIsValid(memory.open.heap))
+    if (!OidIsValid(memory.open))
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                         errmsg("consumer number %d has no open generation", memory.consumer)));
 
@@ -214,7 +214,7 @@ void declare(Datum consumer, IdType type) {
         Oid owner;
         int context;
         GetUserIdAndSecContext(&owner, &context);
-        const Relation consumers = table_open(known_table("consumer").heap, AccessShareLock);
+        const Relation consumers = table_open(known_table("consumer"), AccessShareLock);
         SetUserIdAndSecContext(consumers->rd_rel->relowner, context | SECURITY_LOCAL_USERID_CHANGE);
         table_close(consumers, AccessShareLock);
         Oid types[] = {TEXTOID, TEXTOID};

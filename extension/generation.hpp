@@ -17,7 +17,7 @@ namespace once {
 constexpr int kSlots = 4;
 
 struct ReadOnlyGeneration {
-    TableOids table;
+    Oid table = InvalidOid;
     TimestampTz closed_at = 0;
     TimestampTz expires_at =
         DT_NOEND; // by time; what has been pushed out by count is not in here at all
@@ -31,8 +31,8 @@ struct Memory {
     IdType type = IdType::text;
     bool reject_older = false;
     TimestampTz horizon = DT_NOBEGIN; // ids made up to here may have been forgotten
-    TableOids open;
-    TableOids closing; // heap is InvalidOid when no hand-over is under way
+    Oid open = InvalidOid;
+    Oid closing = InvalidOid; // stays so when no hand-over is under way
     int read_only_count = 0;
     ReadOnlyGeneration read_only[kSlots]; // newest first
 };

@@ -164,7 +164,7 @@ PGDLLEXPORT Datum once_inbox_append(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         return pg::call([&] {
             const once::Messages messages = once::messages_of(fcinfo, 1);
-            const Relation inbox = table_open(once::known_table("inbox").heap, RowExclusiveLock);
+            const Relation inbox = table_open(once::known_table("inbox"), RowExclusiveLock);
             const bool plain = !inbox->trigdesc && !inbox->rd_rules &&
                                RelationGetNumberOfAttributes(inbox) == once::kColumns;
             if (plain)

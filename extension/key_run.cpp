@@ -1,5 +1,6 @@
 #include "key_run.hpp"
 
+#include "past_executor.hpp"
 #include "pg/compat.hpp"
 
 extern "C" {
@@ -104,6 +105,8 @@ void write(KeyRun &run) {
         bool null = false;
         index_insert(table.index, slots[i]->tts_values, &null, &slots[i]->tts_tid, table.heap,
                      UNIQUE_CHECK_YES, false, table.info);
+        if (table.more_indexes)
+            add_to_further_indexes(table.heap, RelationGetRelid(table.index), slots[i]);
     }
     run.count = 0;
 }

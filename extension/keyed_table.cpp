@@ -1,5 +1,6 @@
 #include "keyed_table.hpp"
 
+#include "past_executor.hpp"
 #include "pg/compat.hpp"
 
 extern "C" {
@@ -37,10 +38,10 @@ RegProcedure equality_of(Oid type) {
     }
 }
 
-void begin(KeyedTable &table, TableOids oids, LOCKMODE lock) {
+void begin(KeyedTable &table, Oid heap, LOCKMODE lock) {
     table = KeyedTable{};
-    table.heap = table_open(oids.heap, lock);
-    table.index = index_open(oids.index, lock);
+    table.heap = table_open(heap, lock);
+    table.index = index_open(pg::primary_key_of(table.heap), lock);
     table.found = table_slot_create(table.heap, nullptr);
     table.key_count = IndexRelationGetNumberOfKeyAttributes(table.index);
     if (table.key_count > KeyedTable::kMostKeys)
@@ -55,6 +56,8 @@ void begin(KeyedTable &table, TableOids oids, LOCKMODE lock) {
 }
 
 void begin_writing(KeyedTable &table) {
+    refuse_triggers(table.heap);
+    table.more_indexes = has_further_indexes(table.heap);
     table.fresh = MakeSingleTupleTableSlot(RelationGetDescr(table.heap), &TTSOpsVirtual);
     table.info = BuildIndexInfo(table.index);
 }
@@ -149,6 +152,8 @@ bool insert_speculatively(KeyedTable &table, const Datum *row, const bool *nulls
     const bool lost = !unique && conflicts(table, row, &table.fresh->tts_tid, Meeting::give_way);
     table_tuple_complete_speculative(table.heap, table.fresh, token, !lost);
     SpeculativeInsertionLockRelease(xid);
+    if (!lost && table.more_indexes)
+        add_to_further_indexes(table.heap, RelationGetRelid(table.index), table.fresh);
     return !lost;
 }
 
@@ -184,24 +189,19 @@ bool has_key(KeyedTable &table, const Datum *key) {
 
 } // namespace
 
-TableOids table_named(const char *name) {
-    TableOids oids;
-    oids.heap = get_relname_relid(name, get_namespace_oid("once", false));
-    if (!OidIsValid(oids.heap))
+Oid table_named(const char *name) {
+    const Oid table = get_relname_relid(name, get_namespace_oid("once", false));
+    if (!OidIsValid(table))
         ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
                         errmsg("relation \"once.%s\" does not exist", name)));
-    const Relation heap = table_open(oids.heap, AccessShareLock);
-    list_free(RelationGetIndexList(heap)); // fills rd_pkindex
-    oids.index = heap->rd_pkindex;
-    table_close(heap, AccessShareLock);
-    return oids;
+    return table;
 }
 
 namespace {
 
 struct KnownTable {
     const char *name = nullptr;
-    TableOids oids;
+    Oid table = InvalidOid;
 };
 constexpr int kMostKnown = 8;
 KnownTable known[kMostKnown];
@@ -209,13 +209,13 @@ KnownTable known[kMostKnown];
 // Only tags: the next look-up finds the table again, or that it is gone.
 void forget_table(Datum, Oid relation) {
     for (KnownTable &one : known)
-        if (!OidIsValid(relation) || relation == one.oids.heap || relation == one.oids.index)
+        if (!OidIsValid(relation) || relation == one.table)
             one.name = nullptr;
 }
 
 } // namespace
 
-TableOids known_table(const char *name) {
+Oid known_table(const char *name) {
     static bool registered = false;
     if (!registered) {
         CacheRegisterRelcacheCallback(forget_table, 0);
@@ -223,20 +223,20 @@ TableOids known_table(const char *name) {
     }
     for (const KnownTable &one : known)
         if (one.name && strcmp(one.name, name) == 0)
-            return one.oids;
-    const TableOids oids = table_named(name);
+            return one.table;
+    const Oid table = table_named(name);
     for (KnownTable &one : known)
         if (!one.name) {
-            one = {name, oids};
+            one = {name, table};
             break;
         }
-    return oids;
+    return table;
 }
 
 // The lock goes when the table is closed: who truncates it has first waited for every snapshot that
 // leads here.
-void open_for_lookup(KeyedTable &table, TableOids oids, Snapshot snapshot) {
-    begin(table, oids, AccessShareLock);
+void open_for_lookup(KeyedTable &table, Oid heap, Snapshot snapshot) {
+    begin(table, heap, AccessShareLock);
     table.release = AccessShareLock;
     table.scan = pg::begin_index_scan(table.heap, table.index, snapshot, table.key_count);
 }
@@ -261,8 +261,8 @@ bool find_again(KeyedTable &table, const Datum *key) {
     return there;
 }
 
-void open_for_insert(KeyedTable &table, TableOids oids) {
-    begin(table, oids, RowExclusiveLock);
+void open_for_insert(KeyedTable &table, Oid heap) {
+    begin(table, heap, RowExclusiveLock);
     InitDirtySnapshot(table.dirty);
     table.scan = pg::begin_index_scan(table.heap, table.index, &table.dirty, table.key_count);
     begin_writing(table);
@@ -291,8 +291,8 @@ TransactionId writer_of(KeyedTable &table, const Datum *key) {
     return writer;
 }
 
-void open_for_update(KeyedTable &table, TableOids oids, Snapshot snapshot) {
-    begin(table, oids, RowExclusiveLock);
+void open_for_update(KeyedTable &table, Oid heap, Snapshot snapshot) {
+    begin(table, heap, RowExclusiveLock);
     table.scan = pg::begin_index_scan(table.heap, table.index, snapshot, table.key_count);
     begin_writing(table);
 }
@@ -325,8 +325,11 @@ bool lock(KeyedTable &table, const Datum *key, Snapshot snapshot) {
 void update(KeyedTable &table, const Datum *row, Snapshot snapshot, const bool *nulls) {
     ItemPointerData old = table.found->tts_tid;
     store(table, row, nulls);
-    if (pg::update_row(table.heap, &old, table.fresh, snapshot))
+    if (pg::update_row(table.heap, &old, table.fresh, snapshot)) {
         insert_index_entry(table, row, UNIQUE_CHECK_YES);
+        if (table.more_indexes)
+            add_to_further_indexes(table.heap, RelationGetRelid(table.index), table.fresh);
+    }
     place_of(table, row) = {RelationGetRelid(table.heap), table.fresh->tts_tid};
     CommandCounterIncrement();
 }

@@ -33,29 +33,26 @@ struct KeyedTable {
     TupleTableSlot *found; // the row that was looked up, met or locked
     TupleTableSlot *fresh; // for writing only
     IndexInfo *info;       // for writing only
+    bool more_indexes;     // for writing only: the primary key is not alone
     SnapshotData dirty;    // for inserting only: sees what others have not committed yet
     int key_count;
     ScanKeyData keys[kMostKeys];
 };
 
-struct TableOids {
-    Oid heap = InvalidOid;
-    Oid index = InvalidOid;
-};
-// A table of ours with its primary key.
-[[nodiscard]] TableOids table_named(const char *name);
+// A table of ours. Its primary key must not be remembered: REINDEX CONCURRENTLY replaces it.
+[[nodiscard]] Oid table_named(const char *name);
 // The same, remembered for the session; `name` is a literal.
-[[nodiscard]] TableOids known_table(const char *name);
+[[nodiscard]] Oid known_table(const char *name);
 
 // For looking up rows under `snapshot`; the table may be locked for writing besides.
-void open_for_lookup(KeyedTable &table, TableOids oids, Snapshot snapshot);
+void open_for_lookup(KeyedTable &table, Oid heap, Snapshot snapshot);
 // `key` has a value for each column of the primary key. The row is in table.found.
 [[nodiscard]] bool find(KeyedTable &table, const Datum *key);
 // The same for a row that this session has seen or changed before: first where it was then.
 [[nodiscard]] bool find_again(KeyedTable &table, const Datum *key);
 
 // For insert(). RowExclusiveLock, as for any INSERT, until the transaction ends.
-void open_for_insert(KeyedTable &table, TableOids oids);
+void open_for_insert(KeyedTable &table, Oid heap);
 enum class Insertion { done, present };
 // `row` has a value for each column, none null unless `nulls` says so.
 [[nodiscard]] Insertion insert(KeyedTable &table, const Datum *row, Snapshot snapshot,
@@ -64,7 +61,7 @@ enum class Insertion { done, present };
 [[nodiscard]] TransactionId writer_of(KeyedTable &table, const Datum *key);
 
 // For lock() and update() of rows that are there.
-void open_for_update(KeyedTable &table, TableOids oids, Snapshot snapshot);
+void open_for_update(KeyedTable &table, Oid heap, Snapshot snapshot);
 // Locks the newest version of the row, which is then in table.found; waits for who has it. False:
 // no such row.
 [[nodiscard]] bool lock(KeyedTable &table, const Datum *key, Snapshot snapshot);

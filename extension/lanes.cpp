@@ -1,6 +1,7 @@
 #include "lanes.hpp"
 
 #include "errors.hpp"
+#include "past_executor.hpp"
 #include "wire/lane_of.hpp"
 
 extern "C" {
@@ -171,6 +172,7 @@ struct Indexes {
 
 Indexes indexes_of(Oid table) {
     Relation relation = table_open(table, RowExclusiveLock);
+    refuse_triggers(relation);
     List *list = RelationGetIndexList(relation);
     Indexes found = {relation->rd_pkindex, InvalidOid, list_length(list)};
     ListCell *cell;

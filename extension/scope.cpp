@@ -121,12 +121,6 @@ void find_tables(Oid schema, int store, Scope *scope) {
         if (!OidIsValid(scope->heap[i]))
             ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
                             errmsg("relation \"once.%s\" does not exist", name)));
-        Relation heap = table_open(scope->heap[i], AccessShareLock);
-        scope->index[i] = pg::primary_key_of(heap);
-        table_close(heap, AccessShareLock);
-        if (!OidIsValid(scope->index[i]))
-            ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-                            errmsg("relation \"once.%s\" has no primary key", name)));
     }
 }
 

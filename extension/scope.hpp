@@ -20,7 +20,6 @@ inline constexpr int kGenerations = 3;
 struct Scope {
     std::string name; // empty: every scope that is not declared
     std::array<Oid, kGenerations> heap{};
-    std::array<Oid, kGenerations> index{};
     int generation = 0; // takes new claims
     // Generations that were seen empty and take no claims. They stay so until one of them takes new
     // claims, which changes the row of the scope: the sweep hands over only from a generation that

@@ -328,3 +328,43 @@ def test_P22_a_held_xmin_does_not_make_positions_slower(cluster, database, funct
             sql.execute(CALLS[function], (number,))
         many = min(pages(sql, number) for number in range(3000, 3010))
         assert many <= few + 2
+
+
+# A call, the table whose index it writes, and what it says when it comes again.
+WRITTEN_PAST_THE_EXECUTOR = {
+    "accept": ("key_1_0", "SELECT once.accept('c', 2::bigint)", "duplicate"),
+    "accept_many": ("key_1_0", "SELECT DISTINCT verdict FROM once.accept_many('c', ARRAY(SELECT generate_series(1000, 1099))::bigint[])", "duplicate"),
+    "accept_position": ("position", "SELECT once.accept_position('c', 's', 7)", "duplicate"),
+    "accept_window": ("position_window", "SELECT once.accept_window('c', 's', 7)", "duplicate"),
+    "accept_offset": ("consumer_offset", "SELECT verdict FROM once.accept_offset('g', 't', 0, 0, 9)", "duplicate"),
+    "claim": ("claim_0_0", "SELECT verdict FROM once.claim('s', 'k')", "in_progress"),
+}
+
+
+@pytest.mark.parametrize("call", WRITTEN_PAST_THE_EXECUTOR)
+def test_E2_what_comes_while_an_index_is_made_again_is_known_afterwards(cluster, database, call):
+    """REINDEX CONCURRENTLY builds the new index beside the old one and relies on everybody who writes to write both:
+    whoever left it out, or went on with the old one, would be told `new` once more."""
+    table, statement, again = WRITTEN_PAST_THE_EXECUTOR[call]
+
+    def answer(sql):
+        sql.execute(statement)
+        return sql.fetchall()
+
+    with cluster.session(database) as before, cluster.session(database, autocommit=False) as holder:
+        before.execute("SELECT once.consumer_set('c', 'bigint')")
+        before.execute("SELECT once.accept('c', 1::bigint), once.accept_position('c', 'x', 1), once.accept_window('c', 'x', 1), "
+                       "once.accept_offset('x', 't', 0, 0, 9), once.claim('s', 'x')")
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT 1")  # its snapshot holds the new index back when it is complete
+        reindex = threading.Thread(target=lambda: cluster.execute(f"REINDEX TABLE CONCURRENTLY once.{table}", database=database))
+        reindex.start()
+        wait_until("the new index waits for old snapshots", lambda: cluster.query(
+            "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase = 'waiting for old snapshots'")[0][0], 30, 0.01)
+        assert answer(before) == [("new",)]
+        holder.connection.rollback()
+        reindex.join(30)
+        assert not reindex.is_alive()
+        with cluster.session(database) as after:
+            after.execute("SET enable_seqscan = off")
+            assert answer(after) == answer(before) == [(again,)]
