@@ -1,5 +1,5 @@
 -- Retention of the key memory: hand-over, expiry, horizon, settings.
-SELECT plan(61);
+SELECT plan(64);
 
 CREATE FUNCTION pg_temp.v7(at timestamptz, n int DEFAULT 0) RETURNS uuid LANGUAGE sql AS $$
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n), 3, '0') || '8' || repeat('0', 15))::uuid $$;
@@ -119,6 +119,12 @@ SELECT throws_ok(format('SELECT once.consumer_set(%s)', a), s, NULL, 'E9 refused
     FROM (VALUES ('NULL', '22004'), ('''''', 'ON010'), ('''x'', ''int''', '22023'), ('''a'', ''uuid''', 'ON011'), ('''x'', keep => ''-1 s''', '22023'),
                  ('''x'', keep => ''1001 years''', '22023'), ('''x'', keep => ''178000000 years''', '22023'),
                  ('''x'', keep_count => -1', '22023')) AS t(a, s);
+SELECT once.consumer_set('long', 'bigint', keep => '1000 years', keep_count => 9223372036854775807);
+SELECT once.accept('long', 1) \g /dev/null
+SELECT ok(once.generation_turn('long'), 'D2 kept for 1000 years: a hand-over');
+CALL pg_temp.settle('long');
+SELECT is(pg_temp.states('long'), 'read_only open free free', 'D2 finished');
+SELECT is(once.accept('long', 1), 'duplicate', 'D2 and the id is known');
 SELECT once.consumer_set('later', keep => '1 day');
 SELECT is((SELECT id_type FROM once.consumer WHERE name = 'later'), NULL, 'E1 declared without a type');
 SELECT is(once.accept('later', 'x'), 'new', 'E1 first use gives it');
