@@ -160,6 +160,9 @@ DECLARE
     outcome text;
 BEGIN
     PERFORM once.require_name(consumer, 'consumer', 'ON010');
+    IF id IS NULL THEN
+        RAISE EXCEPTION 'id must not be null' USING ERRCODE = '22004';
+    END IF;
     IF retry_in < interval '0' THEN
         RAISE EXCEPTION 'retry_in must not be negative' USING ERRCODE = '22023';
     END IF;
@@ -180,8 +183,11 @@ DECLARE
 BEGIN
     PERFORM once.require_name(consumer, 'consumer', 'ON010');
     UPDATE once.inbox i SET state = 'ready', attempts = 0, next_at = clock_timestamp()
-        WHERE i.consumer = inbox_redrive.consumer AND i.state = 'parked' AND (inbox_redrive.id IS NULL OR i.id = inbox_redrive.id);
+        WHERE i.consumer = inbox_redrive.consumer AND i.state = 'parked'
+              AND (inbox_redrive.id IS NULL OR i.id = inbox_redrive.id
+                   OR EXISTS (SELECT FROM once.inbox w WHERE w.consumer = i.consumer AND w.id = inbox_redrive.id AND w.state = 'parked'
+                              AND left(w.key, 512) = left(i.key, 512) AND i.seq < w.seq));
     GET DIAGNOSTICS revived = ROW_COUNT;
     RETURN revived;
 END $$;
-COMMENT ON FUNCTION once.inbox_redrive(text, text) IS 'makes parked messages of a consumer, or one of them, ready again; how many. Isolation as for once.inbox_done';
+COMMENT ON FUNCTION once.inbox_redrive(text, text) IS 'makes parked messages of a consumer ready again, or one of them with those of its key that stand before it, which it cannot pass; how many. Isolation as for once.inbox_done';

@@ -1,5 +1,5 @@
 -- once.inbox and its functions.
-SELECT plan(46);
+SELECT plan(55);
 
 CREATE FUNCTION pg_temp.take(n int) RETURNS text LANGUAGE sql AS $$ SELECT string_agg(id, ' ' ORDER BY seq) FROM once.inbox_take('w', n) $$;
 
@@ -31,6 +31,13 @@ SELECT ok(next_at - now() BETWEEN interval '0.5 s' AND interval '2 s', 'E10 firs
 UPDATE once.inbox SET attempts = 8 WHERE id = 'b1';
 SELECT once.inbox_fail('w', 'b1', 'x') \g /dev/null
 SELECT ok(next_at - now() BETWEEN interval '250 s' AND interval '260 s', 'E10 it doubles') FROM once.inbox WHERE id = 'b1';
+
+-- under on_poison = skip several of a key may be parked: set free alone the later one would wait for ever, and hold its key
+SELECT count(once.inbox_put('skip', 's' || n, 'x', CASE WHEN n < 5 THEN 's' END)) FROM generate_series(1, 5) n \g /dev/null
+UPDATE once.inbox SET state = 'parked' WHERE consumer = 'skip' AND id <> 's2';
+SELECT is(once.inbox_redrive('skip', 's3'), 2::bigint, 'E10 redrive of one: with what its key has parked before it');
+SELECT is((SELECT string_agg(id, ' ' ORDER BY seq) FROM once.inbox_take('skip', 10)), 's1 s2 s3', 'E10 they come in their order, what is parked behind stays');
+SELECT is(once.inbox_redrive('skip', 's5'), 1::bigint, 'E10 one without a key comes alone');
 
 -- keys that no index entry can hold
 CREATE FUNCTION pg_temp.long_key(n int) RETURNS text LANGUAGE sql AS $$ SELECT string_agg(md5(i::text), '') || n FROM generate_series(1, 2000) i $$;
@@ -80,6 +87,8 @@ SELECT is_empty($$ SELECT FROM (SELECT seq, lag(seq) OVER (PARTITION BY key ORDE
 SELECT throws_ok(s, c, NULL, 'E9 refused: ' || s)
     FROM (VALUES ('SELECT once.inbox_put(NULL, ''x'', ''x'')', '22004'), ('SELECT once.inbox_put(''w'', NULL, ''x'')', '22004'),
                  ('SELECT once.inbox_put(''w'', repeat(''x'', 1025), ''x'')', 'ON010'), ('SELECT once.inbox_take(''w'', 0)', '22023'),
+                 ('SELECT once.inbox_take(''w'', -1)', '22023'), ('SELECT once.inbox_take(''w'', NULL)', '22023'), ('SELECT once.inbox_take(''w'', 100001)', '22023'),
+                 ('SELECT once.inbox_take(NULL, 1)', '22004'), ('SELECT once.inbox_fail(''w'', NULL, ''x'')', '22004'), ('SELECT once.inbox_fail(''w'', ''x'', ''x'', ''-1 s'')', '22023'),
                  ('SELECT once.inbox_take('''', 1)', 'ON010'), ('SELECT once.inbox_done(NULL, ''{x}'')', '22004'), ('SELECT once.inbox_fail('''', ''x'', ''x'')', 'ON010'),
                  ('SELECT once.inbox_redrive(NULL)', '22004'), ('SELECT once.consumer_set(''w'', max_attempts => 0)', '22023')) AS t(s, c);
 SELECT * FROM finish();
