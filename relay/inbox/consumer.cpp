@@ -306,6 +306,20 @@ void Consumer::resume(const std::vector<Place> &places) {
         rd_kafka_resume_partitions(client.get(), list_of(places).get());
 }
 
+std::vector<Place> Consumer::partitions(const std::string &name) {
+    const kafka::Topic handle(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+    const rd_kafka_metadata_t *raw = nullptr;
+    const auto code = rd_kafka_metadata(client.get(), 0, handle.get(), &raw, request_timeout_ms);
+    const kafka::Metadata metadata(raw);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1)
+        throw KafkaUnavailable("could not ask for the partitions of " + name + ": " +
+                               rd_kafka_err2str(code));
+    std::vector<Place> places;
+    for (int i = 0; i < metadata->topics[0].partition_cnt; ++i)
+        places.push_back({name, metadata->topics[0].partitions[i].id});
+    return places;
+}
+
 Offsets Consumer::edges(const std::vector<Place> &places, Edge edge) {
     // Not rd_kafka_query_watermark_offsets: in 2.0.2 it ignores its time-out (#4460).
     Offsets result;

@@ -77,6 +77,7 @@ class Consumer {
     void resume(const std::vector<Place> &places);
 
     // Throw KafkaUnavailable. latest is the last stable offset: what read_committed can reach.
+    std::vector<Place> partitions(const std::string &name);
     enum class Edge { earliest, latest };
     Offsets edges(const std::vector<Place> &places, Edge edge);
     std::map<Place, Committed, PlaceOrder> committed(const std::vector<Place> &places);

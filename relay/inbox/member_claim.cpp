@@ -54,8 +54,6 @@ void Member::begin_reading(const std::vector<Claim> &claims) {
             next = *claim.next;
         } else {
             next = first_offset(claim, committed.at(claim.place));
-            if (!receiver->start_at(claim.place, claim.fence, next))
-                continue; // somebody else is quicker; we ask again while it is ours
             crash_point(CrashPoint::inbox_after_start);
         }
         Partition &partition = assignment[claim.place];
@@ -105,6 +103,10 @@ std::int64_t Member::first_offset(const Claim &claim, const Committed &committed
                 "restored from before the group began.",
             "Use the database that has the effects. To begin anew, remove the group's offsets: "
             "kafka-consumer-groups --delete-offsets.");
+    // A partition that was added while the group reads the topic is read whole, wherever the group
+    // began.
+    if (const auto added = receiver->begin(claim.place, {}))
+        return *added;
     if (inbox.start == InboxStart::refuse)
         throw Refusal(ExitCode::refused,
                       "the database has no offset of " + to_string(claim.place) + " for group \"" +
@@ -112,7 +114,10 @@ std::int64_t Member::first_offset(const Claim &claim, const Committed &committed
                       {}, "Set start = \"earliest\" or \"latest\" to let a new group begin.");
     const auto edge =
         inbox.start == InboxStart::earliest ? Consumer::Edge::earliest : Consumer::Edge::latest;
-    return consumer->edges({claim.place}, edge).at(claim.place);
+    const Offsets all = consumer->edges(consumer->partitions(claim.place.topic), edge);
+    if (const auto next = receiver->begin(claim.place, all))
+        return *next;
+    throw KafkaUnavailable("the broker that was asked does not know " + to_string(claim.place));
 }
 
 // The database no longer takes our word for this partition. While the group says it is ours it is

@@ -137,23 +137,27 @@ std::vector<Claim> Receiver::claim(const std::vector<Place> &places, const kafka
     return claims;
 }
 
-bool Receiver::start_at(const Place &place, std::int64_t fence, std::int64_t offset) {
-    return store_offsets(place, offset, offset - 1,
-                         fence); // an empty range: nothing is passed over
+std::optional<std::int64_t>
+Receiver::begin(const Place &place, const std::map<Place, std::int64_t, PlaceOrder> &offsets) {
+    Array partitions(ElementType::int4), starts(ElementType::int8);
+    for (const auto &[other, offset] : offsets) {
+        partitions.add_int(other.partition);
+        starts.add_int(offset);
+    }
+    const Rows rows = session.execute_prepared(
+        "begin", "SELECT once.offset_begin($1::text, $2::text, $3::int4, $4::int4[], $5::int8[])",
+        {options.group, place.topic, std::to_string(place.partition), partitions, starts});
+    return rows.null(0, 0) ? std::nullopt : std::optional(rows.number(0, 0));
 }
 
 bool Receiver::skip_to(const Place &place, const Partition &partition, std::int64_t offset) {
-    return store_offsets(place, partition.next, offset - 1, partition.fence);
-}
-
-bool Receiver::store_offsets(const Place &place, std::int64_t first, std::int64_t last,
-                             std::int64_t fence) {
     const Rows rows = session.execute_prepared(
-        "store_offsets",
+        "skip",
         "SELECT verdict <> 'fenced' FROM once.accept_offset($1::text, $2::text, $3::int4, $4::int8,"
         " $5::int8, $6::int8)",
-        {options.group, place.topic, std::to_string(place.partition), std::to_string(first),
-         std::to_string(last), std::to_string(fence)});
+        {options.group, place.topic, std::to_string(place.partition),
+         std::to_string(partition.next), std::to_string(offset - 1),
+         std::to_string(partition.fence)});
     return rows.truth(0, 0);
 }
 

@@ -43,8 +43,8 @@ class Receiver {
   public:
     Receiver(Session &session, const InboxOptions &options);
 
-    // Before anything is read: the extension's protocol, a writable server, the handler and its
-    // signature. Throws Refusal.
+    // Before anything is read, and before a message is given up: the extension's protocol, a
+    // writable server, the handler and its signature. Throws Refusal.
     void check();
     // Which database this is, for other members of the group: it is the same for both or one of
     // them reads what the other should have had.
@@ -53,8 +53,11 @@ class Receiver {
     // Without places whose topic id is of a topic that another one has followed: Kafka told it too
     // late, they are to be claimed again.
     std::vector<Claim> claim(const std::vector<Place> &places, const kafka::TopicIds &ids);
-    // Stores where to begin; false = fenced.
-    [[nodiscard]] bool start_at(const Place &place, std::int64_t fence, std::int64_t offset);
+    // Stores where the group begins the topic, all of its partitions at once, unless it has begun
+    // it before. Where that makes this one begin: at 0 if it was added since. Nothing: the topic is
+    // new to the group, and `offsets` does not have it.
+    std::optional<std::int64_t> begin(const Place &place,
+                                      const std::map<Place, std::int64_t, PlaceOrder> &offsets);
     // Moves a partition on without applying what is between; false = fenced.
     [[nodiscard]] bool skip_to(const Place &place, const Partition &partition, std::int64_t offset);
 
@@ -75,8 +78,6 @@ class Receiver {
     using Left = std::vector<const Entry *>;
 
     Left pass_fence(std::span<const Entry> part, const Assignment &assignment, Applied &applied);
-    bool store_offsets(const Place &place, std::int64_t first, std::int64_t last,
-                       std::int64_t fence);
     void drop_known(Left &left, IdColumns *encoded, Applied &applied);
     void set_aside_held(Left &left, const Assignment &assignment, Applied &applied);
     void call_handler(MessageColumns &columns);

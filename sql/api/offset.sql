@@ -91,6 +91,36 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION once.offset_claim_topic(text, text, int, text) IS 'offset_claim with the id that Kafka gave the topic (null: not known). Another id than the last one is a topic that was deleted and made again: the group goes on from its offset 0. A fence that is null: the id is of a topic that another one has followed, ask again. name: what the source and the ids of messages are made of that have none of their own, so that they are not taken for those of the old topic. Errors as offset_claim; ON010 invalid topic id';
 
+-- A group begins a topic once, in all partitions that it then has. One that has no offset later was added since: were
+-- it begun at its end, what came before it was found would be lost.
+CREATE OR REPLACE FUNCTION once.offset_begin(grp text, topic text, "partition" int, partitions int[], offsets bigint[]) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    begun boolean;
+    go_on bigint;
+BEGIN
+    PERFORM once.require_name(grp, 'group', 'ON010');
+    PERFORM once.require_name(topic, 'topic', 'ON010');
+    IF "partition" IS NULL OR partitions IS NULL OR offsets IS NULL THEN
+        RAISE EXCEPTION 'partition, partitions and offsets must not be null' USING ERRCODE = '22004';
+    END IF;
+    SELECT count(o.next) > 0 INTO begun FROM once.consumer_offset o WHERE o.grp = offset_begin.grp AND o.topic = offset_begin.topic;
+    -- Rows of who is at work are not touched: nobody waits.
+    INSERT INTO once.consumer_offset AS o (grp, topic, "partition", next)
+        SELECT offset_begin.grp, offset_begin.topic, p.part, p.start
+        FROM unnest(CASE WHEN begun THEN ARRAY[offset_begin."partition"] ELSE partitions END,
+                    CASE WHEN begun THEN ARRAY[0::bigint] ELSE offsets END) p(part, start)
+        WHERE NOT EXISTS (SELECT FROM once.consumer_offset k WHERE k.grp = offset_begin.grp AND k.topic = offset_begin.topic
+                          AND k."partition" = p.part AND k.next IS NOT NULL)
+        ORDER BY p.part
+        ON CONFLICT (grp, topic, "partition") DO UPDATE SET next = excluded.next WHERE o.next IS NULL;
+    SELECT o.next INTO go_on FROM once.consumer_offset o
+        WHERE o.grp = offset_begin.grp AND o.topic = offset_begin.topic AND o."partition" = offset_begin."partition";
+    RETURN go_on;
+END $$;
+COMMENT ON FUNCTION once.offset_begin(text, text, int, int[], bigint[]) IS 'for once-relay inbox: stores where a group begins a topic, an offset for each partition, unless it has begun it; one that was added later begins at 0. The offset to go on from; null: the group is new and the partition not among these. READ COMMITTED; above it 40001 is possible. ON010 invalid name, 22004 null';
+
 -- A message without an id of its own is known by topic, partition and offset, in once.inbox too: while old ones wait
 -- there, those of the new topic would be taken for them.
 CREATE OR REPLACE FUNCTION once.offset_forget(grp text, topic text) RETURNS bigint

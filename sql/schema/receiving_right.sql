@@ -2,7 +2,7 @@
 INSERT INTO once.role_right (kind, privilege, object)
 SELECT kind, 'EXECUTE', object
 FROM pg_catalog.unnest(ARRAY['accept', 'accept_many', 'accept_position', 'accept_positions', 'accept_window', 'accept_offset',
-                             'offset_claim', 'offset_claim_topic', 'inbox_put', 'inbox_take', 'inbox_done', 'inbox_fail', 'inbox_messages',
+                             'offset_begin', 'offset_claim', 'offset_claim_topic', 'inbox_put', 'inbox_take', 'inbox_done', 'inbox_fail', 'inbox_messages',
                              'inbox_store', 'inbox_park', 'sweep']::text[]) AS object
      CROSS JOIN (VALUES ('consumer'), ('admin')) AS k(kind)
 UNION ALL VALUES ('consumer', 'EXECUTE', 'protocol'), ('relay', 'EXECUTE', 'sweep'),

@@ -313,6 +313,31 @@ def test_F14_partitions_added_while_running(cluster, kafka, world_name):
         box.assert_exact(104)
 
 
+@pytest.mark.parametrize("start", ["earliest", "latest", "refuse"])
+def test_F14_one_source_over_three_partitions_then_a_fourth(cluster, kafka, world_name, start):
+    """Positions rise within a partition alone. And what comes into a new partition before anybody reads it is no history
+    that a new group may pass over."""
+    source = "0199c1a0-5c3e-4bbb-8123-0123456789ab/0"
+
+    def numbered(numbers, partitions):
+        return [message(n, key=f"k{n}", partition=n % partitions, source=source, position=n) for n in numbers]
+
+    with Inbox(cluster, kafka, world_name, partitions=3, max_attempts=1, handler="app.positions") as box:
+        box.database.execute("""CREATE FUNCTION app.positions(messages once.message[]) RETURNS void LANGUAGE plpgsql AS $$
+            BEGIN
+                ASSERT (SELECT bool_and(once.accept_position('positions', m.source, m.pos) = 'new') FROM unnest(messages) m);
+                PERFORM app.apply(messages);
+            END $$""")
+        box.send(numbered(range(300), 3))
+        box.relay().drain()
+        box.assert_exact(300)
+        kafka.tools.run("add_partitions", topic=box.topic, partitions=4)
+        box.send(numbered(range(300, 400), 4))
+        box.relay(start=start).drain()
+        box.assert_exact(400)
+        assert box.database.value("SELECT count(*) FROM once.position") == 4
+
+
 def test_F10_new_topic_of_a_pattern_is_found_while_running(cluster, kafka, world_name):
     with Inbox(cluster, kafka, world_name, partitions=1) as box:
         relay = box.relay("--set", "kafka.topic.metadata.refresh.interval.ms=1000", topic=f"^{box.topic}.*").start()

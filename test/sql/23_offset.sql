@@ -1,5 +1,5 @@
 -- once.offset_claim and accept_offset.
-SELECT plan(66);
+SELECT plan(76);
 
 CREATE FUNCTION pg_temp.range(first bigint, last bigint, fence bigint DEFAULT NULL, part int DEFAULT 0) RETURNS text LANGUAGE sql AS
     $$ SELECT concat_ws(' ', verdict, coalesce(next::text, '-')) FROM once.accept_offset('g', 't', part, first, last, fence) $$;
@@ -44,6 +44,20 @@ SELECT once.accept_offset('gone', 't', 0, 0, 99, 1000000) \g /dev/null
 DELETE FROM once.consumer_offset WHERE grp = 'gone';
 DELETE FROM once.offset_fence WHERE grp = 'gone';
 SELECT is((once.accept_offset('gone', 't', 0, 0, 9, 1)).verdict, 'new', 'F7 a group that expired starts its generations again and goes on');
+
+-- where a group begins a topic
+CREATE FUNCTION pg_temp.begun(part int, partitions int[], offsets bigint[], topic text DEFAULT 't') RETURNS bigint LANGUAGE sql AS
+    $$ SELECT once.offset_begin('begins', topic, part, partitions, offsets) $$;
+SELECT is((once.offset_claim('begins', 't', 0)).next, NULL, 'F10 nothing is stored');
+SELECT is(pg_temp.begun(0, '{}', '{}'), NULL, 'F10 nor does asking store anything');
+SELECT is(pg_temp.begun(0, '{0,1,2}', '{10,11,12}'), 10::bigint, 'F10 all partitions at once');
+SELECT is(pg_temp.begun(1, '{0,1,2}', '{20,21,22}'), 11::bigint, 'F10 who comes second takes it from there');
+SELECT is((once.offset_claim('begins', 't', 2)).next, 12::bigint, 'F10 also one that nobody has claimed yet');
+SELECT is(pg_temp.begun(3, '{0,1,2,3}', '{30,31,32,33}'), 0::bigint, 'F14 one that was added later: from its beginning');
+SELECT is(pg_temp.begun(4, '{}', '{}'), 0::bigint, 'F14 known without asking Kafka');
+SELECT is(pg_temp.begun(0, '{0}', '{7}', 'other'), 7::bigint, 'F10 another topic is begun for itself');
+SELECT throws_ok(format('SELECT once.offset_begin(%s)', a), s, NULL, 'E9 refused to begin: ' || a)
+    FROM (VALUES ('''g'', ''t'', NULL, ''{0}'', ''{0}''', '22004'), ('''g'', '''', 0, ''{0}'', ''{0}''', 'ON010')) AS t(a, s);
 
 -- a topic that was made again
 SELECT fence AS o1 FROM once.offset_claim('again', 'old', 0) \gset

@@ -1,5 +1,5 @@
 -- Who may receive: rights come from grant_consumer, and without it from nowhere.
-SELECT plan(39);
+SELECT plan(40);
 
 CREATE ROLE receiver;
 CREATE ROLE stranger;
@@ -11,7 +11,7 @@ CREATE TEMP TABLE calls (n int GENERATED ALWAYS AS IDENTITY, call text, consumer
 INSERT INTO calls (call, consumer) VALUES
     ('once.accept(''c'', 1)', true), ('once.accept(''c'', ''1''::text)', true), ('once.accept_many(''c'', ''{2}''::bigint[])', true),
     ('once.accept_position(''c'', ''s'', 1)', true), ('once.accept_positions(''c'', ''s'', ''{2}'')', true), ('once.accept_window(''c'', ''s'', 1)', true),
-    ('once.offset_claim(''g'', ''t'', 0)', true), ('once.offset_claim_topic(''g'', ''t'', 0, ''id'')', true), ('once.accept_offset(''g'', ''t'', 0, 0, 9)', true), ('once.inbox_put(''c'', ''7'', ''x'')', true),
+    ('once.offset_claim(''g'', ''t'', 0)', true), ('once.offset_claim_topic(''g'', ''t'', 0, ''id'')', true), ('once.offset_begin(''g'', ''t'', 0, ''{}'', ''{}'')', true), ('once.accept_offset(''g'', ''t'', 0, 0, 9)', true), ('once.inbox_put(''c'', ''7'', ''x'')', true),
     ('once.inbox_take(''c'', 1)', true), ('once.inbox_fail(''c'', ''7'', ''x'')', true), ('once.inbox_done(''c'', ''{7}'')', true), ('once.sweep()', true),
     ('once.consumer_set(''c'')', false), ('once.generation_turn(''c'')', false), ('once.consumer_declare(''x'', ''uuid'')', false),
     ('once.offset_writer(''g'', ''t'', 0)', false), ('once.inbox_redrive(''c'')', false), ('once.offset_forget(''g'', ''t'')', false),

@@ -101,7 +101,7 @@ CREATE TEMP TABLE called (role text, call text);
 INSERT INTO called VALUES ('once_h_admin', 'SELECT once.set_lanes(2)'); -- before anything draws a number, which no rollback takes back
 INSERT INTO called SELECT 'once_h_consumer', 'SELECT ' || c FROM unnest(ARRAY[
     'once.accept(''n'', ''018f3b1e-0000-7000-8000-000000000001''::pg_catalog.uuid)', 'once.accept(''i'', 7::pg_catalog.int8)', 'once.accept(''w'', ''x''::pg_catalog.text)', 'once.accept_many(''i'', ''{8,9}''::pg_catalog.int8[])',
-    'once.accept_position(''c'', ''s'', 5)', 'once.accept_positions(''c'', ''s'', ''{7,6}'')', 'once.accept_window(''c'', ''s'', 5)', 'once.offset_claim(''g'', ''t'', 0)', 'once.offset_claim_topic(''g'', ''t'', 0, ''id'')',
+    'once.accept_position(''c'', ''s'', 5)', 'once.accept_positions(''c'', ''s'', ''{7,6}'')', 'once.accept_window(''c'', ''s'', 5)', 'once.offset_claim(''g'', ''t'', 0)', 'once.offset_claim_topic(''g'', ''t'', 0, ''id'')', 'once.offset_begin(''g'', ''t'', 0, ''{0}'', ''{0}'')',
     'once.accept_offset(''g'', ''t'', 0, 0, 9)', 'once.inbox_put(''b'', ''7'', ''x'')', 'once.inbox_take(''b'', 1)', 'once.inbox_fail(''b'', ''7'', ''x'')', 'once.inbox_done(''b'', ''{7}'')', 'once.sweep()',
     'once.claim(''s'', ''k'', ''{"a": 1}'')', 'once.claim(''new'', ''k'')', 'once.claim_bytes(''s'', ''l'', ''x'')', 'once.describe(''s'', ''k'')',
     'once.try_complete(''s'', ''k'', ''018f3b1e-0000-7000-8000-000000000001'')', 'once.try_renew(''s'', ''k'', ''018f3b1e-0000-7000-8000-000000000001'', ''1 s'')', 'once.fingerprint(''{"a": [1, 2.0]}'')',
@@ -133,7 +133,7 @@ INSERT INTO forged VALUES ('x"; DROP TABLE once.topic; --'), ('x''); DROP TABLE 
     ('pg_temp'), ('once.topic'), ('public'), ('current_user'), ('NULL'), (' '), ('-- '), ('/*'), (U&'\202Eremmus'), (U&'\0430dmin'), (U&'a\200Bb'), (U&'\FEFF'), (repeat('x', 255)), (repeat('x', 256)),
     (repeat('x', 100000)), (E'a\nb'), (E'\x7f'), (U&'\+01F600'), ('{}'), ('../../etc/passwd');
 CREATE TEMP TABLE taker AS SELECT 'once_h_consumer' AS role, 'SELECT ' || c AS call FROM unnest(ARRAY['once.accept(%1$L, 1)', 'once.accept(%1$L, %1$L::text)', 'once.accept_position(%1$L, %1$L, 1)', 'once.accept_window(%1$L, %1$L, 1)',
-        'once.offset_claim(%1$L, %1$L, 0)', 'once.offset_claim_topic(%1$L, %1$L, 0, %1$L)', 'once.accept_offset(%1$L, %1$L, 0, 0, 1)', 'once.inbox_put(%1$L, %1$L, ''x'', %1$L)', 'once.inbox_take(%1$L, 1)', 'once.claim(%1$L, %1$L)', 'once.describe(%1$L, %1$L)', 'once.sweep(%1$L)',
+        'once.offset_claim(%1$L, %1$L, 0)', 'once.offset_claim_topic(%1$L, %1$L, 0, %1$L)', 'once.offset_begin(%1$L, %1$L, 0, ''{0}'', ''{0}'')', 'once.accept_offset(%1$L, %1$L, 0, 0, 1)', 'once.inbox_put(%1$L, %1$L, ''x'', %1$L)', 'once.inbox_take(%1$L, 1)', 'once.claim(%1$L, %1$L)', 'once.describe(%1$L, %1$L)', 'once.sweep(%1$L)',
         'once.transition(''m'', %1$L, %1$L, %1$L)', 'once.transition(%1$L, ''e'', ''x'')', 'once.machine_graph(%1$L)', 'once.lock(%1$L)', 'once.lease(%1$L, %1$L, ''1 h'')', 'once.key_next(%1$L)', 'once.content_id(%1$L, ''1'', ARRAY[%1$L])', 'once.issue_token(%1$L, ''1 h'')',
         'once.bump(''once_h_table'', %1$L, 1, %1$L, %1$L)', 'once.inbox_store(%1$L, ARRAY[%1$L], ''{0}'', ''{1}'', ARRAY[%1$L], ''{x}'', ''{"{}"}'', ARRAY[%1$L], ARRAY[%1$L], ''{1}'', ''{now}'')']) c
     UNION ALL SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY['once.publish(%1$L, ''x'')', 'once.publish(''t'', ''x'', key => %1$L)', 'once.publish(''t'', ''x'', dedup_key => %1$L)', 'once.publish(''t'', ''x'', headers => jsonb_build_object(%1$L, %1$L))']) c
