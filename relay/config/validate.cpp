@@ -62,6 +62,16 @@ bool is_json_pointer(std::string_view path) {
     return true;
 }
 
+// What was put aside is known by its consumer: set free, a message would go to the other handler.
+void require_one_handler(const Settings &settings, const std::string &prefix,
+                         const InboxOptions &inbox, const InboxOptions &other) {
+    if (inbox.consumer == other.consumer &&
+        (inbox.handler != other.handler || inbox.per_message != other.per_message))
+        refuse(settings, prefix + "consumer",
+               "consumer \"" + inbox.consumer + "\" has two handlers", {},
+               "Set \"" + prefix + "consumer\": the default is the group.");
+}
+
 void validate_inbox(const Settings &settings, std::size_t index) {
     const InboxOptions &inbox = settings.options.inbox[index];
     const std::string prefix = "inbox." + std::to_string(index + 1) + ".";
@@ -76,6 +86,8 @@ void validate_inbox(const Settings &settings, std::size_t index) {
                inbox.store ? "cannot use both \"" + prefix + "handler\" and \"" + prefix + "store\""
                            : "neither \"" + prefix + "handler\" nor \"" + prefix + "store\" is set",
                "An inbox calls a handler or stores the messages.");
+    for (std::size_t other = 0; other < index; ++other)
+        require_one_handler(settings, prefix, inbox, settings.options.inbox[other]);
     if (!inbox.id_path.empty() && !is_json_pointer(inbox.id_path))
         refuse(settings, prefix + "id_path", "cannot use option \"" + prefix + "id_path\"",
                "A JSON pointer begins with a slash; ~ stands only in ~0 and ~1.");

@@ -22,7 +22,8 @@ constexpr int kAdviceMs = 1000;       // offsets to Kafka, for lag tools
 constexpr int kReportMs = 1000;       // gauges
 constexpr int kRedriveMs = 1000;      // look for parked messages that were set free
 constexpr int kRedriveRarelyMs = 5000;
-constexpr int kRedrivenAtOnce = 100; // then the main path has its turn
+// At a stretch: then the main path has its turn, and the group hears of us.
+constexpr int kRedriveForMs = 1000;
 // Deadlocks and serialization failures in a row before a message is held to be the reason.
 constexpr int kMostConflicts = 20;
 
@@ -355,6 +356,7 @@ void Member::on_refused(const MessageRefused &refused) {
         return;
     if (++attempts < inbox.max_attempts)
         return retry_later(text_of(refused));
+    receiver->check(); // a handler that is gone is not the message's fault
     poison(text_of(refused));
 }
 
@@ -416,9 +418,12 @@ void Member::redrive() {
     if (inbox.store || !receiver || now_ms() < redrive_at_ms)
         return;
     int count = 0;
-    while (count < kRedrivenAtOnce && !stop.requested()) {
+    bool more = true;
+    const std::int64_t until_ms = now_ms() + kRedriveForMs;
+    while (more && now_ms() < until_ms && !stop.requested()) {
         const std::optional<bool> taken = receiver->redrive_one();
-        if (!taken)
+        more = taken.has_value();
+        if (!more)
             break;
         ++count;
         metrics.committed(true);
@@ -432,8 +437,7 @@ void Member::redrive() {
             partition.held_keys = receiver->held_keys(place);
         held = held || !partition.held_keys.empty();
     }
-    redrive_at_ms =
-        count == kRedrivenAtOnce ? 0 : now_ms() + (held ? kRedriveMs : kRedriveRarelyMs);
+    redrive_at_ms = more ? 0 : now_ms() + (held ? kRedriveMs : kRedriveRarelyMs);
 }
 
 void Member::advise(bool now) {

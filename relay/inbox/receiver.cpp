@@ -12,6 +12,9 @@
 namespace once::inbox {
 namespace {
 
+// Whatever defaults a handler has left in the session.
+constexpr const char *kBegin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
 // once.message[] of the columns in parameters $first and up.
 std::string messages(int first) {
     constexpr const char *types[] = {"text",  "int4", "int8", "text", "bytea",
@@ -163,11 +166,12 @@ bool Receiver::skip_to(const Place &place, const Partition &partition, std::int6
 
 Applied Receiver::apply(const Part &part, const Assignment &assignment) {
     Applied applied;
-    session.execute("BEGIN");
+    session.execute(kBegin);
     Left left = pass_fence(part.entries, assignment, applied);
     crash_point(CrashPoint::inbox_after_fence);
     // What was encoded ahead is of use only while nothing has fallen out.
     const auto whole = [&] { return part.whole != nullptr && left.size() == part.entries.size(); };
+    bool in_handler = false;
     try {
         drop_known(left, whole() ? &part.whole->ids : nullptr, applied);
         crash_point(CrashPoint::inbox_after_dedup);
@@ -181,6 +185,7 @@ Applied Receiver::apply(const Part &part, const Assignment &assignment) {
         if (options.store) {
             store(columns, left.size(), applied);
         } else if (!left.empty()) {
+            in_handler = true;
             call_handler(columns);
             applied.fresh += left.size();
         }
@@ -190,6 +195,9 @@ Applied Receiver::apply(const Part &part, const Assignment &assignment) {
         session.commit();
     } catch (const SqlError &error) {
         session.rollback();
+        // A function of ours that is not there, or may not be called: no message is to blame.
+        if (!in_handler && (error.sqlstate == "42501" || error.sqlstate == "42883"))
+            throw;
         throw MessageRefused(error.sqlstate, error.what());
     }
     crash_point(CrashPoint::inbox_after_commit);
@@ -198,7 +206,7 @@ Applied Receiver::apply(const Part &part, const Assignment &assignment) {
 
 Applied Receiver::park(const Entry &entry, const Assignment &assignment, const std::string &error) {
     Applied applied;
-    session.execute("BEGIN");
+    session.execute(kBegin);
     Left left = pass_fence({&entry, 1}, assignment, applied);
     // Its id is remembered now: it is redriven without asking again. An id that cannot be
     // remembered may be why it is here.
@@ -367,7 +375,7 @@ std::set<std::string> Receiver::held_keys(const Place &place) {
 }
 
 std::optional<bool> Receiver::redrive_one() {
-    session.execute("BEGIN");
+    session.execute(kBegin);
     const Rows taken = session.execute_prepared(
         "redrive_take", "SELECT id FROM once.inbox_take($1::text, 1)", {options.consumer});
     if (taken.count() == 0) {
@@ -407,6 +415,7 @@ std::string Receiver::redrive_error(const std::string &id) {
         if (is_transient(refused.sqlstate))
             throw;
         session.execute("ROLLBACK TO SAVEPOINT handler");
+        check(); // a handler that is gone is not the message's fault
         return std::string(refused.what()) + " (SQLSTATE " + refused.sqlstate + ")";
     }
     return {};

@@ -195,6 +195,117 @@ def test_E10_failing_key_is_held_while_the_rest_goes_on(cluster, kafka, world_na
         assert len(rows) == 600 and box.database.value("SELECT count(*) FROM once.inbox") == 0
 
 
+GONE = {"renamed": ("ALTER FUNCTION app.apply RENAME TO away", "ALTER FUNCTION app.away RENAME TO apply", "does not exist"),
+        "forbidden": ("ALTER FUNCTION app.apply OWNER TO postgres; REVOKE ALL ON FUNCTION app.apply FROM PUBLIC",
+                      "ALTER FUNCTION app.apply OWNER TO relay", "may not be executed"),
+        "stable": ("ALTER FUNCTION app.apply STABLE", "ALTER FUNCTION app.apply VOLATILE", "is not volatile")}
+
+
+@pytest.mark.parametrize("change", GONE)
+def test_E10_a_handler_that_goes_away_takes_no_message_with_it(cluster, kafka, world_name, change):
+    """While a service is deployed its function may be missing. That is no fault of the messages: none is parked."""
+    away, back, words = GONE[change]
+    with Inbox(cluster, kafka, world_name, partitions=1, max_attempts=2) as box:
+        relay = box.relay().start()
+        box.send_numbered(20)
+        box.wait_applied(20)
+        box.database.execute(away)
+        box.send_numbered(20, first=20)
+        assert relay.process.wait(60) == 2 and words in relay.log()
+        assert box.applied() == 20 and box.database.value("SELECT count(*) FROM once.inbox") == 0
+        box.database.execute(back)
+        relay.drain()
+        box.assert_exact(40)
+
+
+@pytest.mark.parametrize("store,function", [(False, "accept_many(text, uuid[], timestamptz[])"),
+                                           (True, "inbox_store(text, text[], int[], bigint[], text[], bytea[], jsonb[], text[], text[], bigint[], timestamptz[])")])
+def test_E10_a_right_that_goes_away_takes_no_message_with_it(cluster, kafka, world_name, store, function):
+    with Inbox(cluster, kafka, world_name, partitions=1, max_attempts=1, store=store) as box:
+        box.send_numbered(20)
+        relay = box.relay()
+        relay.drain()
+        box.database.execute(f"REVOKE EXECUTE ON FUNCTION once.{function} FROM relay")
+        box.send_numbered(20, first=20)
+        assert relay.run("--until-empty") == 4 and "once.grant_consumer" in relay.log()
+        assert box.database.value("SELECT count(*) FROM once.inbox WHERE state = 'parked'") == 0
+        box.database.execute("SELECT once.grant_consumer('relay')")
+        relay.drain()
+        assert box.database.value("SELECT count(*) FROM " + ("once.inbox" if store else "app.effect")) == 40
+
+
+def test_E10_a_long_redrive_does_not_leave_the_group(cluster, kafka, world_name):
+    """Who does not poll for max.poll.interval.ms has left it; others would begin what this one is in the middle of."""
+    with Inbox(cluster, kafka, world_name, partitions=1, max_attempts=1, handler="app.sleepy") as box:
+        box.database.execute("""CREATE FUNCTION app.sleepy(m once.message[]) RETURNS void LANGUAGE plpgsql AS $$
+            BEGIN PERFORM app.apply(m); PERFORM pg_sleep(0.7); END $$""")
+        box.database.execute("INSERT INTO app.bad VALUES ('k')")
+        box.send(message(n, key="k") for n in range(16))
+        relay = box.relay("--set", "kafka.max.poll.interval.ms=6000")
+        relay.drain()
+        assert box.applied() == 0
+        box.database.execute("DELETE FROM app.bad")
+        box.database.execute("SELECT once.inbox_redrive('billing')")
+        relay.start()
+        box.wait_applied(16)
+        time.sleep(1)
+        assert "inbox_revoked" not in relay.log()
+        assert relay.stop() == 0
+        box.assert_exact(16)
+
+
+def test_E10_a_handler_that_is_replaced_goes_on(cluster, kafka, world_name):
+    """In one transaction, as migrations do: the next batch is for the new one."""
+    with Inbox(cluster, kafka, world_name, partitions=1, max_attempts=1) as box:
+        relay = box.relay().start()
+        box.send_numbered(20)
+        box.wait_applied(20)
+        box.database.execute("ALTER FUNCTION app.apply RENAME TO first; CREATE FUNCTION app.apply(m once.message[]) RETURNS void "
+                             "LANGUAGE sql AS 'SELECT app.first(m)'")
+        box.send_numbered(20, first=20)
+        box.wait_applied(40)
+        assert relay.stop() == 0
+        box.assert_exact(40)
+
+
+# What a handler must not do: its message is put aside, nothing else is touched, the relay goes on.
+MISCHIEF = {"commits": "COMMIT", "rolls back": "ROLLBACK", "opens": "EXECUTE 'BEGIN'",
+            "changes the level": "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "divides": "PERFORM 1 / 0"}
+
+
+@pytest.mark.parametrize("deed", MISCHIEF)
+def test_E8_a_handler_that_ends_or_breaks_its_transaction(cluster, kafka, world_name, deed):
+    with Inbox(cluster, kafka, world_name, partitions=1, max_attempts=1, handler="app.mischief") as box:
+        box.database.execute(f"""CREATE FUNCTION app.mischief(m once.message[]) RETURNS void LANGUAGE plpgsql AS $$
+            BEGIN
+                PERFORM app.apply(m);
+                IF 'bad' = ANY (SELECT key FROM unnest(m)) THEN {MISCHIEF[deed]}; END IF;
+            END $$""")
+        box.send([message(n, key="bad" if n == 3 else "good") for n in range(6)])
+        box.relay().drain()
+        assert [int(bytes(row[0])) for row in box.database.query("SELECT payload FROM app.effect ORDER BY nr")] == [0, 1, 2, 4, 5]
+        assert box.database.query("SELECT state, key FROM once.inbox") == [("parked", "bad")]
+
+
+# What a handler leaves behind in its session must not reach the next batches.
+LEFT_BEHIND = ["SET search_path = nowhere", "SET default_transaction_isolation = 'serializable'", "SET default_transaction_read_only = on"]
+
+
+@pytest.mark.parametrize("setting", LEFT_BEHIND)
+def test_E8_a_setting_that_a_handler_leaves_behind(cluster, kafka, world_name, setting):
+    with Inbox(cluster, kafka, world_name, partitions=2, max_rows=10, max_attempts=1, handler="app.careless") as box:
+        box.database.execute(f"""CREATE FUNCTION app.careless(m once.message[]) RETURNS void LANGUAGE plpgsql AS $$
+            BEGIN
+                ASSERT current_setting('transaction_isolation') = 'read committed';
+                PERFORM app.apply(m);
+                {setting};
+            END $$""")
+        box.send_numbered(50)
+        box.relay().drain()
+        box.assert_exact(50)
+        assert box.database.value("SELECT count(*) FROM once.inbox") == 0
+
+
 def test_E10_message_that_is_given_up_frees_its_key(cluster, kafka, world_name):
     with Inbox(cluster, kafka, world_name, partitions=1, max_attempts=1) as box:
         box.database.execute("INSERT INTO app.bad VALUES ('k1')")

@@ -186,6 +186,12 @@ TEST(options, each_mistake_in_a_file_names_line_and_remedy) {
         {"[[inbox]]\ntopic='x'\ngroup='g'\nstore=true\nid_path='a'", "JSON pointer"},
         {"[[inbox]]\ntopic='x'\ngroup='g'", "neither \"inbox.1.handler\" nor"},
         {"[[inbox]]\ntopic='x'\ngroup='g'\nhandler='a.b'\nstore=true", "cannot use both"},
+        {"[[inbox]]\ntopic='x'\ngroup='g'\nhandler='a.b'\n"
+         "[[inbox]]\ntopic='y'\ngroup='g'\nhandler='a.c'",
+         "consumer \"g\" has two handlers"},
+        {"[[inbox]]\ntopic='x'\ngroup='g'\nhandler='a.b'\n"
+         "[[inbox]]\ntopic='y'\ngroup='g'\nstore=true",
+         "consumer \"g\" has two handlers"},
         {"[kafka]\nacks = 1", "An event acknowledged by fewer replicas can be lost."},
         {"[kafka]\nenable.idempotence = false", "Without it a retry doubles"},
         {"[kafka]\nsecurty.protocol = 'ssl'", "Did you mean \"security.protocol\"?"},
