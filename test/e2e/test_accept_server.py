@@ -1,4 +1,4 @@
-"""Receiving as far as it needs a server of its own or its processes: expiry, dumps, standbys, members that hang."""
+"""Receiving as far as it needs a server of its own or its processes: expiry, dumps, members that hang."""
 import subprocess
 import threading
 import time
@@ -7,7 +7,6 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from support.postgres import Cluster
 from support.process import STAGED_BIN, wait_until
 
 
@@ -142,26 +141,6 @@ def test_H20_a_dump_carries_settings_and_keys_but_no_fence(cluster, database):
         assert [verdict(sql, "c", n) for n in (1, 2, 3, 4)] == ["duplicate"] * 4
         sql.execute("SELECT once.consumer_set('fresh', 'uuid')")
     cluster.execute(f'DROP DATABASE "{target}" WITH (FORCE)')
-
-
-def test_H17_on_a_standby_nothing_is_accepted(cluster, database):
-    with cluster.session(database) as sql:
-        sql.execute("SELECT once.accept('c', 1::bigint)")
-        sql.execute("SELECT pg_current_wal_insert_lsn()")
-        lsn = sql.fetchone()[0]
-    with Cluster(name="accept_standby") as standby:
-        standby.copy_of(cluster).start()
-        wait_until("the standby has it", lambda: standby.query("SELECT pg_last_wal_replay_lsn() >= %s", (lsn,))[0][0], 30)
-        with standby.session(database) as sql:
-            sql.execute("SELECT name FROM once.consumer")
-            assert sql.fetchall() == [("c",)]
-            for call in ("once.accept('c', 1::bigint)", "once.accept_many('c', '{1}'::bigint[])", "once.accept_position('c', 's', 1)",
-                         "once.accept_positions('c', 's', '{1}')", "once.accept_window('c', 's', 1)", "once.offset_claim('g', 't', 0)",
-                         "once.accept_offset('g', 't', 0, 1, 2)", "once.inbox_put('c', '1', 'x')", "once.inbox_take('c', 1)",
-                         "once.inbox_done('c', '{1}')", "once.inbox_fail('c', '1', 'x')", "once.consumer_set('c')",
-                         "once.generation_turn('c')", "once.inbox_redrive('c')", "once.offset_forget('g', 't')"):
-                with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
-                    sql.execute(f"SELECT {call}")
 
 
 def test_F11_a_member_that_hangs_in_its_transaction_is_ended_after_15_seconds(cluster, database):

@@ -1,4 +1,4 @@
-"""State machines, guards and keys where pgTAP cannot go: many sessions, a standby, a dump, a relay."""
+"""State machines, guards and keys where pgTAP cannot go: many sessions, a dump, a relay."""
 import random
 import subprocess
 import threading
@@ -9,7 +9,6 @@ import psycopg2.extras
 import pytest
 
 from support.checker import header
-from support.postgres import Cluster
 from support.process import STAGED_BIN, wait_until
 
 MACHINE = """SELECT once.machine_set('order', 'new', '[{"from": "new", "event": "create", "to": "created"},
@@ -124,31 +123,6 @@ def test_dedup_key_of_many_producers_publishes_once(database):
     answers = run_all(database, 6, produce)
     assert all(answer == answers[0] for answer in answers)
     assert database.value("SELECT count(*) FROM once.event_0") == keys
-
-
-WRITERS = ["machine_set('m', 'a', '[{\"from\": \"a\", \"event\": \"e\", \"to\": \"b\"}]')", "machine_history_set('order', true)",
-           "transition('order', '1', 'pay')", "bump('doc', '1', 1)", "lock('a')", "try_lock('a')", "lease('l', 'o', '1 s')",
-           "lease_assert('l', 1)", "lease_release('l', 1)", "key_next('p')", "key_block('p', 2)", "key_next_ordered('p')",
-           "issue_token('f', '1 s')", "redeem_token('f', gen_random_uuid())", "publish('t', 'x', dedup_key => 'd')",
-           "publish('t', 'x', deliver_at => now() + interval '1 h')", "unschedule(gen_random_uuid())", "deliver_due()",
-           "memory_sweep()", "memory_set('token', '1 day')"]
-
-
-def test_H17_on_a_standby_readers_work_and_writers_give_25006():
-    with Cluster(name="primary").create() as primary, Cluster(name="standby") as standby:
-        primary.start()
-        primary.execute("CREATE EXTENSION pg_once")
-        primary.execute("CREATE TABLE doc (id int PRIMARY KEY, version bigint); INSERT INTO doc VALUES (1, 1)")
-        primary.execute(MACHINE)
-        primary.execute("SELECT once.lease('l', 'o', '1 hour')")
-        standby.copy_of(primary).start()
-        wait_until("the standby has it", lambda: standby.query("SELECT count(*) FROM once.machine")[0][0] == 1, 30)
-        for call in WRITERS:
-            with pytest.raises(psycopg2.Error) as refused:
-                standby.execute("SELECT once." + call)
-            assert refused.value.pgcode == "25006", f"H17 {call}: {refused.value}"
-        assert "created --> paid : pay" in standby.query("SELECT once.machine_graph('order')")[0][0]
-        assert standby.query("SELECT once.content_id('s', '1')") == primary.query("SELECT once.content_id('s', '1')")
 
 
 def test_H20_a_dump_carries_machines_entities_ids_leases_and_keys(cluster, database, world_name):

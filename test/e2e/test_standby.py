@@ -92,6 +92,9 @@ def test_H17_every_function_works_on_a_standby_or_says_25006():
         assert wrong == {}, f"{wrong}: neither refused by 25006 nor among those that work, or the other way round"
         assert there.value("SELECT state FROM once.describe('s', 'k')") == "in_progress"
         assert there.value("SELECT backlog FROM once.status()") == 1
+        assert "new --> paid : pay" in there.value("SELECT once.machine_graph('order')")
+        for same in ("content_id('s', '1')", "fingerprint('1')", "held_keys(0, 0)", "parked_seqs(0, 0)"):
+            assert there.query(f"SELECT once.{same}") == database.query(f"SELECT once.{same}")
 
 
 @pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
