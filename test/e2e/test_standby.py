@@ -27,7 +27,7 @@ CALLS = {
     "lane_lock": ["0"], "lane_try": ["0, false"], "lane_unlock": ["0"], "lease": ["'l', 'o', '1 h'"], "lease_assert": ["'l', 1"],
     "lease_release": ["'l', 1"], "lock": ["'a'"], "machine_graph": ["'order'"], "machine_history_set": ["'order', true"],
     "machine_set": ["'m', 'a', '[{\"from\": \"a\", \"event\": \"e\", \"to\": \"b\"}]'"], "memory_set": ["'token', '1 day'"], "memory_sweep": [""],
-    "missing_ids": [f"0, ARRAY[{UUID}]"], "offset_claim": ["'g', 't', 0"], "offset_claim_topic": ["'g', 't', 0, NULL"],
+    "missing_ids": [f"0, ARRAY[{UUID}]"], "offset_begin": ["'g', 't', 0, '{0}', '{0}'"], "offset_claim": ["'g', 't', 0"], "offset_claim_topic": ["'g', 't', 0, NULL"],
     "offset_forget": ["'g', 't'"], "park": ["0, 1, 'e', 'skip'"], "parked_seqs": ["0, 0"], "protocol": [""],
     "publish": ["'t', '\\x01'::bytea", "'t', '1'::json", "'t', '1'::jsonb", "'t', 'x'::text"],
     "publish_many": ["'t', NULL, ARRAY['\\x01']::bytea[]", "'t', NULL, ARRAY['1']::jsonb[]", "'t', NULL, ARRAY['x']"],
