@@ -3,6 +3,7 @@
 #include "relay/crash_point.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/kafka/admin.hpp"
+#include "relay/kafka/compat.hpp"
 #include "relay/metrics.hpp"
 #include "relay/options.hpp"
 
@@ -92,7 +93,6 @@ constexpr Setting kDefaults[] = {
     {"heartbeat.interval.ms", "1500"},
     // Memory: what was fetched and not yet applied.
     {"queued.max.messages.kbytes", "16384"},
-    {"queued.min.messages", "20000"},
     {"fetch.max.bytes", "8388608"},
     // How soon a new topic that fits a pattern is found.
     {"topic.metadata.refresh.interval.ms", "30000"},
@@ -102,8 +102,16 @@ bool is_rebalance(const Polled &polled) {
     return polled.kind == Polled::Kind::assigned || polled.kind == Polled::Kind::revoked;
 }
 
+// The fetcher stops when so many messages wait, and a second must not be longer than they last.
+// Headers count in neither limit, so no more than it takes.
+kafka::Settings fetch_ahead() {
+    if (kafka::fetcher_sleeps_a_second())
+        return {{"queued.min.messages", "60000"}};
+    return {{"queued.min.messages", "20000"}, {"fetch.queue.backoff.ms", "20"}};
+}
+
 kafka::Settings defaults() {
-    kafka::Settings settings;
+    kafka::Settings settings = fetch_ahead();
     for (const Setting &setting : kDefaults)
         settings.emplace_back(setting.name, setting.value);
     return settings;

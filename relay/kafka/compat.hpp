@@ -1,6 +1,6 @@
-// What differs between versions of librdkafka, and nowhere else: topic ids, since 2.3. The
-// functions are referred to weakly: a program that was built with newer headers than the library it
-// meets starts and goes without.
+// What differs between versions of librdkafka, and nowhere else: topic ids, since 2.3, and how long
+// a consumer sleeps. The functions are referred to weakly: a program that was built with newer
+// headers than the library it meets starts and goes without.
 #pragma once
 
 #include "relay/kafka/handles.hpp"
@@ -24,6 +24,13 @@
 #endif
 
 namespace once::kafka {
+
+// A consumer that has fetched enough looks again after a second; since 2.2 after
+// fetch.queue.backoff.ms (#2879).
+inline bool fetcher_sleeps_a_second() {
+    constexpr int kMended = 0x020200ff;
+    return rd_kafka_version() < kMended;
+}
 
 // Topic name → the id that Kafka gave the topic, in Kafka's own spelling (base64); empty: it gave
 // none.
