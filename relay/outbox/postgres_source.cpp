@@ -18,6 +18,8 @@ using std::chrono::seconds;
 constexpr seconds kHeartbeat{3};
 // Tasks of the pipeline wait for at most so long behind a wait for new work.
 constexpr int kWaitMs = 250;
+// Who ends when nothing is left: only so that a commit under way is not asked about in a busy loop.
+constexpr int kUntilEmptyWaitMs = 10;
 // A standby that was told to stop when nothing waits needs a report younger than itself.
 constexpr milliseconds kIdlePause{10000};
 
@@ -95,6 +97,7 @@ void PostgresSource::lose(const std::string &why) {
 void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
     const std::size_t rows = wanted_rows;
     lock.unlock();
+    const int wait_ms = options.until_empty ? kUntilEmptyWaitMs : kWaitMs;
     std::optional<Batch> batch;
     std::string trouble;
     const auto begin = Clock::now();
@@ -106,7 +109,7 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
             if (behind_empty) {
                 pqxx::nontransaction wait(db.pqxx());
                 work = exec_row(wait, "SELECT once.wait(" + lane_text + ", '" + reader.before() +
-                                          "'::pg_snapshot, " + std::to_string(kWaitMs) + ")")[0]
+                                          "'::pg_snapshot, " + std::to_string(wait_ms) + ")")[0]
                            .as<bool>();
             }
             if (work)
