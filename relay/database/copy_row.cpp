@@ -33,19 +33,8 @@ std::optional<std::string_view> row_of_message(std::string_view message) {
     return row.substr(2);
 }
 
-std::string_view RowReader::take(std::size_t size) {
-    if (rest.size() < size)
-        throw SessionLost("a row of a binary COPY is cut off");
-    const std::string_view taken = rest.substr(0, size);
-    rest.remove_prefix(size);
-    return taken;
-}
-
-std::optional<std::string_view> RowReader::field() {
-    const auto size = big_endian<std::int32_t>(take(4).data());
-    if (size < 0)
-        return std::nullopt;
-    return take(static_cast<std::size_t>(size));
+void RowReader::cut_off() {
+    throw SessionLost("a row of a binary COPY is cut off");
 }
 
 std::int64_t RowReader::int64() {

@@ -13,22 +13,6 @@ namespace once::database {
 // header alone, its trailer.
 std::optional<std::string_view> row_of_message(std::string_view message);
 
-// Takes the fields off the front of a row, in order.
-class RowReader {
-  public:
-    explicit RowReader(std::string_view row) : rest(row) {}
-    // Nothing for NULL.
-    std::optional<std::string_view> field();
-    std::int64_t int64();
-    std::int32_t int32_or(std::int32_t when_null);
-    // After the last field that is known: another one was meant for somebody else.
-    void finish() const;
-
-  private:
-    std::string_view take(std::size_t size);
-    std::string_view rest;
-};
-
 // Big-endian signed number of 2, 4 or 8 bytes.
 template <typename Number> Number big_endian(const char *bytes) {
     std::uint64_t value = 0;
@@ -36,5 +20,34 @@ template <typename Number> Number big_endian(const char *bytes) {
         value = value << 8 | static_cast<unsigned char>(bytes[i]);
     return static_cast<Number>(value);
 }
+
+// Takes the fields off the front of a row, in order.
+class RowReader {
+  public:
+    explicit RowReader(std::string_view row) : rest(row) {}
+    // Nothing for NULL.
+    std::optional<std::string_view> field() {
+        const auto size = big_endian<std::int32_t>(take(4).data());
+        if (size < 0)
+            return std::nullopt;
+        return take(static_cast<std::size_t>(size));
+    }
+    std::int64_t int64();
+    std::int32_t int32_or(std::int32_t when_null);
+    // After the last field that is known: another one was meant for somebody else.
+    void finish() const;
+
+  private:
+    std::string_view take(std::size_t size) {
+        if (rest.size() < size)
+            cut_off();
+        const std::string_view taken = rest.substr(0, size);
+        rest.remove_prefix(size);
+        return taken;
+    }
+    [[noreturn]] static void cut_off();
+
+    std::string_view rest;
+};
 
 } // namespace once::database

@@ -103,10 +103,10 @@ bool is_rebalance(const Polled &polled) {
 }
 
 // The fetcher stops when so many messages wait, and a second must not be longer than they last.
-// Headers count in neither limit, so no more than it takes.
+// Headers count in neither limit: no more than it takes.
 kafka::Settings fetch_ahead() {
     if (kafka::fetcher_sleeps_a_second())
-        return {{"queued.min.messages", "60000"}};
+        return {{"queued.min.messages", "70000"}};
     return {{"queued.min.messages", "20000"}, {"fetch.queue.backoff.ms", "20"}};
 }
 

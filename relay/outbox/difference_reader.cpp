@@ -72,6 +72,7 @@ Batch DifferenceReader::begin_batch(const Open &what) const {
 }
 
 bool DifferenceReader::read(Connection &connection, const std::string &query, Batch &batch) {
+    batch.events.reserve(last_rows);
     CopyStream stream(connection.raw(), query);
     while (const auto row = stream.next_row()) {
         // Always at least one: an event larger than the limit is a batch of its own.

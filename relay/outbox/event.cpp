@@ -7,13 +7,13 @@ namespace once::outbox {
 
 std::string to_text(const Uuid &id) {
     static constexpr char digits[] = "0123456789abcdef";
-    std::string text;
-    text.reserve(36);
+    std::string text(36, '-');
+    std::size_t at = 0;
     for (std::size_t i = 0; i < id.size(); ++i) {
         if (i == 4 || i == 6 || i == 8 || i == 10)
-            text.push_back('-');
-        text.push_back(digits[id[i] >> 4]);
-        text.push_back(digits[id[i] & 15]);
+            ++at;
+        text[at++] = digits[id[i] >> 4];
+        text[at++] = digits[id[i] & 15];
     }
     return text;
 }

@@ -19,7 +19,10 @@ class Clock:
             raise Skipped("libfaketime is not installed")
         self.folder = temporary_folder("clock", user)
         self.jump("+0")
-        self.env = {"LD_PRELOAD": PRELOAD, "FAKETIME_TIMESTAMP_FILE": str(self.folder / "time"), "FAKETIME_NO_CACHE": "1",
+        # libfaketime asks for memory while jemalloc, which the relay is linked with, asks for the time: for ever. So it gets
+        # the C library's allocator, by malloc and by new.
+        self.env = {"LD_PRELOAD": f"{PRELOAD}:libc.so.6:libstdc++.so.6", "FAKETIME_NO_CACHE": "1",
+                    "FAKETIME_TIMESTAMP_FILE": str(self.folder / "time"),
                     "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
     def jump(self, offset):

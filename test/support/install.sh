@@ -22,7 +22,7 @@ packages=(
     "postgresql-$postgresql" "postgresql-server-dev-$postgresql" "postgresql-$postgresql-pgtap"
     libpq-dev libpqxx-dev librdkafka-dev libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev
     libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev prometheus-cpp-dev
-    libcpp-httplib-dev zlib1g-dev libssl-dev maven default-jdk-headless python3 python3-pytest
+    libcpp-httplib-dev libjemalloc-dev zlib1g-dev libssl-dev maven default-jdk-headless python3 python3-pytest
     python3-pytest-xdist python3-psycopg2 faketime kcat openssl procps util-linux "$libevent" libc-ares2)
 [ "${1:-}" = bench ] && packages+=(redis-server python3-pip)
 [ "${1:-}" = fuzz ] && packages+=("clang-$clang" "libclang-rt-$clang-dev")
