@@ -3,6 +3,7 @@
 #include "extension/wire/headers.hpp"
 #include "relay/crash_point.hpp"
 #include "relay/log.hpp"
+#include "relay/outbox/wall_clock.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -193,9 +194,7 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
     std::string topic;
     message.topic = &topic;
     std::int64_t counter = first_counter;
-    const std::int64_t now_ms = std::chrono::duration_cast<milliseconds>(
-                                    std::chrono::system_clock::now().time_since_epoch())
-                                    .count();
+    const std::int64_t now_ms = wall_ms();
     for (std::size_t i = 0; i < batch.events.size(); ++i) {
         const Event &event = batch.events[i];
         if (topic != event.topic)

@@ -3,6 +3,7 @@
 #include "relay/crash_point.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/log.hpp"
+#include "relay/outbox/wall_clock.hpp"
 
 #include <cstdio>
 #include <ctime>
@@ -28,11 +29,6 @@ std::string utc_now() {
     char text[32];
     std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
     return text;
-}
-
-std::int64_t wall_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
 }
 
 std::int64_t oldest(const std::vector<Event> &events) {

@@ -114,7 +114,7 @@ class Pipeline {
     std::optional<std::deque<Uuid>> in_kafka;
     bool drained = false;
     bool ever_ran = false;
-    bool blocked = false; // by a right that is missing, until a transaction is committed again
+    bool blocked = false; // by a right or a clock, until a transaction is committed again
     std::optional<Timing::Instant> stop_since;
 };
 

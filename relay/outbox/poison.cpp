@@ -53,6 +53,13 @@ void Pipeline::screen(Batch &batch, std::string &lsn) {
 // A refused request fails its neighbours too: the next attempt takes half of those that can be it.
 void Pipeline::narrow_down(const Batch &batch) {
     const std::size_t sent = batch.events.size();
+    if (sent == 1 && sink.trouble().clock) { // no fault of the event: it waits for a clock
+        suspects = 1;
+        blocked = true;
+        metrics.enter(WorkState::blocked);
+        timing.pause(backoff.next());
+        return;
+    }
     if (sent == 1) {
         suspects = 0;
         put_aside(batch.events.front());

@@ -135,6 +135,8 @@ Outcome PositionLog::create() {
         {"cleanup.policy", "compact"},
         {"min.insync.replicas", replicas >= 3 ? "2" : "1"},
         {"unclean.leader.election.enable", "false"},
+        // Or the brokers refuse the positions of a host whose clock is an hour ahead of theirs.
+        {"message.timestamp.type", "LogAppendTime"},
     };
     const auto error = kafka::create_topic(client.get(), options.position_topic, 1, replicas,
                                            config, options.request_timeout_ms);

@@ -46,6 +46,28 @@ def test_P18_a_clock_that_is_ahead_puts_nothing_aside(world):
     world.assert_exact()
 
 
+def test_P18_clocks_that_differ_put_nothing_aside(world):
+    """A young event that is refused for its time waits until the clocks are right; an old one is what the topic refuses."""
+    topic = next(iter(world.topics))
+    alter = lambda limit: world.kafka.tools.run("alter_topic", topic=topic,
+                                                settings={"message.timestamp.before.max.ms": str(limit)})
+    old = world.publish(topic, "old", key="a")
+    world.publish(topic, "young", key="b")
+    world.remember()
+    world.database.execute("UPDATE once.event_0_0 SET time = time - interval '3 days' WHERE id = %s", (old,))
+    alter(1)  # as from a host whose clock is behind
+    relay = world.relay().start()
+    relay.wait_state("blocked")
+    assert "the clocks of this host and of the broker differ" in relay.log()
+    assert world.database.query("SELECT id::text FROM once.dead_letter") == [(old,)]
+    assert world.messages(topic) == []
+    alter(3600_000)
+    wait_until("the young one is shipped", lambda: values(world, topic) == [(b"b", b"young")], 30, 0.2)
+    relay.wait_state("running")
+    assert world.database.value("SELECT count(*) FROM once.dead_letter") == 1
+    assert relay.stop() == 0
+
+
 def test_P18_a_relay_that_has_nothing_else_to_do_redrives(world):
     """An idle relay is never told: it has to look by itself, also where its last report said all there was to say."""
     small = world.topic("small", 1, max_message_bytes=2000)
