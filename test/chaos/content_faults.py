@@ -50,6 +50,16 @@ def topic_recreated(system, step):
 
 
 @fault
+def right_revoked(system, step):
+    """Brokers refuse a relay what it needs; when it has its right again it goes on by itself."""
+    operation, kind, what = step["right"]
+    name = {"orders": next(topic for topic in system.world.topics if topic.endswith("orders")), "positions": system.world.position_topic}.get(what, what)
+    system.deny(operation, kind, name, "prefixed" if kind == "transactional_id" else "literal")
+    time.sleep(step.seconds)
+    system.give_back()
+
+
+@fault
 def poison(system, step):
     """The broker refuses it for good while the topic takes 3,000 bytes: it is put aside, and its key held."""
     system.bank.put(system.small, 1, f"k{step['key']}", TOO_LARGE)

@@ -91,6 +91,9 @@ KINDS = {
     "prepared": Kind("world", 2, (2, 10), {}),
     "positions_compacted": Kind("world", 2, (8, 8), {}),
     "positions_long": Kind("world", 1, (0.2, 0.5), {}),
+    "right_revoked": Kind("world", 2, (2, 6), {"right": (
+        ("write", "topic", "orders"), ("write", "topic", "positions"), ("read", "topic", "positions"),
+        ("write", "transactional_id", "once-"), ("read", "topic", "orders"), ("read", "group", "chaos"))}),
     "rotate": Kind("world", 5, (0.2, 0.5), {}),
     "idle": Kind("world", 1, (12, 14), {}),
 }

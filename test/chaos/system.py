@@ -8,6 +8,7 @@ from support.kafka import FLEETING, Kafka
 from support.postgres import RELAY_ROLE, Cluster, move_near_wrap
 from support.process import wait_until
 from support.proxy import Proxy
+from support.security import NamedClients
 from support.world import World
 
 from . import bank
@@ -16,8 +17,9 @@ from .plan import BIRTHS
 
 NAME = "chaos"
 KAFKA = {"transactional.id.expiration.ms": 9000, "transaction.remove.expired.transaction.cleanup.interval.ms": 1000,
-         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000, "log.cleaner.backoff.ms": 500}
-RELAY = ["--set", "kafka.socket.timeout.ms=2000", "--set", "kafka.reconnect.backoff.max.ms=1000",
+         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000, "log.cleaner.backoff.ms": 500,
+         **NamedClients.BROKER}
+RELAY = [*NamedClients.CLIENT, "--set", "kafka.socket.timeout.ms=2000", "--set", "kafka.reconnect.backoff.max.ms=1000",
          "--set", "kafka.topic.metadata.refresh.interval.ms=2000"]
 OUTBOX = {"ONCE_OUTBOX_MAX_ROWS": "60", "ONCE_OUTBOX_SLICE_ROWS": "40", "ONCE_OUTBOX_REPORT_MS": "300",
           "ONCE_OUTBOX_BACKOFF_MAX_MS": "1000"}
@@ -50,6 +52,7 @@ class System:
         self.standby = None
         self.broker_clocks = None  # whether a broker runs with a clock of its own; None: not tried
         self.kept = []  # messages of a topic's life before it was deleted
+        self.denied = []  # rights that the relays do not have just now
         self.pause_seconds = 0.1
         self.watching = threading.Event()  # set: nobody is started again
         self.kafka = self.sender = self.receiver = self.bank = None
@@ -93,7 +96,7 @@ class System:
         self.wires = {"sender": DatabaseProxy(self.sender.port), "receiver": DatabaseProxy(self.receiver.port)}
 
     def _relays(self):
-        env = {**OUTBOX, "ONCE_OUTBOX_PRODUCERS": str(self.plan.producers)}
+        env = {**OUTBOX, **NamedClients.ENVIRONMENT, "ONCE_OUTBOX_PRODUCERS": str(self.plan.producers)}
         dsn = self.wires["sender"].dsn(NAME, RELAY_ROLE)
         self.outbox = [Daemon(f"outbox-{n}", self.world.relay(*RELAY, database=dsn, brokers=self.kafka.proxied, env=env),
                               self.tally) for n in (0, 1)]
@@ -102,6 +105,7 @@ class System:
         self.inbox = []
         for n in (0, 1):
             relay = self.box.relay(*RELAY, brokers=self.kafka.proxied)
+            relay.env = NamedClients.ENVIRONMENT
             relay.dsn = self.wires["receiver"].dsn(self.box.database.name, RELAY_ROLE)
             self.inbox.append(Daemon(f"inbox-{n}", relay, self.tally))
         self.daemons = self.outbox + self.inbox
@@ -156,8 +160,18 @@ class System:
         self.bank.paused.clear()
         self._heal_contents()
 
+    def deny(self, *right):
+        self.kafka.allow(NamedClients.USER, *right, permission="deny")
+        self.denied.append(right)
+
+    def give_back(self):
+        while self.denied:
+            self.kafka.disallow(NamedClients.USER, *self.denied[-1], permission="deny")
+            self.denied.pop()
+
     def _heal_contents(self):
         tools = self.kafka.tools
+        self.give_back()
         for (name,) in self.database.query("SELECT gid FROM pg_prepared_xacts"):
             self.database.execute("COMMIT PREPARED %s", (name,))
         for topic in self.world.topics:

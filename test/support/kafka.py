@@ -148,12 +148,12 @@ class Kafka:
                        settings={name.replace("_", "."): str(value) for name, value in settings.items()})
         wait_until(f"brokers know topic {topic}", lambda: topic in self.tools.run("list_topics"), 30, 0.05)
 
-    def allow(self, user, operation, kind, name, pattern="literal"):
+    def allow(self, user, operation, kind, name, pattern="literal", permission="allow"):
         """An ACL: kind topic, group, transactional_id or cluster; operation read, write, describe, …"""
-        self.tools.run("allow", user=user, operation=operation, kind=kind, name=name, pattern=pattern)
+        self.tools.run("allow", user=user, operation=operation, kind=kind, name=name, pattern=pattern, permission=permission)
 
-    def disallow(self, user, operation, kind, name, pattern="literal"):
-        self.tools.run("disallow", user=user, operation=operation, kind=kind, name=name, pattern=pattern)
+    def disallow(self, user, operation, kind, name, pattern="literal", permission="allow"):
+        self.tools.run("disallow", user=user, operation=operation, kind=kind, name=name, pattern=pattern, permission=permission)
 
     def read(self, *topics, isolation="read_committed", timeout=120):
         """Everything that stands in the topics, in log order per partition, through Kafka's own client."""

@@ -72,3 +72,21 @@ class Security:
 
     def client_environment(self, user, password=None):
         return {"ONCE_KAFKA_SASL_PASSWORD": password or self.passwords[user]}
+
+
+class NamedClients:
+    """A cluster whose PROXIED listener asks for a name and a password, in clear text: a Proxy can still read along. Who
+    comes that way may do everything until a right is denied; brokers and tests use the other listener and are super users."""
+
+    USER, PASSWORD = "relay", "relay-s3cret"
+
+    BROKER = {
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS", "allow.everyone.if.no.acl.found": "true", "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.proxied.plain.sasl.jaas.config":
+            f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";',
+    }
+    CLIENT = ["--set", "kafka.security.protocol=sasl_plaintext", "--set", "kafka.sasl.mechanism=PLAIN",
+              "--set", f"kafka.sasl.username={USER}"]
+    ENVIRONMENT = {"ONCE_KAFKA_SASL_PASSWORD": PASSWORD}

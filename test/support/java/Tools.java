@@ -248,7 +248,8 @@ public final class Tools {
                 new ResourcePattern(ResourceType.fromString(command.get("kind").asText()), command.get("name").asText(),
                         PatternType.fromString(command.get("pattern").asText().toUpperCase())),
                 new AccessControlEntry("User:" + command.get("user").asText(), "*",
-                        AclOperation.fromString(command.get("operation").asText()), AclPermissionType.ALLOW));
+                        AclOperation.fromString(command.get("operation").asText()),
+                        AclPermissionType.fromString(command.get("permission").asText())));
     }
 
     private JsonNode produce(JsonNode command) throws Exception {
