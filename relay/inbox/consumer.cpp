@@ -3,6 +3,7 @@
 #include "relay/crash_point.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/kafka/admin.hpp"
+#include "relay/kafka/client.hpp"
 #include "relay/kafka/compat.hpp"
 #include "relay/metrics.hpp"
 #include "relay/options.hpp"
@@ -140,13 +141,15 @@ Consumer::Consumer(const KafkaOptions &kafka, const InboxOptions &options,
         set(conf.get(), setting.name, setting.value);
     rd_kafka_conf_set_opaque(conf.get(), this);
     rd_kafka_conf_set_rebalance_cb(conf.get(), on_rebalance);
-    rd_kafka_conf_interceptor_add_on_new(conf.get(), "once", on_new, &last_answer_ms);
+    rd_kafka_conf_interceptor_add_on_new(conf.get(), "once", on_new, last_answer_ms.get());
     client = kafka::make_client(std::move(conf), RD_KAFKA_CONSUMER);
     rd_kafka_poll_set_consumer(client.get());
 }
 
 Consumer::~Consumer() {
     close();
+    waiting.clear(); // messages before their client
+    kafka::destroy_or_leave(std::move(client), last_answer_ms);
 }
 
 void Consumer::subscribe() {

@@ -94,7 +94,7 @@ class Consumer {
     // End of the log as the last fetch saw it; -1 = not known yet.
     std::int64_t known_end(const Place &place) const;
     // When a broker last answered (now_ms()): a heartbeat of the group or a fetch.
-    std::int64_t answered_ms() const { return last_answer_ms; }
+    std::int64_t answered_ms() const { return *last_answer_ms; }
 
     // Leaves the group, bounded.
     void close();
@@ -110,8 +110,10 @@ class Consumer {
     std::string topic;
     std::string group;
     int request_timeout_ms;
-    std::atomic<std::int64_t> last_answer_ms{0};
-    kafka::Client client;       // messages go before it, what its threads write to after it
+    // The client's threads write it, and may outlive us.
+    std::shared_ptr<std::atomic<std::int64_t>> last_answer_ms =
+        std::make_shared<std::atomic<std::int64_t>>(0);
+    kafka::Client client;       // messages go before it
     std::deque<Polled> waiting; // given out by the next polls, in their order
     std::vector<Place> held;    // assigned at librdkafka
     bool closed = false;

@@ -4,8 +4,11 @@
 #include "relay/log.hpp"
 #include "relay/options.hpp"
 
+#include <chrono>
 #include <cstring>
+#include <future>
 #include <mutex>
+#include <thread>
 
 #include <syslog.h>
 
@@ -94,6 +97,21 @@ Client make_client(Conf conf, rd_kafka_type_t type) {
     }
     static_cast<void>(conf.release()); // belongs to the client now
     return client;
+}
+
+void destroy_or_leave(Client client, std::shared_ptr<void> kept) noexcept {
+    constexpr std::chrono::seconds kPatience{3};
+    try {
+        std::packaged_task<void()> destroy(
+            [handle = client.get(), kept = std::move(kept)] { rd_kafka_destroy(handle); });
+        const std::future<void> done = destroy.get_future();
+        std::thread(std::move(destroy)).detach();
+        static_cast<void>(client.release()); // the thread's now
+        if (done.wait_for(kPatience) == std::future_status::timeout)
+            log::warning("kafka_client_left", {{"reason", "it does not end"}});
+    } catch (const std::exception &) {
+        // No thread could be started: the owner waits for it after all.
+    }
 }
 
 std::string because() {

@@ -22,6 +22,11 @@ Conf make_conf(const KafkaOptions &options, const Settings &role, rd_kafka_type_
 // Takes the configuration.
 Client make_client(Conf conf, rd_kafka_type_t type);
 
+// Destroys it, but does not wait for ever: librdkafka 2.0.2 never ends a client that was told that
+// a topic it has read is not its to see (2.16 does). Such a one is left behind, with what its
+// threads use (`kept`).
+void destroy_or_leave(Client client, std::shared_ptr<void> kept = nullptr) noexcept;
+
 // The cluster's id; empty when no broker answered in time.
 std::string cluster_id(rd_kafka_t *client, int timeout_ms);
 

@@ -68,6 +68,10 @@ PositionLog::PositionLog(const KafkaOptions &options, std::function<bool()> stop
       client(kafka::make_client(kafka::make_conf(options, kReaderSettings, RD_KAFKA_CONSUMER),
                                 RD_KAFKA_CONSUMER)) {}
 
+PositionLog::~PositionLog() {
+    kafka::destroy_or_leave(std::move(client));
+}
+
 Outcome PositionLog::fail(const std::string &text) {
     why = {};
     why.text = text;

@@ -24,6 +24,9 @@ class PositionLog {
     // `stopping` ends long reads early; they are retry then.
     explicit PositionLog(
         const KafkaOptions &options, std::function<bool()> stopping = [] { return false; });
+    ~PositionLog();
+    PositionLog(const PositionLog &) = delete;
+    PositionLog &operator=(const PositionLog &) = delete;
 
     // ok: the topic is there and as it has to be. retry: brokers do not answer. Throws Refusal:
     // wrong settings, or missing when it may not be made.

@@ -205,6 +205,24 @@ def test_security_right_taken_away_while_running_and_given_back(world, revoked):
     world.assert_exact()
 
 
+def test_P24_security_stops_also_when_its_topic_is_hidden_from_it(world):
+    """librdkafka 2.0.2 never ends a client that was told so."""
+    world.kafka.create_topic(world.position_topic, 1, cleanup_policy="compact")
+    allow(world, *OUTBOX)
+    relay = relay_of(world).start()
+    world.publish(f"{world.name}.orders", "x", "k")
+    wait_until("it is there", lambda: len(world.messages()) == 1, 30, 0.2)
+    for acl in OUTBOX[1:3]:
+        take_away(world, acl)
+    world.publish(f"{world.name}.orders", "y", "k")
+    relay.wait_state("blocked", 40)
+    time.sleep(1)  # so that it has asked for the topic by name
+    assert relay.stop() == 0, relay.log()
+    allow(world, *OUTBOX[1:3])
+    relay_of(world).drain()
+    world.assert_exact()
+
+
 def test_security_inbox_rights_are_named_by_check(cluster, secured, world_name, tmp_path):
     with Inbox(cluster, secured, world_name, partitions=1) as inbox:
         file = tmp_path / "relay.toml"
