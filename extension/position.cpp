@@ -20,6 +20,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <vector>
@@ -94,6 +95,24 @@ std::vector<int64> positions_of(Datum array) {
 
 // A batch is a set: what is above the stored position is new, in whatever order it stands, once
 // each.
+// Each position once: above `stored`, and the first of its kind in the batch. Batches mostly come
+// in the order of the log.
+std::vector<Verdict> verdicts_of(const std::vector<int64> &positions, int64 stored) {
+    std::vector<Verdict> verdicts(positions.size(), Verdict::duplicate);
+    std::vector<int> order(positions.size());
+    std::iota(order.begin(), order.end(), 0);
+    if (!std::is_sorted(positions.begin(), positions.end()))
+        std::stable_sort(order.begin(), order.end(),
+                         [&](int a, int b) { return positions[a] < positions[b]; });
+    int64 last = stored;
+    for (const int i : order) {
+        if (positions[i] > last)
+            verdicts[i] = Verdict::fresh;
+        last = std::max(last, positions[i]);
+    }
+    return verdicts;
+}
+
 std::vector<Verdict> accept_positions(const Source &source, const std::vector<int64> &positions) {
     const int64 highest = *std::max_element(positions.begin(), positions.end());
     int64 stored = -1;
@@ -106,18 +125,7 @@ std::vector<Verdict> accept_positions(const Source &source, const std::vector<in
             },
             [&](Datum *row, bool *) { row[2] = Int64GetDatum(highest); });
     });
-    std::vector<int> order(positions.size());
-    for (size_t i = 0; i < order.size(); i++)
-        order[i] = static_cast<int>(i);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int a, int b) { return positions[a] < positions[b]; });
-    std::vector<Verdict> verdicts(positions.size(), Verdict::duplicate);
-    for (size_t i = 0; i < order.size(); i++) {
-        const bool repeat = i > 0 && positions[order[i]] == positions[order[i - 1]];
-        if (positions[order[i]] > stored && !repeat)
-            verdicts[order[i]] = Verdict::fresh;
-    }
-    return verdicts;
+    return verdicts_of(positions, stored);
 }
 
 void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
