@@ -33,10 +33,12 @@ bool lock_against_writers(Oid relation) {
 
 // The state as once.guard reads it: as the type writes it out, of a char(n) without what fills it.
 const char *state_of(Oid relation, const char *column) {
-    const Oid type = getBaseType(get_atttype(relation, get_attnum(relation, column)));
+    const Oid type = get_atttype(relation, get_attnum(relation, column));
     const char *name = quote_identifier(column);
-    return type == BPCHAROID ? psprintf("(%s)::pg_catalog.text", name)
-                             : psprintf("pg_catalog.concat(%s)", name);
+    // A column that is not there is for the statement to refuse.
+    return OidIsValid(type) && getBaseType(type) == BPCHAROID
+               ? psprintf("(%s)::pg_catalog.text", name)
+               : psprintf("pg_catalog.concat(%s)", name);
 }
 
 char *question(Oid relation, const char *column) {
