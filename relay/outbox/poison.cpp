@@ -5,6 +5,7 @@
 #include "relay/crash_point.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/log.hpp"
+#include "relay/outbox/wall_clock.hpp"
 
 #include <algorithm>
 
@@ -14,6 +15,13 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCommitPatience{30000};
+
+// What is refused for its time and is younger than this was not refused for its age.
+constexpr std::int64_t kYoungMs = 3600'000;
+
+bool is_young(const Event &event) {
+    return wall_ms() - event.time_ms < kYoungMs;
+}
 
 std::string policy_name(PoisonPolicy policy) {
     return std::string(to_string(policy));
@@ -53,11 +61,13 @@ void Pipeline::screen(Batch &batch, std::string &lsn) {
 // A refused request fails its neighbours too: the next attempt takes half of those that can be it.
 void Pipeline::narrow_down(const Batch &batch) {
     const std::size_t sent = batch.events.size();
-    if (sent == 1 && sink.trouble().clock) { // no fault of the event: it waits for a clock
-        suspects = 1;
+    if (sent == 1 && sink.trouble().for_time && is_young(batch.events.front())) {
+        suspects = 1; // no fault of the event: it waits for a clock
         blocked = true;
         metrics.enter(WorkState::blocked);
-        timing.pause(backoff.next());
+        log::warning("lane_blocked",
+                     {{"lane", lane}, {"topic", sink.trouble().topic}, {"reason", kClocksDiffer}});
+        wait_a_little("clock");
         return;
     }
     if (sent == 1) {

@@ -12,9 +12,6 @@ namespace {
 
 constexpr int16_t kEndTxn = 26; // Kafka's number of the request
 
-// A message that is refused for its time and is younger than this was not refused for its age.
-constexpr std::int64_t kYoungMs = 3600'000;
-
 bool fenced(rd_kafka_resp_err_t code) {
     return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
            code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
@@ -93,16 +90,12 @@ void Producer::delivered(const rd_kafka_message_t &message) noexcept {
     if (why.kind != Trouble::Kind::topic) {
         why.kind = of_message ? Trouble::Kind::message : Trouble::Kind::topic;
         why.text = rd_kafka_err2str(message.err);
-        why.clock = message.err == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP && is_young(number);
-        if (why.clock)
-            why.text += ": the clocks of this host and of the broker differ";
+        why.for_time = message.err == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP;
+        if (why.for_time && !of_message)
+            why.text += std::string(": ") + kClocksDiffer;
         why.topic = rd_kafka_topic_name(message.rkt);
         why.forbidden = kafka::forbidden(message.err);
     }
-}
-
-bool Producer::is_young(std::size_t number) const {
-    return number >= times_ms.size() || wall_ms() - times_ms[number] < kYoungMs;
 }
 
 // A topic that may be seen and not written is refused when it joins the transaction. Which one is
@@ -243,7 +236,6 @@ Outcome Producer::begin() {
     commit_troubled = false;
     end_txns_before = end_txns_sent;
     kept.clear();
-    times_ms.clear();
     char reason[256];
     // #4420: begin after a fatal error hangs.
     if (rd_kafka_fatal_error(client.get(), reason, sizeof reason) != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -283,8 +275,6 @@ Outcome Producer::produce(const Outgoing &message, kafka::Headers headers) {
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
         static_cast<void>(headers.release());
         ++reports_missing;
-        if (message.number == times_ms.size())
-            times_ms.push_back(message.time_ms);
         return Outcome::ok;
     }
     why.text = std::string("produce: ") + rd_kafka_err2str(error);

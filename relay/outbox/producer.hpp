@@ -79,7 +79,6 @@ class Producer {
     void delivered(const rd_kafka_message_t &message) noexcept;
     Outcome judge(kafka::Error error, const char *step);
     Outcome undelivered_outcome();
-    bool is_young(std::size_t number) const;
     void work();
     void start(std::function<Outcome()> job);
     Outcome commit_now(int timeout_ms);
@@ -95,7 +94,6 @@ class Producer {
     std::int64_t last_offset = -1;
     Trouble why;
 
-    std::vector<std::int64_t> times_ms;       // of the transaction's messages
     std::vector<std::shared_ptr<Arena>> kept; // outlives the client: it may still be sending
     kafka::Client client;
     std::unordered_map<std::string, kafka::Topic> topics; // goes before the client

@@ -29,7 +29,7 @@ struct Trouble {
     std::string topic;
     std::size_t suspects = 0; // the refused message is among the first so many of the batch
     bool forbidden = false;   // the brokers know us and give us no right to it
-    bool clock = false;       // a message is refused for its time, and not because it is old
+    bool for_time = false;    // refused for its time: too old, or our clock is not the broker's
 };
 
 // A record of ours in the position topic.

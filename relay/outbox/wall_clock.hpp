@@ -7,6 +7,8 @@
 
 namespace once::outbox {
 
+inline constexpr const char *kClocksDiffer = "the clocks of this host and of the broker differ";
+
 // Milliseconds since 1970.
 inline std::int64_t wall_ms() {
     using namespace std::chrono;

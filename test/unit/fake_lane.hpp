@@ -15,7 +15,8 @@ namespace once::outbox::fake {
 
 struct Row {
     std::string topic, key;
-    bool refused = false; // the broker will not have it
+    bool refused = false;     // the broker will not have it
+    std::int64_t time_ms = 1; // since 1970
 };
 
 inline Uuid id_of(std::int64_t seq) {
@@ -186,7 +187,7 @@ class Database : public Source {
         Event made;
         made.seq = seq;
         made.id = id_of(seq);
-        made.time_ms = 1;
+        made.time_ms = rows[seq - 1].time_ms;
         made.topic = rows[seq - 1].topic;
         made.key = rows[seq - 1].key;
         made.payload = "p";
@@ -217,6 +218,7 @@ class Kafka : public Sink {
     std::vector<std::int64_t> log; // seqs, in committed order
     std::vector<Record> positions; // committed
     std::set<std::string> missing_topics;
+    bool for_time = false; // why it refuses
     std::size_t ring_size = 1;
     int opens = 0, transactions = 0;
     std::vector<std::string> opened; // incarnations
@@ -261,7 +263,7 @@ class Kafka : public Sink {
     }
     Outcome flush(Timeout) override {
         if (filled->refused != 0) {
-            why = {Trouble::Kind::message, "too large", "t", filled->refused};
+            why = {Trouble::Kind::message, "no", "t", filled->refused, false, for_time};
             return Outcome::abort;
         }
         return take(on_flush).outcome;

@@ -3,6 +3,7 @@
 #include "test/unit/fake_lane.hpp"
 
 #include "relay/exit_code.hpp"
+#include "relay/outbox/wall_clock.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -345,6 +346,25 @@ TEST(Pipeline, P18_redrive_refused_again_frees_what_stands_before_it) {
     EXPECT_EQ(std::adjacent_find(sorted.begin(), sorted.end()), sorted.end());
     EXPECT_TRUE(std::count(sorted.begin(), sorted.end(), 30));
     EXPECT_FALSE(std::count(sorted.begin(), sorted.end(), 31));
+}
+
+TEST(Pipeline, P18_clocks_that_differ_park_only_what_is_old) {
+    Lane lane;
+    lane.database.publish(30);
+    lane.kafka.for_time = true;
+    lane.database.rows[10].refused = true;
+    lane.database.rows[20] = {"t", "other", true, wall_ms()};
+    bool was_blocked = false;
+    lane.time.on_pause = [&] {
+        was_blocked = was_blocked || lane.metrics.state == WorkState::blocked;
+        if (was_blocked && lane.time.pauses > 4)
+            lane.database.rows[20].refused = false;
+    };
+    lane.run();
+    EXPECT_TRUE(was_blocked);
+    EXPECT_TRUE(lane.database.parked.count(11));
+    EXPECT_FALSE(lane.database.parked.count(21));
+    EXPECT_TRUE(std::count(lane.kafka.log.begin(), lane.kafka.log.end(), 21));
 }
 
 TEST(Pipeline, P18_missing_topic_blocks_the_lane_and_recovers_by_itself) {
