@@ -2,6 +2,7 @@
 # asan.sh STAGE BINDIR PKGLIBDIR LIBRARY LAYERS…: runs layers of tests on the server of STAGE, which loads LIBRARY and,
 # before it, the sanitizers' runtime. Its postgres becomes a script around the real one: nothing else is preloaded.
 set -euo pipefail
+. "$(dirname "$0")/reports.sh"
 stage=$(realpath "$1") bin=$(realpath "$1")$2 pkglibdir=$(realpath "$1")$3 library=$4
 shift 4
 reports=$stage/reports
@@ -19,10 +20,5 @@ SCRIPT
 chmod 755 "$bin/postgres"
 status=0
 ONCE_STAGE=$stage test/run "$@" || status=$?
-for report in "$reports"/*; do
-    [ -e "$report" ] || continue
-    echo "asan: $report" >&2
-    head -60 "$report" >&2
-    status=1
-done
+show_reports asan "$reports" || status=1
 exit $status

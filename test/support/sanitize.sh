@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # sanitize.sh FOLDER: unit tests and end-to-end tests with the instrumented programs of FOLDER (build/asan, build/tsan).
-# A finding ends its process by SIGABRT, which no test expects and no code of ours catches, and leaves a report; a report
-# is a failure even where a test went well. UNIT and E2E choose, as everywhere; SANITIZE_LAYERS=unit (or e2e) takes one.
+# A finding ends its process by SIGABRT, which no test expects and no code of ours catches, and leaves a report.
+# UNIT and E2E choose, as everywhere; SANITIZE_LAYERS=unit (or e2e) takes one.
 set -uo pipefail
 folder=$1
 support=$(realpath "$(dirname "$0")")
+. "$support/reports.sh"
 reports=$(realpath "$folder")/reports
 mkdir -p "$reports" && rm -f "$reports"/*
 export ASAN_OPTIONS="abort_on_error=1 detect_leaks=1 strict_string_checks=1 detect_stack_use_after_return=1 log_path=$reports/asan"
@@ -18,10 +19,5 @@ export E2E="${E2E:-test/e2e/test_outbox_sql.py test/e2e/test_inbox_basic.py test
     test/e2e/test_check_status.py test/e2e/test_lanes.py}"
 status=0
 test/run ${SANITIZE_LAYERS:-unit e2e} || status=$?
-for report in "$reports"/*; do
-    [ -e "$report" ] || continue
-    echo "sanitize: $report" >&2
-    head -80 "$report" >&2
-    status=1
-done
+show_reports sanitize "$reports" || status=1
 exit $status
