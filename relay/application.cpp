@@ -8,6 +8,7 @@
 #include "relay/inbox/run.hpp"
 #include "relay/log.hpp"
 #include "relay/metrics.hpp"
+#include "relay/one_line.hpp"
 #include "relay/outbox/run.hpp"
 #include "relay/progress_bar.hpp"
 #include "relay/secrets.hpp"
@@ -87,16 +88,6 @@ int run_line(const config::CommandLine &line) {
         return static_cast<int>(ExitCode::stopped);
     }
     return run_command(line, config::load(line, environment()));
-}
-
-// A value may hold anything; on the terminal it stays one line.
-std::string one_line(std::string text) {
-    for (char &c : text)
-        if (static_cast<unsigned char>(c) < ' ' || c == 0x7f)
-            c = ' ';
-    while (text.ends_with(' '))
-        text.pop_back();
-    return text;
 }
 
 int report(const Refusal &refusal) {

@@ -1,5 +1,7 @@
 #include "relay/check/finding.hpp"
 
+#include "relay/one_line.hpp"
+
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -19,16 +21,6 @@ const char *name_of(Severity severity) {
         return "error";
     }
     return "error";
-}
-
-// What servers say goes into a line of ours.
-std::string one_line(std::string text) {
-    for (char &c : text)
-        if (static_cast<unsigned char>(c) < ' ')
-            c = ' ';
-    while (text.ends_with(' '))
-        text.pop_back();
-    return text;
 }
 
 } // namespace

@@ -4,19 +4,11 @@
 #include "relay/database/pooling.hpp"
 #include "relay/database/server_error.hpp"
 #include "relay/exit_code.hpp"
+#include "relay/one_line.hpp"
 #include "relay/options.hpp"
 
 namespace once::database {
 namespace {
-
-std::string one_line(std::string text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
-        text.pop_back();
-    for (char &c : text)
-        if (c == '\n')
-            c = ' ';
-    return text;
-}
 
 // Parameters that must stand in the start-up packet or in libpq; ours come last, so they win.
 std::string with_defaults(const DatabaseOptions &options) {
