@@ -1,6 +1,7 @@
 #include "append.hpp"
 
 #include "errors.hpp"
+#include "past_executor.hpp"
 #include "row_slots.hpp"
 #include "wire/lane_of.hpp"
 #include "wire/uuid7.hpp"
@@ -40,6 +41,7 @@ void take_id(const Event &event, TimestampTz now, unsigned char *id) {
 // it.
 struct Target {
     Relation table, by_seq, by_xid;
+    bool more_indexes;
 };
 
 // Within pg::call. False when what was known of the lanes changed before the lock was there.
@@ -52,6 +54,7 @@ bool open(Target &target, const Child &child, const Lanes &known) {
     }
     target.by_seq = index_open(child.by_seq, RowExclusiveLock);
     target.by_xid = index_open(child.by_xid, RowExclusiveLock);
+    target.more_indexes = has_further_indexes(target.table, 2);
     return true;
 }
 
@@ -91,6 +94,9 @@ void add_to_indexes(const Target &target, TupleTableSlot *slot, IndexInfo *info)
                  false, info);
     index_insert(target.by_xid, keys, nulls, &slot->tts_tid, target.table, UNIQUE_CHECK_NO, false,
                  info);
+    if (target.more_indexes)
+        add_to_further_indexes(
+            target.table, {RelationGetRelid(target.by_seq), RelationGetRelid(target.by_xid)}, slot);
 }
 
 void assert_shape(const Target &target) {

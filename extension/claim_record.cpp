@@ -129,10 +129,10 @@ void insert_into_indexes(Relation heap, HeapTuple row, ClaimRecord &record) {
     (void)index_insert(index, value, null, &row->t_self, heap, UNIQUE_CHECK_YES, false,
                        makeNode(IndexInfo));
     index_close(index, RowExclusiveLock);
-    if (has_further_indexes(heap)) {
+    if (has_further_indexes(heap, 1)) {
         TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(heap), &TTSOpsHeapTuple);
         ExecStoreHeapTuple(row, slot, false);
-        add_to_further_indexes(heap, primary_key, slot);
+        add_to_further_indexes(heap, {primary_key}, slot);
         ExecDropSingleTupleTableSlot(slot);
     }
 }

@@ -106,7 +106,7 @@ void write(KeyRun &run) {
         index_insert(table.index, slots[i]->tts_values, &null, &slots[i]->tts_tid, table.heap,
                      UNIQUE_CHECK_YES, false, table.info);
         if (table.more_indexes)
-            add_to_further_indexes(table.heap, RelationGetRelid(table.index), slots[i]);
+            add_to_further_indexes(table.heap, {RelationGetRelid(table.index)}, slots[i]);
     }
     run.count = 0;
 }

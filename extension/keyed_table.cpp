@@ -57,7 +57,7 @@ void begin(KeyedTable &table, Oid heap, LOCKMODE lock) {
 
 void begin_writing(KeyedTable &table) {
     refuse_triggers(table.heap);
-    table.more_indexes = has_further_indexes(table.heap);
+    table.more_indexes = has_further_indexes(table.heap, 1);
     table.fresh = MakeSingleTupleTableSlot(RelationGetDescr(table.heap), &TTSOpsVirtual);
     table.info = BuildIndexInfo(table.index);
 }
@@ -153,7 +153,7 @@ bool insert_speculatively(KeyedTable &table, const Datum *row, const bool *nulls
     table_tuple_complete_speculative(table.heap, table.fresh, token, !lost);
     SpeculativeInsertionLockRelease(xid);
     if (!lost && table.more_indexes)
-        add_to_further_indexes(table.heap, RelationGetRelid(table.index), table.fresh);
+        add_to_further_indexes(table.heap, {RelationGetRelid(table.index)}, table.fresh);
     return !lost;
 }
 
@@ -328,7 +328,7 @@ void update(KeyedTable &table, const Datum *row, Snapshot snapshot, const bool *
     if (pg::update_row(table.heap, &old, table.fresh, snapshot)) {
         insert_index_entry(table, row, UNIQUE_CHECK_YES);
         if (table.more_indexes)
-            add_to_further_indexes(table.heap, RelationGetRelid(table.index), table.fresh);
+            add_to_further_indexes(table.heap, {RelationGetRelid(table.index)}, table.fresh);
     }
     place_of(table, row) = {RelationGetRelid(table.heap), table.fresh->tts_tid};
     CommandCounterIncrement();

@@ -10,6 +10,7 @@ extern "C" {
 #include <access/table.h>
 #include <access/tableam.h>
 #include <catalog/namespace.h>
+#include <catalog/pg_index.h>
 #include <commands/sequence.h>
 #include <commands/trigger.h>
 #include <storage/bufmgr.h>
@@ -17,6 +18,7 @@ extern "C" {
 #include <utils/lsyscache.h>
 #include <utils/rel.h>
 #include <utils/snapmgr.h>
+#include <utils/syscache.h>
 }
 
 namespace once {
@@ -25,6 +27,7 @@ namespace {
 // Columns of once.lane and once.topic, and how far they are read.
 constexpr int kLaneColumn = 1, kChildrenColumn = 7, kGenerationRowsColumn = 8;
 constexpr int kTopicColumn = 1, kMaxBytesColumn = 2, kMaxBacklogColumn = 3;
+constexpr int kXidColumn = 1, kSeqColumn = 2; // of a child table
 constexpr int kMaxLanes = 64;
 
 uint64_t generation = 1; // raised by invalidation messages
@@ -165,19 +168,29 @@ void rebuild() {
     known_lanes = std::move(fresh);
 }
 
-struct Indexes {
-    Oid by_seq, by_xid;
-    int count;
-};
+// Whether it is the table's index (xid, seq): of two, during a REINDEX CONCURRENTLY, the one that
+// is complete.
+bool is_by_xid(Oid index) {
+    HeapTuple row = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+    if (!HeapTupleIsValid(row))
+        return false;
+    const auto *form = reinterpret_cast<Form_pg_index>(GETSTRUCT(row));
+    const bool found = form->indisvalid && !form->indisunique && form->indnkeyatts == 2 &&
+                       form->indkey.values[0] == kXidColumn &&
+                       form->indkey.values[1] == kSeqColumn &&
+                       heap_attisnull(row, Anum_pg_index_indpred, nullptr);
+    ReleaseSysCache(row);
+    return found;
+}
 
-Indexes indexes_of(Oid table) {
+Child indexes_of(Oid table) {
     Relation relation = table_open(table, RowExclusiveLock);
     refuse_triggers(relation);
     List *list = RelationGetIndexList(relation);
-    Indexes found = {relation->rd_pkindex, InvalidOid, list_length(list)};
+    Child found = {table, relation->rd_pkindex, InvalidOid};
     ListCell *cell;
     foreach (cell, list)
-        if (lfirst_oid(cell) != found.by_seq)
+        if (is_by_xid(lfirst_oid(cell)))
             found.by_xid = lfirst_oid(cell);
     list_free(list);
     table_close(relation, NoLock);
@@ -209,15 +222,13 @@ const Child &child_for(Lanes &known, int lane, int64_t seq) {
         return child;
     const std::string name = "event_" + std::to_string(lane) + "_" + std::to_string(number);
     const Oid table = relation_oid(schema_oid(), name.c_str());
-    const Indexes found = pg::call([&] { return indexes_of(table); });
-    // Rows are put into exactly these two; an index that somebody added would silently miss them.
-    if (found.count != 2 || !OidIsValid(found.by_seq) || !OidIsValid(found.by_xid))
-        throw pg::Failure{
-            ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "table \"once." + name + "\" has other indexes than its own",
-            "Events are written past the executor, which would leave other indexes behind.",
-            "Drop what was added to the table."};
-    child = {table, found.by_seq, found.by_xid};
+    const Child found = pg::call([&] { return indexes_of(table); });
+    if (!OidIsValid(found.by_seq) || !OidIsValid(found.by_xid))
+        throw pg::Failure{ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                          "table \"once." + name + "\" lacks an index it was made with",
+                          "The relay finds events by its primary key (seq) and by (xid, seq).",
+                          "Make it again, or REINDEX it if it is invalid."};
+    child = found;
     return child;
 }
 

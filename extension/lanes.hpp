@@ -53,7 +53,7 @@ struct Lanes {
 // Forgets everything: for ids that turned out not to exist.
 void forget_lanes() noexcept;
 
-// The child table for a number. 55000 when its indexes are not the two it was made with.
+// The child table for a number. 55000 when one of the two indexes it was made with is missing.
 [[nodiscard]] const Child &child_for(Lanes &known, int lane, int64_t seq);
 
 // The lane of this number, or 22004, 22023.

@@ -2,6 +2,8 @@
 
 #include "pg/compat.hpp"
 
+#include <algorithm>
+
 extern "C" {
 #include <access/genam.h>
 #include <executor/executor.h>
@@ -18,12 +20,12 @@ void refuse_triggers(Relation table) {
                  errhint("Drop what was added to the table.")));
 }
 
-bool has_further_indexes(Relation table) {
+bool has_further_indexes(Relation table, int own) {
     (void)pg::primary_key_of(table); // the list is read if it is not valid
-    return list_length(table->rd_indexlist) > 1;
+    return list_length(table->rd_indexlist) > own;
 }
 
-void add_to_further_indexes(Relation table, Oid primary_key, TupleTableSlot *row) {
+void add_to_further_indexes(Relation table, std::initializer_list<Oid> own, TupleTableSlot *row) {
     EState *executor = CreateExecutorState();
     ResultRelInfo *target = makeNode(ResultRelInfo);
     InitResultRelInfo(target, table, 0, nullptr, 0);
@@ -31,7 +33,7 @@ void add_to_further_indexes(Relation table, Oid primary_key, TupleTableSlot *row
     int kept = 0;
     for (int i = 0; i < target->ri_NumIndices; i++) {
         const Relation index = target->ri_IndexRelationDescs[i];
-        if (RelationGetRelid(index) == primary_key) {
+        if (std::find(own.begin(), own.end(), RelationGetRelid(index)) != own.end()) {
             index_close(index, RowExclusiveLock);
             continue;
         }

@@ -3,6 +3,8 @@
 
 #include "pg/prelude.hpp"
 
+#include <initializer_list>
+
 extern "C" {
 #include <executor/tuptable.h>
 #include <utils/rel.h>
@@ -14,11 +16,12 @@ namespace once {
 // them (pg_repack) would miss the row. Server world, as below; the table is locked for writing.
 void refuse_triggers(Relation table);
 
-// A table of ours has one index, its primary key, but for the time of a REINDEX CONCURRENTLY: the
-// new one is built beside it and takes for granted that it gets every row written meanwhile. Left
-// out, a key would not be found afterwards: once more `new`.
-[[nodiscard]] bool has_further_indexes(Relation table);
-// The row's entries in all indexes but `primary_key`. A cold path: opens and closes everything.
-void add_to_further_indexes(Relation table, Oid primary_key, TupleTableSlot *row);
+// A table of ours has the indexes it was made with, and one more of each for the time of a REINDEX
+// CONCURRENTLY: the new one is built beside the old and takes for granted that it gets every row
+// written meanwhile. Left out, a key would not be found afterwards: once more `new`, an event never
+// shipped. `own`: how many it was made with. Of no use but under the table's lock.
+[[nodiscard]] bool has_further_indexes(Relation table, int own);
+// The row's entries in all indexes but those of `own`. A cold path: opens and closes everything.
+void add_to_further_indexes(Relation table, std::initializer_list<Oid> own, TupleTableSlot *row);
 
 } // namespace once

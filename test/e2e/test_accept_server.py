@@ -7,6 +7,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
+from support.postgres import reindexing
 from support.process import STAGED_BIN, wait_until
 
 
@@ -330,20 +331,12 @@ def test_E2_what_comes_while_an_index_is_made_again_is_known_afterwards(cluster,
         sql.execute(statement)
         return sql.fetchall()
 
-    with cluster.session(database) as before, cluster.session(database, autocommit=False) as holder:
+    with cluster.session(database) as before:
         before.execute("SELECT once.consumer_set('c', 'bigint')")
         before.execute("SELECT once.accept('c', 1::bigint), once.accept_position('c', 'x', 1), once.accept_window('c', 'x', 1), "
                        "once.accept_offset('x', 't', 0, 0, 9), once.claim('s', 'x')")
-        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        holder.execute("SELECT 1")  # its snapshot holds the new index back when it is complete
-        reindex = threading.Thread(target=lambda: cluster.execute(f"REINDEX TABLE CONCURRENTLY once.{table}", database=database))
-        reindex.start()
-        wait_until("the new index waits for old snapshots", lambda: cluster.query(
-            "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase = 'waiting for old snapshots'")[0][0], 30, 0.01)
-        assert answer(before) == [("new",)]
-        holder.connection.rollback()
-        reindex.join(30)
-        assert not reindex.is_alive()
+        with reindexing(cluster, database, f"once.{table}"):
+            assert answer(before) == [("new",)]
         with cluster.session(database) as after:
             after.execute("SET enable_seqscan = off")
             assert answer(after) == answer(before) == [(again,)]

@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 
@@ -162,6 +163,21 @@ class Cluster:
     def __exit__(self, *unused):
         if self.process and not self.keep:
             self.stop("immediate")
+
+
+@contextmanager
+def reindexing(cluster, database, table):
+    """REINDEX TABLE CONCURRENTLY; inside, the new indexes are complete and wait until an old snapshot is given back."""
+    with cluster.session(database, autocommit=False) as holder:
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT 1")
+        reindex = threading.Thread(target=lambda: cluster.execute(f"REINDEX TABLE CONCURRENTLY {table}", database=database))
+        reindex.start()
+        wait_until("the new index waits for old snapshots", lambda: cluster.query(
+            "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase = 'waiting for old snapshots'")[0][0], 30, 0.01)
+        yield
+    reindex.join(30)
+    assert not reindex.is_alive()
 
 
 def move_near_wrap(cluster):
