@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from support.postgres import Cluster, server_user
-from support.process import STAGED_BIN
+from support.process import STAGED_BIN, most_memory
 
 VERDICTS = {"new", "reclaimed", "in_progress", "replay", "mismatch", "failed", "exhausted"}
 
@@ -106,13 +106,9 @@ def test_A6_a_waiter_keeps_one_look_in_memory(database):
     _, token, _ = claim(owner, "k")
     run(owner, "SELECT once.checkpoint('s', 'k', %s, (SELECT jsonb_agg(md5(n::text)) FROM generate_series(1, 120000) n))", token)
     claim(waiter, "k", "0.1 s")
-
-    def most_memory():
-        with open(f"/proc/{waiter.info.backend_pid}/status", encoding="ascii") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
-    before = most_memory()
+    before = most_memory(waiter.info.backend_pid)
     assert claim(waiter, "k", "3 s")[0] == "in_progress"
-    assert most_memory() - before < 50, "megabytes"
+    assert most_memory(waiter.info.backend_pid) - before < 50, "megabytes"
 
 
 def test_A7_polling_answers_without_a_notification(database):

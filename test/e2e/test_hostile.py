@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from support.process import RELAY, wait_until
+from support.process import RELAY, most_memory, wait_until
 from support.relay import Relay, run_relay
 
 SECRETS = {"database": "pw-of-the-database", "sasl": "pw-of-sasl", "key": "pw-of-the-key"}
@@ -54,8 +54,7 @@ TAKERS = {
 def high_water(pid, reset=False):
     if reset:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+    return most_memory(pid)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -9,7 +9,7 @@ import pytest
 from support import checker
 from support.checker import Intent, digest
 from support.postgres import reindexing
-from support.process import wait_until
+from support.process import RELAY_MB, most_memory, wait_until
 
 LOCK_SCHEDULES = int(os.environ.get("LOCK_SCHEDULES", "1000"))  # 100,000 in the long run
 BIG_TRANSACTION = int(os.environ.get("BIG_TRANSACTION", "200000"))  # 5,000,000 in the long run
@@ -152,11 +152,6 @@ def test_P15_long_transactions_elsewhere_do_not_hold_delivery(world, cluster):
     assert world.assert_exact().delivered == 6
 
 
-def resident_mb(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
-
-
 def test_P16_one_big_transaction_has_bounded_memory_and_resumes_inside(world):
     count = BIG_TRANSACTION
     topic = next(iter(world.topics))
@@ -165,7 +160,7 @@ def test_P16_one_big_transaction_has_bounded_memory_and_resumes_inside(world):
     relay = world.relay(env={"ONCE_OUTBOX_SLICE_ROWS": "10000", "ONCE_OUTBOX_MAX_ROWS": "10000"})
     relay.start("--until-empty")
     wait_until("the middle of it", lambda: (relay.metric("once_outbox_events_total") or 0) >= 40_000, 60, 0.02)
-    memory = resident_mb(relay.process.pid)
+    memory = most_memory(relay.process.pid)
     relay.kill()
     before = [checker.parse_position(record) for record in world.positions()]
     middle = [p for p in before if p][-1]
@@ -173,7 +168,7 @@ def test_P16_one_big_transaction_has_bounded_memory_and_resumes_inside(world):
     relay.drain(timeout=120 + count / 10_000)
     after = [p for p in map(checker.parse_position, world.positions()) if p and p.offset > middle.offset]
     assert after[0].slice_seq is None or after[0].slice_seq > middle.slice_seq
-    assert memory < 100, f"{memory:.0f} MB resident"
+    assert memory < RELAY_MB, f"{memory:.0f} MB resident"
     assert world.assert_exact().delivered == count
 
 

@@ -30,6 +30,16 @@ def server_user():
     return "postgres" if os.getuid() == 0 else None
 
 
+# What a relay may take, in MB. A sanitizer's shadow and quarantine count as memory of the process: no limit for those.
+RELAY_MB = float("inf") if "ONCE_RELAY" in os.environ else 100
+
+
+def most_memory(pid):
+    """Resident megabytes of a process when it had the most."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

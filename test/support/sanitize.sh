@@ -9,6 +9,7 @@ support=$(realpath "$(dirname "$0")")
 reports=$(realpath "$folder")/reports
 mkdir -p "$reports" && rm -f "$reports"/*
 export ASAN_OPTIONS="abort_on_error=1 detect_leaks=1 strict_string_checks=1 detect_stack_use_after_return=1 log_path=$reports/asan"
+export LSAN_OPTIONS="suppressions=$support/lsan.supp print_suppressions=0"
 export UBSAN_OPTIONS="halt_on_error=1 abort_on_error=1 print_stacktrace=1 log_path=$reports/ubsan"
 export TSAN_OPTIONS="halt_on_error=1 abort_on_error=1 second_deadlock_stack=1 log_path=$reports/tsan"
 TSAN_OPTIONS+=" suppressions=$support/tsan.supp print_suppressions=0"
