@@ -1,4 +1,5 @@
 """What each fault of plan.KINDS does to what is published, stored and named: topics, producers, transactions."""
+import threading
 import time
 import uuid
 
@@ -154,6 +155,30 @@ def positions_long(system, step):
 def rotate(system, step):
     system.database.execute("SELECT once.rotate()")
     time.sleep(step.seconds)
+
+
+@fault
+def reindex(system, step):
+    """New indexes are built beside the old ones of a table that is being written; an old snapshot makes that last. What is
+    cut short (a prepared transaction, a server that dies) leaves an invalid index behind, which is written like the others."""
+    database, table = system.box.database, "once.consumer_offset"
+    if step["which"] == "sender":
+        database = system.database
+        table = database.value("SELECT format('once.event_0_%s', (SELECT coalesce(max(seq), 0) FROM once.event_0) "
+                               "/ generation_rows % children) FROM once.lane WHERE lane = 0")
+    holder, worker = database.connect(autocommit=False), database.connect()
+    holder.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+    given_back = threading.Timer(step.seconds / 2, holder.close)
+    given_back.start()
+    try:
+        with worker.cursor() as cursor:
+            cursor.execute("SET statement_timeout = %s", (f"{step.seconds * 2} s",))
+            cursor.execute(f"REINDEX TABLE CONCURRENTLY {table}")
+    except psycopg2.Error as error:
+        raise NotReached("it was cut short") from error
+    finally:
+        given_back.join()
+        worker.close()
 
 
 @fault

@@ -95,6 +95,7 @@ KINDS = {
         ("write", "topic", "orders"), ("write", "topic", "positions"), ("read", "topic", "positions"),
         ("write", "transactional_id", "once-"), ("read", "topic", "orders"), ("read", "group", "chaos"))}),
     "rotate": Kind("world", 5, (0.2, 0.5), {}),
+    "reindex": Kind("world", 2, (1, 4), {"which": ("sender", "receiver")}),
     "idle": Kind("world", 1, (12, 14), {}),
 }
 

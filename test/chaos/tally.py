@@ -4,8 +4,8 @@ from collections import Counter
 
 from support import checker
 
-# In the table's order. The first nine are the checker's; I13 and the books are the receiving side's.
-KINDS = (*checker.KINDS, "applied twice", "not applied", "books", "refused", "not refused", "stalled", "harness")
+# In the table's order. The first nine are the checker's; I13 and the books are the receiving side's; an index that lacks a row is of either.
+KINDS = (*checker.KINDS, "applied twice", "not applied", "books", "index", "refused", "not refused", "stalled", "harness")
 
 
 class Tally:

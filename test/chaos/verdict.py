@@ -1,6 +1,7 @@
 """The judgement over a run: the history checker for the sending side, I13 and the books for the receiving one."""
 from collections import Counter
 
+import psycopg2
 from support import checker
 
 from . import bank
@@ -18,6 +19,19 @@ def judge(system, history, tally):
     for finding in report.findings:
         tally.finding(finding.kind, f"{finding.invariant} {finding.text}")
     judge_receiver(system, history, tally)
+    for database in (system.database, system.box.database):
+        judge_indexes(database, tally)
+
+
+def judge_indexes(database, tally):
+    """Rows are written past the executor: each must be in every index of its table, also in those made meanwhile."""
+    database.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
+    for (name,) in database.query("SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+                                  "WHERE c.relnamespace = 'once'::regnamespace AND c.relkind = 'i' AND i.indisvalid"):
+        try:
+            database.execute("SELECT bt_index_check(%s::regclass, true)", (name,))
+        except psycopg2.Error as error:
+            tally.finding("index", str(error).strip())
 
 
 def judge_receiver(system, history, tally):
