@@ -274,6 +274,9 @@ class LaneRows:
     def __init__(self, rows):
         self.rows = sorted(rows, key=lambda row: row.xid)
         self.xids = [row.xid for row in self.rows]
+        self.by_xid = defaultdict(list)
+        for row in self.rows:
+            self.by_xid[row.xid].append(row)
         self.by_seq = {row.seq: row for row in self.rows}
         self.cache = (None, None)
 
@@ -281,10 +284,9 @@ class LaneRows:
         if self.cache[0] == (s_prev, s_now):
             return self.cache[1]
         before, after = Snapshot(s_prev), Snapshot(s_now)
-        low = bisect.bisect_left(self.xids, min(before.running | {before.xmax}))
-        high = bisect.bisect_left(self.xids, after.xmax)
-        found = sorted((row for row in self.rows[low:high] if after.sees(row.xid) and not before.sees(row.xid)),
-                       key=lambda row: row.seq)
+        began = bisect.bisect_left(self.xids, before.xmax), bisect.bisect_left(self.xids, after.xmax)
+        ran = [row for xid in before.running for row in self.by_xid.get(xid, ())]
+        found = sorted((row for row in ran + self.rows[slice(*began)] if after.sees(row.xid)), key=lambda row: row.seq)
         self.cache = ((s_prev, s_now), found)
         return found
 
