@@ -50,12 +50,14 @@ ProgressBar::ProgressBar(const Options &options, const Metrics &metrics) {
         std::mutex guard;
         std::condition_variable_any timer;
         const std::int64_t began = now_ms();
+        // Before the first look nothing is known, which is not nothing to do: then nothing is
+        // shown.
         const auto show = [&](const char *end) {
-            const Sum sum = sum_of(metrics);
-            std::fprintf(
-                stderr, "\r\x1b[K%s%s",
-                draw(sum.done, sum.left, static_cast<double>(now_ms() - began) / 1000).c_str(),
-                end);
+            const auto [done, left] = sum_of(metrics);
+            if (done + left > 0)
+                std::fprintf(stderr, "\r\x1b[K%s%s",
+                             draw(done, left, static_cast<double>(now_ms() - began) / 1000).c_str(),
+                             end);
         };
         std::unique_lock lock(guard);
         while (!timer.wait_for(lock, stop, kPeriod, [] { return false; }) && !stop.stop_requested())

@@ -2,10 +2,13 @@
 import json
 import re
 import signal
+import threading
 import urllib.request
 
 import pytest
+from support.database_proxy import DatabaseProxy
 from support.pooler import Pooler
+from support.postgres import RELAY_ROLE
 from support.process import RELAY, TOP, Process, wait_until
 from support.relay import run_relay
 
@@ -203,10 +206,14 @@ def test_backlog_is_told_by_metric_and_progress_bar(world, tmp_path):
     wait_until("the backlog is gone", lambda: relay.metric("once_outbox_backlog_events") == 0, 120)
     assert relay.stop() == 0
     world.publish_bulk(f"{world.name}.orders", 50_000)
+    wire = DatabaseProxy(world.cluster.port)
+    wire.flows.clear()
+    threading.Timer(1.5, wire.flows.set).start()  # until then nothing is known, and nothing may be shown as all
     command = (f"{RELAY} outbox --until-empty --set outbox.max_rows=500 --set outbox.slice_rows=500 "
-               f"--database '{world.database.dsn()}' --brokers {world.kafka.brokers}")
+               f"--database '{wire.dsn(world.database.name, RELAY_ROLE)}' --brokers {world.kafka.brokers}")
     terminal = Process(["script", "-qec", command, tmp_path / "typescript"], log=tmp_path / "log",
                        env={"ONCE_OUTBOX_POSITION_TOPIC": world.position_topic})
     assert terminal.wait(120) == 0, terminal.log()
+    wire.close()
     bars = re.findall(r"\[#* *\] +(\d+) %", (tmp_path / "typescript").read_text())
     assert bars and bars[-1] == "100" and int(bars[0]) < 100, bars
