@@ -43,7 +43,7 @@ SELECT throws_ok($$ SELECT once.claim('pay', 'a10', lease => interval '0') $$, '
 SELECT throws_ok($$ SELECT once.claim('pay', 'a10', lease => interval '-1 s') $$, '22023', NULL, 'B12 a negative lease is refused');
 SELECT throws_ok($$ SELECT once.claim('pay', 'a10', wait => interval '-1 s') $$, '22023', NULL, 'A10 a negative wait is refused');
 SELECT throws_ok(format('SELECT once.claim(%L, %L, lease => %L::interval)', 'pay', 'a10', i), '22023', NULL, 'B12 a lease of ' || i || ' is refused')
-    FROM (VALUES ('178000000 years'), ('1 month -31 days'), ('-178000000 years 2000000000 days'), ('213503982 days 2562047788 h')) v(i);
+    FROM (VALUES ('178000000 years'), ('1 month -31 days'), ('-178000000 years 2000000000 days'), ('213503982 days 9 h')) v(i);
 SELECT throws_ok($$ SELECT once.claim('pay', 'a10', wait => interval '178000000 years') $$, '22023', NULL, 'A10 nor can a wait be without end');
 SELECT throws_ok($$ SELECT once.claim('pay', 'a10', lease => interval '25 h') $$, '22023', NULL, 'B20 a lease longer than the total one is refused');
 SELECT is((SELECT count(*) FROM once.claim_0_0 WHERE key <> 'a1' AND key NOT LIKE 'a3-%'), 0::bigint, 'A10 nothing of it is stored');
