@@ -180,6 +180,9 @@ Topic check_topic(const Lanes &known, bool is_null, Datum topic) {
     if (!wire::valid_topic(checked.name))
         throw pg::Failure{kInvalidTopic, "invalid topic name",
                           "A topic is 1 to 249 of A-Z a-z 0-9 . _ - and neither \".\" nor \"..\"."};
+    if (wire::reserved_topic(checked.name))
+        throw pg::Failure{kInvalidTopic, "topic \"" + std::string(checked.name) + "\" is reserved",
+                          "It belongs to Kafka or to the relay."};
     checked.max_bytes = static_cast<size_t>(settings::max_event_bytes);
     checked.max_backlog = settings::max_backlog;
     const auto declared = known.topic.empty() ? known.topic.end() : known.topic.find(checked.name);

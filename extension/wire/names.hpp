@@ -24,4 +24,13 @@ inline constexpr size_t kMaxKeyBytes = 2000;
     return true;
 }
 
+// Kafka's own, which no broker takes from a client, and the relay's positions by their usual name:
+// a record there speaks for a lane, ours or another database's. An event for one of them could
+// never be shipped.
+[[nodiscard]] inline bool reserved_topic(std::string_view name) {
+    return name == "once.positions" || name == "__consumer_offsets" ||
+           name == "__transaction_state" || name == "__share_group_state" ||
+           name == "__cluster_metadata";
+}
+
 } // namespace once::wire

@@ -197,8 +197,11 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
     const std::int64_t now_ms = wall_ms();
     for (std::size_t i = 0; i < batch.events.size(); ++i) {
         const Event &event = batch.events[i];
-        if (topic != event.topic)
+        if (topic != event.topic) {
             topic = event.topic;
+            if (topic == options.kafka.position_topic)
+                return refuse_forged(i);
+        }
         message.key = event.key;
         message.payload = event.payload;
         message.partition = event.partition;
@@ -208,13 +211,23 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
         message.number = i;
         const Outcome outcome = producer.produce(message, make_headers(event, source, counter++));
         if (outcome != Outcome::ok)
-            return outcome;
+            return told(outcome, producer);
         if (i == batch.events.size() / 2)
             crash_point(CrashPoint::after_k_messages);
         if (i % 1024 == 1023)
             producer.poll();
     }
     return Outcome::ok;
+}
+
+// Whoever may publish could else write positions with our rights, also those of other databases.
+Outcome KafkaSink::refuse_forged(std::size_t index) {
+    why = {};
+    why.kind = Trouble::Kind::message;
+    why.topic = options.kafka.position_topic;
+    why.text = "topic \"" + why.topic + "\" is for positions alone";
+    why.suspects = index + 1;
+    return Outcome::abort;
 }
 
 Outcome KafkaSink::fill(const Batch &batch, std::int64_t first_counter, const Position &position) {
@@ -225,7 +238,7 @@ Outcome KafkaSink::fill(const Batch &batch, std::int64_t first_counter, const Po
         return told(outcome, producer);
     producer.keep(batch.arena);
     if (const Outcome outcome = produce_all(producer, batch, first_counter); outcome != Outcome::ok)
-        return told(outcome, producer);
+        return outcome;
     crash_point(CrashPoint::before_position);
     value = encode(position);
     if (!disabled_by_test(Rule::position_in_transaction))

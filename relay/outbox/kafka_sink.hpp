@@ -43,6 +43,7 @@ class KafkaSink : public Sink {
     void note_partitions(const std::string &topic, int count);
     Outcome commit_start_record(Timeout timeout);
     Outcome produce_all(Producer &producer, const Batch &batch, std::int64_t first_counter);
+    Outcome refuse_forged(std::size_t index);
     Outcome position_by_itself(Producer &producer);
     Outcome produce_position(Producer &producer, const std::string &key, const std::string &value);
 

@@ -11,13 +11,16 @@ BEGIN
     IF topic !~ '^[A-Za-z0-9._-]{1,249}$' OR topic IN ('.', '..') THEN
         RAISE 'invalid topic name' USING ERRCODE = 'ON001', DETAIL = 'A topic is 1 to 249 of A-Z a-z 0-9 . _ - and neither "." nor "..".';
     END IF;
+    IF topic IN ('once.positions', '__consumer_offsets', '__transaction_state', '__share_group_state', '__cluster_metadata') THEN
+        RAISE 'topic "%" is reserved', topic USING ERRCODE = 'ON001', DETAIL = 'It belongs to Kafka or to the relay.';
+    END IF;
     IF max_bytes <= 0 OR max_backlog <= 0 THEN
         RAISE 'limits of topic "%" must be positive', topic USING ERRCODE = '22023';
     END IF;
     INSERT INTO once.topic AS t VALUES ($1, $2, $3)
         ON CONFLICT ON CONSTRAINT topic_pkey DO UPDATE SET max_bytes = EXCLUDED.max_bytes, max_backlog = EXCLUDED.max_backlog;
 END $$;
-COMMENT ON FUNCTION once.topic_set(text, int, bigint) IS 'declares a topic and its limits (null: the general one); sessions follow at their next statement; ON001 invalid name, 22023 limit';
+COMMENT ON FUNCTION once.topic_set(text, int, bigint) IS 'declares a topic and its limits (null: the general one); sessions follow at their next statement; ON001 invalid or reserved name, 22023 limit';
 
 CREATE OR REPLACE FUNCTION once.topic_drop(topic text) RETURNS boolean
     LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

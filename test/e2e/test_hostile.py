@@ -4,6 +4,7 @@ import resource
 import signal
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 import psycopg2
@@ -126,6 +127,27 @@ def test_hostile_functions_and_operators_in_the_path_of_the_relay(world):
         assert database.query("SELECT who FROM public.caught") == []
     finally:
         database.execute("DROP OWNED BY neighbour CASCADE; DROP ROLE neighbour")
+
+
+def test_P14_hostile_an_event_cannot_be_a_position(world):
+    """Positions stand in one topic for all databases of a cluster, and the relay may write there: an event for it would be
+    a publisher's word for how far some stream is."""
+    world.publish(f"{world.name}.orders", "before", "k")
+    forged = f"{uuid.uuid4()}/0"
+    database = world.database
+    database.execute("SELECT once.publish(%s, 'x', key => 'a'), once.publish(%s, '{}'::jsonb, key => %s), once.publish(%s, 'y', key => 'b')",
+                     (f"{world.name}.orders", world.position_topic, forged, f"{world.name}.orders"))
+    relay = world.relay()
+    relay.drain()
+    assert len(world.messages()) == 3
+    assert database.query("SELECT key, error FROM once.dead_letter") == [
+        (forged, f'topic "{world.position_topic}" is for positions alone')]
+    assert "message_put_aside" in relay.log()
+    database.execute("SELECT once.redrive_all()")
+    world.publish(f"{world.name}.orders", "after", "k")
+    world.relay().drain()
+    assert forged not in {message.key.decode() for message in world.positions()}
+    world.assert_exact()
 
 
 # --- secrets

@@ -1,6 +1,6 @@
 -- once.publish: what it stores, and everything it refuses.
 \set payload_limit 921600
-SELECT plan(75);
+SELECT plan(80);
 
 CREATE TEMP TABLE said AS SELECT once.publish('orders', '{"id": 1}'::jsonb, key => '1', headers => '{"trace": "abc", "ü": "ö"}') AS id;
 
@@ -48,7 +48,7 @@ SELECT throws_ok($$SELECT once.publish('t', 'p', partition => -1)$$, '22023', NU
 -- topics
 SELECT throws_ok($$SELECT once.publish(null, 'p')$$, '22004', NULL, 'no topic');
 SELECT throws_ok(format('SELECT once.publish(%L, %L)', topic, 'p'), 'ON001', NULL, 'topic ' || quote_literal(left(topic, 20)))
-    FROM unnest(ARRAY['', '.', '..', 'a b', 'a/b', 'ä', E'a\n', repeat('t', 250)]) AS topic;
+    FROM unnest(ARRAY['', '.', '..', 'a b', 'a/b', 'ä', E'a\n', repeat('t', 250), 'once.positions', '__consumer_offsets', '__transaction_state', '__share_group_state', '__cluster_metadata']) AS topic;
 SELECT lives_ok(format('SELECT once.publish(%L, %L)', topic, 'p'), 'topic ' || left(topic, 20))
     FROM unnest(ARRAY['...', 'A-z_0.9', repeat('t', 249)]) AS topic;
 

@@ -1,5 +1,5 @@
 -- Lanes, topics and limits. Each change reaches sessions that remember the old state.
-SELECT plan(49);
+SELECT plan(54);
 
 -- lanes
 SELECT results_eq('SELECT lane, armed, mode, children FROM once.lane', $$VALUES (0, false, NULL::text, 4)$$, 'one lane at first');
@@ -49,7 +49,7 @@ SELECT once.topic_set('small', max_bytes => 2000000) \g /dev/null
 SELECT lives_ok($$SELECT once.publish('small', repeat('x', 1500000))$$, 'a topic may take more than the general limit');
 SELECT throws_ok($$SELECT once.topic_set(NULL)$$, '22004', NULL, 'null topic');
 SELECT throws_ok(format('SELECT once.topic_set(%L)', topic), 'ON001', NULL, 'topic ' || quote_literal(topic))
-    FROM unnest(ARRAY['', '..', 'a b']) topic;
+    FROM unnest(ARRAY['', '..', 'a b', 'once.positions', '__consumer_offsets', '__transaction_state', '__share_group_state', '__cluster_metadata']) topic;
 SELECT throws_ok($$SELECT once.topic_set('t', max_bytes => 0)$$, '22023', NULL, 'a limit of nothing');
 SELECT throws_ok($$SELECT once.topic_set('t', max_backlog => -1)$$, '22023', NULL, 'a negative limit');
 BEGIN;

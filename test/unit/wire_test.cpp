@@ -81,6 +81,14 @@ TEST(Names, TopicsAreKafkas) {
     EXPECT_FALSE(valid_topic(std::string(250, 't')));
 }
 
+TEST(Names, TopicsOfKafkaAndOfTheRelayAreReserved) {
+    for (const char *ours : {"once.positions", "__consumer_offsets", "__transaction_state",
+                             "__share_group_state", "__cluster_metadata"})
+        EXPECT_TRUE(valid_topic(ours) && reserved_topic(ours)) << ours;
+    for (const char *free : {"", "positions", "once.positions2", "Once.Positions", "__mine"})
+        EXPECT_FALSE(reserved_topic(free)) << free;
+}
+
 // These values must never change: events of a key would change their lane.
 TEST(Lanes, P2AreTheSameForEver) {
     EXPECT_EQ(stable_hash(""), stable_hash(std::string_view()));
