@@ -56,9 +56,10 @@ void check_handler(database::Connection &session, const InboxOptions &inbox, Fin
     const std::string signature = inbox.handler + "(" + argument + ")";
     const std::string shown = "handler \"" + signature + "\"";
     try {
-        const std::string allowed =
-            ask_text(session, "SELECT has_function_privilege(to_regprocedure(" +
-                                  quote(session, signature) + ")::oid, 'EXECUTE')");
+        const pqxx::result asked = ask_in_own_path(
+            session, "SELECT pg_catalog.has_function_privilege(pg_catalog.to_regprocedure(" +
+                         quote(session, signature) + ")::pg_catalog.oid, 'EXECUTE')");
+        const std::string allowed = asked[0][0].is_null() ? "" : asked[0][0].as<std::string>();
         if (allowed.empty())
             findings.error(ExitCode::configuration, kArea, shown + " does not exist",
                            "create it, or set per_message if it takes one once.message");

@@ -18,6 +18,14 @@ std::unique_ptr<database::Connection> open_session(const Options &options) {
 }
 
 pqxx::result ask(database::Connection &connection, const std::string &sql) {
+    pqxx::work work(connection.pqxx());
+    work.exec("SET LOCAL search_path = pg_catalog, pg_temp");
+    const pqxx::result rows = work.exec(sql);
+    work.commit();
+    return rows;
+}
+
+pqxx::result ask_in_own_path(database::Connection &connection, const std::string &sql) {
     pqxx::nontransaction work(connection.pqxx());
     return work.exec(sql);
 }

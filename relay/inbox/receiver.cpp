@@ -154,13 +154,14 @@ Receiver::begin(const Place &place, const std::map<Place, std::int64_t, PlaceOrd
 }
 
 bool Receiver::skip_to(const Place &place, const Partition &partition, std::int64_t offset) {
-    const Rows rows = session.execute_prepared(
-        "skip",
-        "SELECT verdict <> 'fenced' FROM once.accept_offset($1::text, $2::text, $3::int4, $4::int8,"
-        " $5::int8, $6::int8)",
-        {options.group, place.topic, std::to_string(place.partition),
-         std::to_string(partition.next), std::to_string(offset - 1),
-         std::to_string(partition.fence)});
+    const Rows rows =
+        session.execute_prepared("skip",
+                                 "SELECT verdict OPERATOR(pg_catalog.<>) 'fenced' FROM "
+                                 "once.accept_offset($1::text, $2::text, $3::int4, $4::int8,"
+                                 " $5::int8, $6::int8)",
+                                 {options.group, place.topic, std::to_string(place.partition),
+                                  std::to_string(partition.next), std::to_string(offset - 1),
+                                  std::to_string(partition.fence)});
     return rows.truth(0, 0);
 }
 
@@ -293,7 +294,7 @@ void Receiver::drop_known(Left &left, IdColumns *encoded, Applied &applied) {
     const Rows rows = session.execute_prepared(
         "dedup_" + type,
         "SELECT ordinal, verdict FROM once.accept_many($1::text, $2::" + type +
-            "[], $3::timestamptz[]) WHERE verdict <> 'new'",
+            "[], $3::timestamptz[]) WHERE verdict OPERATOR(pg_catalog.<>) 'new'",
         {options.consumer, columns.ids(), columns.sent()});
     for (int row = 0; row < rows.count(); ++row) {
         left[columns.number_of(static_cast<std::size_t>(rows.number(row, 0)))] = nullptr;

@@ -119,11 +119,30 @@ def test_hostile_functions_and_operators_in_the_path_of_the_relay(world):
             BEGIN INSERT INTO public.caught VALUES (current_user); RETURN QUERY SELECT pg_catalog.unnest($1); END $$;
         CREATE FUNCTION public.times(numeric, int) RETURNS numeric LANGUAGE plpgsql AS $$
             BEGIN INSERT INTO public.caught VALUES (current_user); RETURN $1 OPERATOR(pg_catalog.*) $2; END $$;
-        CREATE OPERATOR public.* (FUNCTION = public.times, LEFTARG = numeric, RIGHTARG = int)""")
+        CREATE OPERATOR public.* (FUNCTION = public.times, LEFTARG = numeric, RIGHTARG = int);
+        CREATE FUNCTION public.unnest(text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO public.caught VALUES (current_user); RETURN QUERY SELECT pg_catalog.unnest($1); END $$;
+        CREATE FUNCTION public.to_jsonb(record) RETURNS jsonb LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO public.caught VALUES (current_user); RETURN pg_catalog.to_jsonb($1); END $$;
+        CREATE FUNCTION public.quote_ident(name) RETURNS text LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO public.caught VALUES (current_user); RETURN pg_catalog.quote_ident($1); END $$;
+        CREATE FUNCTION public.differs(anyenum, text) RETURNS boolean LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO public.caught VALUES (current_user); RETURN $1::text OPERATOR(pg_catalog.<>) $2; END $$;
+        CREATE OPERATOR public.<> (FUNCTION = public.differs, LEFTARG = anyenum, RIGHTARG = text);
+        RESET ROLE; CREATE SCHEMA app; GRANT USAGE ON SCHEMA app TO relay;
+        CREATE FUNCTION app.apply(once.message[]) RETURNS void LANGUAGE sql AS '';
+        SELECT once.grant_consumer('relay')""")
     try:
-        world.publish(f"{world.name}.orders", "x", "k")
+        topic = f"{world.name}.orders"
+        world.publish(topic, "x", "k")
         world.relay().drain()
         world.assert_exact()
+        for handler in ("handler=app.apply", "handler=app.missing"):
+            words = ["--database", database.dsn(), "--brokers", world.kafka.brokers, "--set", f"inbox.1.topic={topic}",
+                     "--set", f"inbox.1.group={world.name}", "--set", f"inbox.1.{handler}"]
+            for command in (["inbox", "--until-empty"], ["check"], ["status"], ["status", "--json"]):
+                status, output = run_relay(*command, *words, timeout=60, env={"ONCE_OUTBOX_POSITION_TOPIC": world.position_topic})
+                assert status == 0 or "missing" in handler and command[0] != "status", output
         assert database.query("SELECT who FROM public.caught") == []
     finally:
         database.execute("DROP OWNED BY neighbour CASCADE; DROP ROLE neighbour")
