@@ -54,6 +54,9 @@ int run_command(const config::CommandLine &line, const config::Settings &setting
         line.command == config::Command::check || line.command == config::Command::status;
     log::start(asks_only && options.log.level == "info" ? LogOptions{.level = "error"}
                                                         : options.log);
+    if (!settings.open_file.empty())
+        log::warning("secret_readable", {{"file", settings.open_file},
+                                         {"hint", "chmod o-r, or keep passwords elsewhere"}});
     switch (*line.command) {
     case config::Command::outbox:
         return run_worker(options, "outbox", outbox::run);
@@ -62,7 +65,9 @@ int run_command(const config::CommandLine &line, const config::Settings &setting
     case config::Command::status:
         return status(options);
     case config::Command::check:
-        return check(options, {.outbox = line.check_outbox, .inbox = line.check_inbox});
+        return check(options, {.outbox = line.check_outbox,
+                               .inbox = line.check_inbox,
+                               .open_file = settings.open_file});
     case config::Command::print_config:
         std::fputs(config::print(settings).c_str(), stdout);
         return static_cast<int>(ExitCode::stopped);

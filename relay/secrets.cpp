@@ -2,7 +2,6 @@
 
 #include "relay/config/kafka_settings.hpp"
 #include "relay/config/settings.hpp"
-#include "relay/exit_code.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -15,14 +14,6 @@ namespace once {
 
 namespace {
 
-bool has_password(const std::string &conninfo) {
-    try {
-        return config::masked_conninfo(conninfo).find("***") != std::string::npos;
-    } catch (const Refusal &) {
-        return true; // unreadable: the password may stand anywhere
-    }
-}
-
 void overwrite(char *text) {
     std::fill_n(text, std::strlen(text), '*');
 }
@@ -32,7 +23,7 @@ void hide_setting(char *word) {
     if (equals == nullptr)
         return;
     const std::string_view key(word, static_cast<std::size_t>(equals - word));
-    const bool secret = key == "database" ? has_password(equals + 1)
+    const bool secret = key == "database" ? config::has_password(equals + 1)
                                           : key.starts_with("kafka.") &&
                                                 config::is_secret_kafka_setting(key.substr(6));
     if (secret)
@@ -53,7 +44,8 @@ char *value_of(char **word, std::string_view flag) {
 
 void hide_secrets(int argc, char **argv) {
     for (int i = 1; i < argc; ++i) {
-        if (char *conninfo = value_of(argv + i, "--database"); conninfo && has_password(conninfo))
+        if (char *conninfo = value_of(argv + i, "--database");
+            conninfo && config::has_password(conninfo))
             overwrite(conninfo);
         if (char *setting = value_of(argv + i, "--set"))
             hide_setting(setting);

@@ -3,6 +3,7 @@
 #include "relay/check/session.hpp"
 #include "relay/database/server_error.hpp"
 #include "relay/exit_code.hpp"
+#include "relay/one_line.hpp"
 #include "relay/options.hpp"
 #include "relay/status_kafka.hpp"
 
@@ -85,7 +86,7 @@ std::string text(const Json &object, const char *name) {
     const auto found = object.find(name);
     if (found == object.end() || found->is_null())
         return "-";
-    return found->is_string() ? found->get<std::string>() : found->dump();
+    return found->is_string() ? one_line(found->get<std::string>()) : found->dump();
 }
 
 std::string duration(const Json &object, const char *name) {

@@ -6,7 +6,7 @@
 
 namespace once {
 
-int check(const Options &options, CheckScope scope) {
+int check(const Options &options, const CheckScope &scope) {
     checks::Findings findings;
     checks::Facts facts;
     checks::check_server(options, findings);
@@ -19,6 +19,11 @@ int check(const Options &options, CheckScope scope) {
         checks::check_kafka(options, facts, findings);
     if (scope.inbox && connected)
         checks::check_inboxes(options, findings);
+    if (!scope.open_file.empty())
+        findings.warning("config",
+                         "everybody on this machine may read a secret in file \"" +
+                             scope.open_file + "\"",
+                         "chmod o-r " + scope.open_file);
     const std::string text = options.json ? findings.json() : findings.lines();
     std::fputs(text.c_str(), stdout);
     return static_cast<int>(findings.exit_code());

@@ -92,7 +92,7 @@ std::string shown(const std::string &word) {
     std::vector<std::string> names;
     for (const CommandName &known : kCommands)
         names.emplace_back(known.name);
-    throw Refusal(ExitCode::usage, "unknown command \"" + word + "\"", {},
+    throw Refusal(ExitCode::usage, "unknown command \"" + shown(word) + "\"", {},
                   did_you_mean(word, names, kSeeHelp));
 }
 

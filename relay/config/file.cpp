@@ -1,4 +1,5 @@
 // The TOML file. Types are strict here: a number in quotes is a mistake, not a number.
+#include "relay/config/kafka_settings.hpp"
 #include "relay/config/nearest.hpp"
 #include "relay/config/settings.hpp"
 #include "relay/config/table.hpp"
@@ -8,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <sys/stat.h>
 
 #define TOML_EXCEPTIONS 1
 #include <toml++/toml.h>
@@ -114,6 +116,19 @@ void check_type(std::span<const Entry<Owner>> table, std::string_view key, const
     }
 }
 
+bool holds_secret(const Settings &settings) {
+    const auto &kafka = settings.options.kafka.passthrough;
+    return has_password(settings.options.database.conninfo) ||
+           std::any_of(kafka.begin(), kafka.end(),
+                       [](const auto &one) { return is_secret_kafka_setting(one.first); });
+}
+
+// The group may be one made for this.
+bool everybody_reads(const std::string &path) {
+    struct stat file {};
+    return ::stat(path.c_str(), &file) == 0 && (file.st_mode & S_IROTH) != 0;
+}
+
 class Reader {
   public:
     Reader(Settings &into, const std::string &file) : settings(into), path(file) {}
@@ -203,6 +218,8 @@ class Reader {
 
 void read_file(Settings &settings, const std::string &path) {
     read_toml(settings, read_text(path), path);
+    if (holds_secret(settings) && everybody_reads(path))
+        settings.open_file = path;
 }
 
 void read_toml(Settings &settings, std::string_view text, const std::string &path) {

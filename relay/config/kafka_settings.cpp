@@ -56,8 +56,9 @@ constexpr Guarded kGuarded[] = {
     {"plugin.library.paths", "", "A plugin may drop, change or double messages."},
 };
 
-constexpr std::string_view kSecretParts[] = {"password", "secret", "oauthbearer.config",
-                                             "ssl.key.pem", "ssl_key"};
+// Also of versions newer than ours: sasl.oauthbearer.assertion.private.key.passphrase and ….pem.
+constexpr std::string_view kSecretParts[] = {"password", "passphrase", "secret",
+                                             "oauthbearer.config", "key.pem", "ssl_key"};
 
 bool is_one_of(std::string_view value, std::string_view allowed) {
     while (!allowed.empty()) {

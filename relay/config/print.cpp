@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <memory>
+#include <sstream>
 
 #include <libpq-fe.h>
 
@@ -33,6 +34,26 @@ std::string without_quotes(std::string text) {
         }
     }
     return shown;
+}
+
+// A password with @ or / that is written into a URI as it is ends there, and the rest becomes host
+// and port, which libpq shows when it cannot use them.
+bool misread(std::string_view keyword, std::string_view value) {
+    if (keyword == "port")
+        return value.find_first_not_of("0123456789,") != std::string_view::npos;
+    if (keyword != "host")
+        return false;
+    std::istringstream hosts{std::string(value)};
+    for (std::string host; std::getline(hosts, host, ',');)
+        if (!host.starts_with('/') && host.find('@', 1) != std::string::npos)
+            return true; // not the name of a socket
+    return false;
+}
+
+[[noreturn]] void refuse_conninfo(std::string detail, std::string hint) {
+    throw Refusal(ExitCode::configuration,
+                  "cannot read the connection string of option \"database\"", std::move(detail),
+                  std::move(hint));
 }
 
 void append_word(std::string &conninfo, const char *keyword, const char *value) {
@@ -98,16 +119,37 @@ std::string masked_conninfo(const std::string &conninfo) {
         PQconninfoParse(conninfo.c_str(), &problem), &PQconninfoFree);
     const std::unique_ptr<char, decltype(&PQfreemem)> owner(problem, &PQfreemem);
     if (!parsed)
-        throw Refusal(ExitCode::configuration,
-                      "cannot read the connection string of option \"database\"",
-                      without_quotes(problem != nullptr ? problem : "out of memory") + ".",
-                      "Write it as libpq takes it: host=… dbname=… or postgresql://host/dbname.");
+        refuse_conninfo(without_quotes(problem != nullptr ? problem : "out of memory") + ".",
+                        "Write it as libpq takes it: host=… dbname=… or postgresql://host/dbname.");
     std::string masked;
-    for (const PQconninfoOption *option = parsed.get(); option->keyword != nullptr; ++option)
-        if (option->val != nullptr)
-            append_word(masked, option->keyword,
-                        std::strchr(option->dispchar, '*') != nullptr ? "***" : option->val);
+    for (const PQconninfoOption *option = parsed.get(); option->keyword != nullptr; ++option) {
+        if (option->val == nullptr)
+            continue;
+        if (misread(option->keyword, option->val))
+            refuse_conninfo("What it has as " + std::string(option->keyword) + " cannot be one.",
+                            "In a URI a password has %40 for @ and %2F for a slash.");
+        append_word(masked, option->keyword,
+                    is_secret_keyword(option->keyword, option->dispchar) ? "***" : option->val);
+    }
     return masked;
+}
+
+bool has_password(const std::string &conninfo) {
+    try {
+        return masked_conninfo(conninfo).find("***") != std::string::npos;
+    } catch (const Refusal &) {
+        return true;
+    }
+}
+
+// libpq marks passwords, and not what does as well: scram_client_key, oauth_client_secret (18).
+bool is_secret_keyword(std::string_view keyword, std::string_view shown_as) {
+    if (shown_as.find('*') != std::string_view::npos)
+        return true;
+    for (const std::string_view part : {"password", "secret", "scram_"})
+        if (keyword.find(part) != std::string_view::npos)
+            return true;
+    return false;
 }
 
 std::string print(const Settings &settings) {

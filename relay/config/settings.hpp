@@ -23,6 +23,7 @@ struct Assignment {
 struct Settings {
     Options options;
     std::map<std::string, std::string> origin; // by TOML path; not in here: default
+    std::string open_file; // holds a secret, and everybody on this machine may read it
 
     std::string origin_of(const std::string &key) const;
 };
@@ -41,8 +42,13 @@ void validate(const Settings &settings, Command command);
 // For "did you mean": every TOML path there is (inbox.1.… once).
 std::vector<std::string> known_keys();
 
-// Connection string without its passwords; throws Refusal when libpq cannot read it.
+// Connection string without its passwords; throws Refusal when libpq cannot read it, or would take
+// a part of a password for something that it shows.
 std::string masked_conninfo(const std::string &conninfo);
+// Also when it cannot be read: then the password may stand anywhere.
+bool has_password(const std::string &conninfo);
+// `shown_as` is what libpq says of the keyword (dispchar).
+bool is_secret_keyword(std::string_view keyword, std::string_view shown_as);
 
 // Effective configuration as TOML with origins and without secrets.
 std::string print(const Settings &settings);

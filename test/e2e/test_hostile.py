@@ -169,6 +169,19 @@ def test_P14_hostile_an_event_cannot_be_a_position(world):
     world.assert_exact()
 
 
+def test_hostile_names_do_not_write_to_the_operators_terminal(world):
+    """Whoever may prepare a transaction names it, and status tells who holds back trimming."""
+    with world.database.connect(autocommit=False) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT once.publish(%s, 'x')", (f"{world.name}.orders",))
+        cursor.execute("PREPARE TRANSACTION %s", ("a\n\x1b[2Jlane 0: all is well",))
+    try:
+        status, output = run_relay("status", "--database", world.database.dsn())
+        assert status == 0 and "trimming waits for prepared transaction a  [2Jlane 0" in output, output
+        assert "\x1b" not in output
+    finally:
+        world.database.execute("ROLLBACK PREPARED %s", ("a\n\x1b[2Jlane 0: all is well",))
+
+
 # --- secrets
 
 @pytest.fixture
@@ -233,3 +246,19 @@ def test_hostile_no_core_file_and_no_look_into_memory(world):
     assert not ended["relay"]
     if not ended["control"]:
         pytest.skip("this machine writes no core files: nothing to compare with")
+
+
+def test_hostile_a_secret_that_everybody_may_read_is_told(world, tmp_path):
+    file = tmp_path / "relay.toml"
+    for text, mode, told in (('[kafka]\n"sasl.password" = "pw-of-sasl"\n', 0o644, True), ('[kafka]\n"sasl.password" = "pw-of-sasl"\n', 0o640, False),
+                             ('[kafka]\n"sasl.username" = "relay"\n', 0o644, False),
+                             (f'database = "{world.database.dsn()} password=pw-of-the-database"\n', 0o644, True)):
+        file.write_text(text)
+        file.chmod(mode)
+        words = ["--config", str(file), "--brokers", world.kafka.brokers]
+        words += [] if "database" in text else ["--database", world.database.dsn()]
+        env = {"ONCE_OUTBOX_POSITION_TOPIC": world.position_topic}
+        _, output = run_relay("outbox", "--until-empty", *words, timeout=60, env=env)
+        assert (f"secret_readable file={file}" in output) == told, output
+        _, output = run_relay("check", "outbox", *words, timeout=60, env=env)
+        assert (f"fix: chmod o-r {file}" in output) == told, output

@@ -242,6 +242,7 @@ TEST(options, each_mistake_on_the_command_line_is_usage) {
         {{"check", "everything"}, "cannot check \"everything\""},
         {{"check", "password=p"}, "cannot check \"password\""},
         {{"outbox", "postgres://u:p@h"}, "unexpected argument \"postgres\""},
+        {{"postgres://u:p@h"}, "unknown command \"postgres\""},
     };
     for (const BadLine &bad : cases) {
         std::vector<const char *> argv{"once-relay"};
@@ -338,13 +339,33 @@ TEST(options, passwords_are_never_printed) {
 }
 
 TEST(options, passwords_are_not_in_refusals_either) {
-    const char *bad[] = {"database = 'host=a password=x hunter2'",
-                         "database = 'host=a password=\"hunter2'",
-                         "database = 'postgresql://relay:hunter2@[::1/shop'",
-                         "database = \"host='hunter2\"", "[kafka]\nssl.key.pem = 'hunter2'"};
+    const char *bad[] = {
+        "database = 'host=a password=x hunter2'", "database = 'host=a password=\"hunter2'",
+        "database = 'postgresql://relay:hunter2@[::1/shop'", "database = \"host='hunter2\"",
+        // A password as it is: what stands behind @ or / becomes host or port.
+        "database = 'postgresql://relay:pass@hunter2@db1/shop'",
+        "database = 'postgresql://relay:hunter2/pass@db1/shop'",
+        "[kafka]\nssl.key.pem = 'hunter2'"};
     for (const char *text : bad)
         EXPECT_THAT(file_refusal(text).text, Not(HasSubstr("hunter2"))) << text;
-    EXPECT_EQ(file_refusal(bad[0]).code, 2);
+    for (const std::size_t i : {0, 4, 5})
+        EXPECT_EQ(file_refusal(bad[i]).code, 2) << bad[i];
+    for (const char *good : {"host=@socket,/run/a@b,db1 port=5432,5433,5434", "host=db1 port=''",
+                             "postgresql://relay:hun%40ter%2F@db1,db2:5433/shop"})
+        EXPECT_THAT(masked_conninfo(good), Not(HasSubstr("hun"))) << good;
+}
+
+TEST(options, what_newer_libraries_have_for_secrets_is_secret_too) {
+    for (const char *keyword : {"scram_client_key", "scram_server_key", "oauth_client_secret"})
+        EXPECT_TRUE(is_secret_keyword(keyword, "")) << keyword;
+    EXPECT_TRUE(is_secret_keyword("sslpassword", "*"));
+    for (const char *keyword : {"host", "passfile", "user", "sslkey", "require_auth"})
+        EXPECT_FALSE(is_secret_keyword(keyword, "")) << keyword;
+    for (const char *name : {"sasl.oauthbearer.assertion.private.key.passphrase",
+                             "sasl.oauthbearer.assertion.private.key.pem",
+                             "sasl.oauthbearer.client.credentials.client.secret"})
+        EXPECT_TRUE(is_secret_kafka_setting(name)) << name;
+    EXPECT_FALSE(is_secret_kafka_setting("ssl.key.location"));
 }
 
 TEST(options, what_is_printed_can_be_read_again) {
