@@ -1,4 +1,5 @@
 """TLS to PostgreSQL: with sslmode=verify-full the relay talks to the server that its certificate names, or to nobody."""
+import re
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from support.security import Authority
 
 DATABASE = 4
 PASSWORD = "s3cret of the relay"
+KEY_PASSWORD = "s3cret-of-the-key"
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +28,16 @@ def encrypted(authority):
         if server_user():
             shutil.chown(server.data / name, server_user(), server_user())
         (server.data / name).chmod(0o600)
-    server.configure("ssl = on")
-    (server.data / "pg_hba.conf").write_text("local all postgres trust\nhostssl all relay 127.0.0.1/32 scram-sha-256\n")
+    trusted = server.data / "trusted.crt"
+    shutil.copy(authority.certificate, trusted)
+    trusted.chmod(0o644)
+    server.configure("ssl = on\nssl_ca_file = 'trusted.crt'")
+    (server.data / "pg_hba.conf").write_text("local all postgres trust\nhostssl all relay 127.0.0.1/32 scram-sha-256\n"
+                                             "hostssl all certified 127.0.0.1/32 cert\n")
     with server:
         server.start().create_database("shipped")
-        server.execute(f"ALTER ROLE relay PASSWORD '{PASSWORD}'")
+        server.execute(f"ALTER ROLE relay PASSWORD '{PASSWORD}'; CREATE ROLE certified LOGIN")
+        server.create_database("mutual").execute("SELECT once.grant_relay('certified'), once.grant_consumer('certified')")
         yield server
 
 
@@ -53,6 +60,33 @@ def test_security_verify_full_works_and_is_encrypted(encrypted, authority, kafka
     assert status == 0, output
     assert len(kafka.read(f"{world_name}.t")) == 1
     assert PASSWORD not in output
+
+
+NOT_CERTIFIED = {"none": "requires a valid client certificate", "authority": "unknown ca|certificate", "key": "private key|decrypt|password",
+                 "name": 'certificate authentication failed for user "certified"'}
+
+
+@pytest.mark.parametrize("command", ["outbox", "inbox"])
+@pytest.mark.parametrize("wrong", ["", *NOT_CERTIFIED])
+def test_security_mutual_tls(encrypted, authority, kafka, world_name, wrong, command):
+    """The server asks for a certificate in place of a password; the key has one of its own."""
+    certificate, key = (Authority("stranger") if wrong == "authority" else authority).issue("other" if wrong == "name" else "certified")
+    words = {} if wrong == "none" else {"sslcert": certificate, "sslkey": authority.lock(key, KEY_PASSWORD),
+                                        "sslpassword": "wrong" + KEY_PASSWORD if wrong == "key" else KEY_PASSWORD}
+    dsn = conninfo(encrypted, authority, user="certified", dbname="mutual", **words)
+    kafka.create_topic(f"{world_name}.t", 1)
+    encrypted.execute("SELECT once.publish(%s, 'x')", (f"{world_name}.t",), database="mutual")
+    more = {"outbox": (), "inbox": ("--set", f"inbox.1.topic={world_name}.t", "--set", f"inbox.1.group={world_name}", "--set", "inbox.1.store=true")}[command]
+    status, output = run_relay(command, "--until-empty", "--database", dsn, "--brokers", kafka.brokers, *more, timeout=60,
+                               env={"ONCE_OUTBOX_POSITION_TOPIC": "mutual.positions"})
+    assert KEY_PASSWORD not in output
+    if wrong:
+        assert status == DATABASE and "once-relay: could not use the database: " in output, output
+        assert re.search(NOT_CERTIFIED[wrong], output), output
+        assert kafka.read(f"{world_name}.t") == []
+    else:
+        assert status == 0, output
+        assert command == "inbox" or len(kafka.read(f"{world_name}.t")) > 0
 
 
 WRONG = [("authority", "certificate verify failed"), ("host", 'server certificate for "localhost"'),

@@ -11,7 +11,7 @@ from support.security import Authority, Security
 from support.world import World
 from test_check_status import check
 
-KAFKA = 5
+CONFIGURATION, KAFKA = 2, 5
 PASSWORD = "s3cret-of-the-relay"
 
 # What README says the outbox needs: (operation, kind, name, pattern).
@@ -138,6 +138,39 @@ def test_security_wrong_credentials_are_told_and_ship_nothing(world, what, reaso
     assert PASSWORD not in relay.log() and "not the password" not in relay.log()
     assert world.messages() == []
     assert world.position_topic not in world.kafka.tools.run("list_topics")
+
+
+@pytest.fixture(scope="module")
+def certified(secured):
+    authority = secured.security.authority
+    certificate, key = authority.issue("certified")
+    return certificate, authority.lock(key, PASSWORD)
+
+
+@pytest.mark.parametrize("wrong", ["", "none", "authority", "key", "name"])
+def test_security_mutual_tls(world, certified, wrong):
+    """The broker asks for a certificate: who has the right one ships, all others are told why not."""
+    security = world.kafka.security
+    user = "CN=certified"
+    world.publish(f"{world.name}.orders", "x", "k")
+    if wrong != "name":
+        for acl in (*OUTBOX, CREATE):
+            world.kafka.allow(user, *named(world, acl))
+    shown = {"none": (), "authority": Authority("stranger").issue("certified") if wrong == "authority" else ()}.get(wrong, certified)
+    relay = world.relay(*security.certified_settings(*shown), "--set", "outbox.request_timeout_ms=2000", brokers=world.kafka.mutual,
+                        env={"ONCE_KAFKA_SSL_KEY_PASSWORD": "not the password" if wrong == "key" else PASSWORD})
+    status = relay.run("--until-empty", timeout=60)
+    said = relay.log().split("once-relay: ")[-1].splitlines()[0]
+    assert PASSWORD not in relay.log() and "not the password" not in relay.log()
+    if wrong:
+        assert status == (CONFIGURATION if wrong == "key" else KAFKA), relay.log()
+        assert re.search({"none": "certificate", "authority": "certificate", "key": "ssl.key|private key", "name": "not authorised"}[wrong], said), relay.log()
+        assert world.messages() == []
+    else:
+        assert status == 0, relay.log()
+        world.assert_exact()
+    for acl in (*OUTBOX, CREATE) if wrong != "name" else ():
+        world.kafka.disallow(user, *named(world, acl))
 
 
 def test_security_inbox_with_a_wrong_password_ends(cluster, secured, world_name):

@@ -24,14 +24,14 @@ Message = namedtuple("Message", "topic partition offset timestamp key value head
 
 class Node:
     """One broker and controller in one process. It has two listeners: PLAINTEXT, whose address clients are told as
-    it is, and PROXIED, whose advertised port is `proxy_port`, where a Proxy may listen. With a Security there is a third,
-    SECURED, whose address is localhost:`secured_port`."""
+    it is, and PROXIED, whose advertised port is `proxy_port`, where a Proxy may listen. With a Security there are two
+    more, both at localhost: SECURED at `secured_port` asks for a password, MUTUAL at `mutual_port` for a certificate."""
 
     def __init__(self, cluster, number):
         self.cluster = cluster
         self.number = number
-        self.port, self.proxied_port, self.proxy_port, self.controller_port, self.secured_port = (
-            free_port() for _ in range(5))
+        self.port, self.proxied_port, self.proxy_port, self.controller_port, self.secured_port, self.mutual_port = (
+            free_port() for _ in range(6))
         self.folder = cluster.folder / f"node{number}"
         self.process = None
 
@@ -45,10 +45,11 @@ class Node:
             "controller.quorum.voters": ",".join(f"{n.number}@127.0.0.1:{n.controller_port}" for n in nodes),
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port},PROXIED://127.0.0.1:{self.proxied_port},"
                          f"CONTROLLER://127.0.0.1:{self.controller_port}"
-                         + (f",SECURED://127.0.0.1:{self.secured_port}" if secured else ""),
+                         + (f",SECURED://127.0.0.1:{self.secured_port},MUTUAL://127.0.0.1:{self.mutual_port}" if secured else ""),
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port},PROXIED://127.0.0.1:{self.proxy_port}"
-                                    + (f",SECURED://localhost:{self.secured_port}" if secured else ""),
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL",
+                                    + (f",SECURED://localhost:{self.secured_port},MUTUAL://localhost:{self.mutual_port}"
+                                       if secured else ""),
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL,MUTUAL:SSL",
             "controller.listener.names": "CONTROLLER", "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self.folder / "data", "auto.create.topics.enable": "false", "num.partitions": 4,
             "default.replication.factor": copies, "min.insync.replicas": max(1, copies - 1),
@@ -104,8 +105,8 @@ class Node:
 
 
 class Kafka:
-    """A cluster of one or three nodes. `brokers` is for clients, `proxied` leads through the proxy ports, `secured` is there
-    with a Security."""
+    """A cluster of one or three nodes. `brokers` is for clients, `proxied` leads through the proxy ports, `secured` and
+    `mutual` are there with a Security."""
 
     def __init__(self, nodes=1, *, settings=None, heap="512m", java=(), keep=False, security=None):
         self.java = java
@@ -120,6 +121,7 @@ class Kafka:
         self.brokers = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         self.proxied = ",".join(f"127.0.0.1:{node.proxy_port}" for node in self.nodes)
         self.secured = ",".join(f"localhost:{node.secured_port}" for node in self.nodes)
+        self.mutual = ",".join(f"localhost:{node.mutual_port}" for node in self.nodes)
         self.tools = None
 
     def start(self):

@@ -1,4 +1,5 @@
-"""Certificates made for one test run, and the listener of a broker that asks for them: TLS with SCRAM passwords."""
+"""Certificates made for one test run, and the listeners of a broker that show theirs: one asks for a password, one for a
+certificate."""
 import subprocess
 
 from .process import temporary_folder
@@ -31,6 +32,13 @@ class Authority:
                 "-days", "2", "-extfile", extensions, "-out", f"{name}.pem", folder=self.folder)
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
+    def lock(self, key, password):
+        """The same key, of no use without a password."""
+        openssl("pkcs8", "-topk8", "-in", key, "-passout", f"pass:{password}", "-out", f"{key}.locked", folder=self.folder)
+        locked = key.with_name(key.name + ".locked")
+        locked.chmod(0o600)
+        return locked
+
 
 class Security:
     """What a Kafka cluster with a SECURED listener needs. Clients of its PLAINTEXT listener are super users: the tests'
@@ -52,7 +60,10 @@ class Security:
         return {
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS", "sasl.enabled.mechanisms": f"PLAIN,{self.SCRAM}",
-            "listener.name.secured.ssl.keystore.type": "PEM", "listener.name.secured.ssl.keystore.location": self.key_store,
+            **{f"listener.name.{listener}.ssl.keystore.{name}": value for listener in ("secured", "mutual")
+               for name, value in (("type", "PEM"), ("location", self.key_store))},
+            "listener.name.mutual.ssl.client.auth": "required", "listener.name.mutual.ssl.truststore.type": "PEM",
+            "listener.name.mutual.ssl.truststore.location": self.authority.certificate,
             f"listener.name.secured.{self.SCRAM.lower()}.sasl.jaas.config":
                 "org.apache.kafka.common.security.scram.ScramLoginModule required;",
             "listener.name.secured.plain.sasl.jaas.config":
@@ -68,6 +79,12 @@ class Security:
         """As flags of once-relay; the password goes by the environment, see client_environment."""
         settings = {"security.protocol": "sasl_ssl", "sasl.mechanism": mechanism, "sasl.username": user,
                     "ssl.ca.location": (authority or self.authority).certificate, "broker.address.family": "v4"}
+        return [word for name, value in settings.items() for word in ("--set", f"kafka.{name}={value}")]
+
+    def certified_settings(self, certificate=None, key=None):
+        """For the MUTUAL listener: who a client is, its certificate says, User:CN=<name>."""
+        settings = {"security.protocol": "ssl", "ssl.ca.location": self.authority.certificate, "broker.address.family": "v4",
+                    **({"ssl.certificate.location": certificate, "ssl.key.location": key} if certificate else {})}
         return [word for name, value in settings.items() for word in ("--set", f"kafka.{name}={value}")]
 
     def client_environment(self, user, password=None):
