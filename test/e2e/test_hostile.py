@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from support.process import RELAY, most_memory, wait_until
+from support.process import RELAY, STAGED_BIN, most_memory, server_user, temporary_folder, wait_until
 from support.relay import Relay, run_relay
 
 SECRETS = {"database": "pw-of-the-database", "sasl": "pw-of-sasl", "key": "pw-of-the-key"}
@@ -231,18 +231,24 @@ def test_hostile_no_secret_in_messages_about_them(world, tmp_path):
 def test_hostile_no_core_file_and_no_look_into_memory(world):
     """Not dumpable: the kernel writes no core, whatever its limits, and only root reads /proc/PID/environ."""
     resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
-    words = [RELAY, "outbox", "--database", world.database.dsn(), "--brokers", world.kafka.brokers]
-    ended = {}
+    program = STAGED_BIN / "once-relay" if server_user() else RELAY
+    # Root may look at everything: then relay and spy are somebody else.
+    somebody = {"user": server_user(), "group": server_user(), "extra_groups": ()} if server_user() else {}
+    words = [program, "outbox", "--database", world.database.dsn(), "--brokers", world.kafka.brokers]
+    ended, seen = {}, {}
     for name, command in (("relay", words), ("control", ["sleep", "60"])):
-        child = subprocess.Popen(list(map(str, command)), cwd=world.relay().folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                 stderr=subprocess.DEVNULL, env={**os.environ, "ONCE_OUTBOX_POSITION_TOPIC": world.position_topic})
+        child = subprocess.Popen(list(map(str, command)), cwd=temporary_folder("core", server_user()), stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **somebody,
+                                 env={**os.environ, "ONCE_OUTBOX_POSITION_TOPIC": world.position_topic, "ONCE_KAFKA_SASL_PASSWORD": SECRETS["sasl"]})
         try:
             wait_until("it runs", lambda: Path(f"/proc/{child.pid}/comm").read_text().strip() in ("once-relay", "sleep"), 5)
             time.sleep(1)
-            assert name == "control" or Path(f"/proc/{child.pid}/environ").stat().st_uid == 0
+            spied = subprocess.run(["cat", f"/proc/{child.pid}/environ"], capture_output=True, check=False, cwd="/", **somebody)
+            seen[name] = SECRETS["sasl"].encode() in spied.stdout
         finally:
             child.send_signal(signal.SIGSEGV)
             ended[name] = os.WCOREDUMP(os.waitpid(child.pid, 0)[1])
+    assert seen == {"relay": False, "control": True}
     assert not ended["relay"]
     if not ended["control"]:
         pytest.skip("this machine writes no core files: nothing to compare with")

@@ -1,6 +1,6 @@
 -- What each role must not do, tried: direct writes, objects and triggers on what is ours, shadows of every function, operator,
 -- relation and type that our functions use, forged names, and tables that spring a trap on whoever reads them.
-SELECT plan(47);
+SELECT plan(48);
 SET client_min_messages = error;
 CREATE ROLE once_h_publisher;
 CREATE ROLE once_h_relay;
@@ -125,6 +125,18 @@ SELECT is_empty($$ SELECT call, o FROM called, pg_temp.lure(role, call) o WHERE 
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p JOIN once.role_right r ON r.object = p.proname AND r.privilege = 'EXECUTE' WHERE pronamespace = 'once'::regnamespace AND prosecdef
     AND NOT EXISTS (SELECT FROM called WHERE call ~ ('once\.' || p.proname || '\(')) AND proname NOT IN ('grant_consumer', 'inbox_store', 'inbox_park', 'lease_release', 'park', 'report', 'redrive_refused', 'redrive_unstamp') $$,
     'every function with the owner''s rights was lured');
+-- Settings that any caller may make, which change how text is read and written, go with him into functions of the owner.
+CREATE FUNCTION pg_temp.strange(role text, call text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('SET LOCAL ROLE %I', role);
+    PERFORM set_config(name, value, true) FROM (VALUES ('quote_all_identifiers', 'on'), ('standard_conforming_strings', 'off'), ('backslash_quote', 'off'), ('array_nulls', 'off'),
+        ('transform_null_equals', 'on'), ('DateStyle', 'German'), ('IntervalStyle', 'iso_8601'), ('TimeZone', 'Asia/Kathmandu'), ('bytea_output', 'escape'), ('extra_float_digits', '-15'), ('row_security', 'off'),
+        ('check_function_bodies', 'off'), ('plan_cache_mode', 'force_custom_plan'), ('enable_indexscan', 'off'), ('default_toast_compression', 'pglz'), ('client_encoding', 'LATIN1')) s (name, value);
+    EXECUTE call;
+    RAISE SQLSTATE 'UOKAY';
+EXCEPTION WHEN SQLSTATE 'UOKAY' THEN RETURN 'ok'; WHEN OTHERS THEN RETURN concat(SQLSTATE, ' ', SQLERRM);
+END $$;
+SELECT is_empty($$ SELECT call, o FROM called, pg_temp.strange(role, call) o WHERE o <> 'ok' AND call !~ 'set_lanes' $$, 'nor do settings');
 DROP SCHEMA evil CASCADE;
 
 -- 4. Names that look like SQL, like other names, or like nothing: taken as they are or refused, never run.
