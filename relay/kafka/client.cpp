@@ -121,7 +121,14 @@ std::string because() {
     const std::lock_guard lock(failure_mutex);
     const bool old_scram =
         failure.find("SCRAM") != std::string::npos && rd_kafka_version() < kScramMended;
+    // An alert comes from the broker, and says no more than its number.
+    const bool certificate = failure.find("alert") != std::string::npos &&
+                             (failure.find("certificate") != std::string::npos ||
+                              failure.find("unknown ca") != std::string::npos);
     return (failure.empty() ? "" : ": " + failure) +
+           (certificate ? "; the broker wants a certificate of the client that it trusts "
+                          "(kafka.ssl.certificate.location)"
+                        : "") +
            (old_scram ? std::string("; librdkafka ") + rd_kafka_version_str() +
                             " cannot log in by SCRAM to Kafka 4, 2.6.1 and later can"
                       : std::string());

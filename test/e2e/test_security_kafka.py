@@ -164,7 +164,7 @@ def test_security_mutual_tls(world, certified, wrong):
     assert PASSWORD not in relay.log() and "not the password" not in relay.log()
     if wrong:
         assert status == (CONFIGURATION if wrong == "key" else KAFKA), relay.log()
-        assert re.search({"none": "certificate", "authority": "certificate", "key": "ssl.key|private key", "name": "not authorised"}[wrong], said), relay.log()
+        assert re.search({"none": "wants a certificate", "authority": "wants a certificate", "key": "ssl.key|private key", "name": "not authorised"}[wrong], said), relay.log()
         assert world.messages() == []
     else:
         assert status == 0, relay.log()
