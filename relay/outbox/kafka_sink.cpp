@@ -42,6 +42,12 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
     return headers;
 }
 
+std::int64_t counter_of(std::string_view text) {
+    std::int64_t counter = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), counter);
+    return error == std::errc{} && end == text.data() + text.size() ? counter : 0;
+}
+
 } // namespace
 
 KafkaSink::KafkaSink(const Options &options, LaneMetrics &metrics, std::function<bool()> stopping)
@@ -314,7 +320,7 @@ Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::strin
                 if (!header(headers, "once-source").starts_with(wanted))
                     return;
                 if (const auto id = uuid_from_text(header(headers, "once-id")))
-                    seen(*id);
+                    seen(*id, counter_of(header(headers, "once-position")));
             });
         if (outcome != Outcome::ok) {
             why = log->trouble();

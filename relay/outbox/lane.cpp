@@ -21,6 +21,9 @@ constexpr milliseconds kOpenTimeout{5000};
 // What a refusal names.
 constexpr std::size_t kNamed = 1000;
 constexpr std::size_t kAskedAtOnce = 50000;
+// The clocks of the hosts that relays and brokers run on may differ by so much; reading a little
+// more than needed costs a moment.
+constexpr std::int64_t kClockSlackMs = 300000;
 
 } // namespace
 
@@ -158,19 +161,21 @@ void Pipeline::require_position_or_first_start(bool found) {
                   "Decide with once.rearm() what to ship.");
 }
 
-// What Kafka has and this database has not, of the time that the tables still cover.
-std::string Pipeline::at_stake() {
+std::string Pipeline::at_stake(const Position &p) {
     try {
-        return count_at_stake();
+        return count_at_stake(p);
     } catch (const SourceLost &e) {
         return "What is at stake is not known: " + std::string(e.what()) + ".";
     }
 }
 
-std::string Pipeline::count_at_stake() {
-    const auto since = source.oldest_ms();
-    if (!since)
-        return "The event tables are empty, so what is at stake is not known.";
+// What Kafka has and this database has not. Nothing behind the last report that is here was
+// trimmed, and what was shipped before it was committed before it, so it was not lost: only what
+// counts higher is asked about. The counter is dense, so it tells how many were not found.
+std::string Pipeline::count_at_stake(const Position &p) {
+    const bool comparable = identity.reported && identity.reported->incarnation == p.incarnation;
+    const std::int64_t reported = comparable ? identity.reported->counter : 0;
+    const auto since = first_at_stake(comparable);
     metrics.beat();
     std::vector<Uuid> ids, lost;
     const auto compare = [&] {
@@ -178,24 +183,46 @@ std::string Pipeline::count_at_stake() {
             lost.push_back(id);
         ids.clear();
     };
+    std::int64_t unseen = p.counter - reported;
     const std::string name = identity.incarnation + "/" + std::to_string(lane);
-    const Outcome outcome = sink.scan(source.topics(), name, *since, [&](const Uuid &id) {
+    const auto look = [&](const Uuid &id, std::int64_t counter) {
+        if (counter <= reported)
+            return;
+        unseen -= counter <= p.counter;
         ids.push_back(id);
         if (ids.size() == kAskedAtOnce)
             compare();
-    });
+    };
+    static_cast<void>(sink.scan(source.topics(), name, since, look));
     compare();
+    tell_lost(lost);
+    std::string said =
+        std::to_string(lost.size()) + " messages are in Kafka and not in this database";
+    if (!lost.empty())
+        said += "; the log names the first " + std::to_string(std::min(lost.size(), kNamed));
+    if (unseen > 0)
+        said += ". What became of " + std::to_string(unseen) +
+                " more is not known: their topics are not known here, or could not be read, or "
+                "have removed them";
+    return said + ".";
+}
+
+// Message times are the earlier of the database's clock at publishing and the relay's at shipping.
+std::int64_t Pipeline::first_at_stake(bool reported) {
+    const auto oldest = source.oldest_ms();
+    const auto shipped = reported ? time_ms(*identity.reported) : std::nullopt;
+    if (!shipped)
+        return oldest.value_or(0);
+    return std::max<std::int64_t>(0, std::min(oldest.value_or(*shipped), *shipped - kClockSlackMs));
+}
+
+void Pipeline::tell_lost(const std::vector<Uuid> &lost) {
     std::string line;
     for (std::size_t i = 0; i < std::min(lost.size(), kNamed); ++i) {
         line += (line.empty() ? "" : ",") + to_text(lost[i]);
         if (i % 20 == 19 || i + 1 == std::min(lost.size(), kNamed))
             log::error("only_in_kafka", {{"lane", lane}, {"ids", std::exchange(line, {})}});
     }
-    return std::string(outcome == Outcome::ok ? "" : "At least ") + std::to_string(lost.size()) +
-           " messages are in Kafka and not in this database" +
-           (lost.empty() ? "."
-                         : "; the log names the first " +
-                               std::to_string(std::min(lost.size(), kNamed)) + ".");
 }
 
 void Pipeline::require_same_history(const Position &p) {
@@ -207,7 +234,7 @@ void Pipeline::require_same_history(const Position &p) {
     throw Refusal(ExitCode::refused,
                   "this database is not the one that lane " + std::to_string(lane) +
                       " was shipped from: " + verdict.reason,
-                  verdict.detail + (verdict.detail.empty() ? "" : " ") + at_stake(),
+                  verdict.detail + (verdict.detail.empty() ? "" : " ") + at_stake(p),
                   "Find out what happened, then decide with once.rearm() what to ship.");
 }
 
@@ -366,8 +393,9 @@ bool Pipeline::commit_alone(const Position &what) {
 bool Pipeline::load_missing() {
     in_kafka.emplace();
     const auto topics = source.topics();
-    while (sink.scan(topics, "", 0, [&](const Uuid &id) { in_kafka->push_back(id); }) !=
-           Outcome::ok) {
+    while (sink.scan(topics, "", 0, [&](const Uuid &id, std::int64_t) {
+        in_kafka->push_back(id);
+    }) != Outcome::ok) {
         log::warning("kafka_away", {{"lane", lane}, {"reason", sink.trouble().text}});
         in_kafka->clear();
         if (stopping()) {

@@ -48,8 +48,10 @@ class Pipeline {
     void start();
     void reach_kafka();
     void require_same_history(const Position &position);
-    std::string at_stake();
-    std::string count_at_stake();
+    std::string at_stake(const Position &position);
+    std::string count_at_stake(const Position &position);
+    std::int64_t first_at_stake(bool reported);
+    void tell_lost(const std::vector<Uuid> &lost);
     void require_position_or_first_start(bool found);
     bool recover();
     bool reopen(ReadBack &back);

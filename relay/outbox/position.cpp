@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <ctime>
 
 namespace once::outbox {
 namespace {
@@ -141,6 +142,14 @@ Position decode_position(std::string_view text) {
     } catch (const nlohmann::json::exception &e) {
         throw UnreadablePosition(e.what());
     }
+}
+
+std::optional<std::int64_t> time_ms(const Position &p) {
+    std::tm parts{};
+    const char *end = ::strptime(p.time.c_str(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    if (end == nullptr || *end != '\0')
+        return std::nullopt;
+    return static_cast<std::int64_t>(::timegm(&parts)) * 1000;
 }
 
 std::optional<std::string> regression(const Position &last, const Position &next) {

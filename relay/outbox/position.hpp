@@ -30,7 +30,7 @@ struct Position {
     std::int64_t redrive_no = 0;
     std::optional<std::string> mode; // of a rearm, until its first s_now is finished
     std::int64_t counter = 0;        // events shipped on this lane
-    std::string time;                // when it was written, for people
+    std::string time;                // when it was written, by the clock of the relay
 
     bool operator==(const Position &) const = default;
 
@@ -50,6 +50,10 @@ struct UnreadablePosition : std::runtime_error {
 std::string encode(const Position &position);
 // Throws UnreadablePosition: unknown format, missing or malformed member.
 Position decode_position(std::string_view json);
+
+// When it was written, by the clock of the relay that did, in milliseconds since 1970; none: no
+// time that can be read.
+std::optional<std::int64_t> time_ms(const Position &position);
 
 // An error in words when `next` cannot follow `last` on one lane: the log was tampered with or two
 // relays wrote it.

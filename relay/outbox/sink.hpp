@@ -83,8 +83,8 @@ class Sink {
     virtual const Trouble &trouble() const = 0;
 
     // The ids of all messages of this source (once-source, or the beginning of it) in these topics,
-    // from a publish time on.
-    using Seen = std::function<void(const Uuid &id)>;
+    // from a publish time on, each with its once-position (0: none that can be read).
+    using Seen = std::function<void(const Uuid &id, std::int64_t counter)>;
     virtual Outcome scan(const std::vector<std::string> &topics, const std::string &source_prefix,
                          std::int64_t since_ms, const Seen &seen) = 0;
 };

@@ -180,7 +180,8 @@ class Database : public Source {
             throw SourceLost("canceling statement due to statement timeout");
         return {"t"};
     }
-    std::optional<std::int64_t> oldest_ms() override { return 1; }
+    std::optional<std::int64_t> oldest_ms() override { return oldest; }
+    std::optional<std::int64_t> oldest = 1;
     void close() noexcept override { resumed = false; }
 
     Event event(std::int64_t seq) const {
@@ -291,13 +292,15 @@ class Kafka : public Sink {
         return static_cast<std::int64_t>(positions.size());
     }
     const Trouble &trouble() const override { return why; }
-    Outcome scan(const std::vector<std::string> &, const std::string &, std::int64_t,
+    Outcome scan(const std::vector<std::string> &, const std::string &, std::int64_t since_ms,
                  const Seen &seen) override {
+        scanned_since = since_ms;
         for (const auto seq : in_topics)
-            seen(id_of(seq));
+            seen(id_of(seq), seq);
         return Outcome::ok;
     }
     std::set<std::int64_t> in_topics;
+    std::int64_t scanned_since = -1;
 
   private:
     struct Transaction {
