@@ -70,10 +70,19 @@ def test_position_is_found_however_deep_it_lies(shipped):
 
 
 def test_P14_P28_position_topic_deleted(shipped):
+    """Under a relay that runs, which was about to ship, and for the next one. Nobody makes the topic anew."""
+    topic = next(iter(shipped.topics))
+    running = shipped.relay().start()
+    running.wait_state("running")
     shipped.kafka.tools.run("delete_topic", topic=shipped.position_topic)
-    relay = shipped.relay()
-    assert relay.run("--until-empty") == REFUSED, relay.log()
+    shipped.publish(topic, "sixth", key="k")
+    assert running.process.wait(90) == REFUSED, running.log()
+    again = shipped.relay()
+    assert again.run("--until-empty") == REFUSED, again.log()
+    for relay in (running, again):
+        assert f'topic "{shipped.position_topic}" is missing' in relay.log() and "rearm" in relay.log()
     assert len(shipped.messages()) == 5
+    assert shipped.position_topic not in shipped.kafka.tools.run("list_topics")
 
 
 def test_P14_position_record_gone(shipped):
@@ -98,18 +107,22 @@ def test_P14_position_record_gone(shipped):
 def test_P14_position_topic_with_delete_policy(world):
     world.kafka.create_topic(world.position_topic, 1, **{"cleanup.policy": "delete"})
     world.publish(next(iter(world.topics)), "x")
-    relay = world.relay()
-    assert relay.run("--until-empty") in (5, REFUSED)
-    assert "cleanup.policy" in relay.log()
+    assert "cleanup.policy=delete" in refused(world)
     assert world.messages() == []
+
+
+@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
+def test_P14_position_topic_gets_a_delete_policy(shipped, policy):
+    shipped.kafka.tools.run("alter_topic", topic=shipped.position_topic, settings={"cleanup.policy": policy})
+    shipped.topic("later", 1)  # the broker hears of things in their order: now it knows
+    shipped.publish(next(iter(shipped.topics)), "x", key="k")
+    assert f"cleanup.policy={policy}" in refused(shipped)
 
 
 def test_P14_position_topic_with_two_partitions(world):
     world.kafka.create_topic(world.position_topic, 2, **{"cleanup.policy": "compact"})
     world.publish(next(iter(world.topics)), "x")
-    relay = world.relay()
-    assert relay.run("--until-empty") in (5, REFUSED)
-    assert "partition" in relay.log()
+    assert "2 partitions" in refused(world)
     assert world.messages() == []
 
 
@@ -148,6 +161,25 @@ def test_P13_P31_template_copy_is_refused_and_disturbs_the_original_in_nothing(s
     shipped.relay().drain()
     assert shipped.assert_exact().delivered == 6
     shipped.cluster.execute(f'DROP DATABASE "{copy}"')
+
+
+def test_P13_P31_clone_of_the_server_is_refused_and_disturbs_the_original_in_nothing(shipped):
+    """A base backup that is started beside the original: everything is the same but what the original shipped since."""
+    topic = next(iter(shipped.topics))
+    with Cluster(name="clone").copy_of(shipped.cluster, standby=False) as clone:
+        clone.start()
+        original = shipped.relay().start()
+        original.wait_state("running")
+        shipped.publish(topic, "sixth", key="k")
+        wait_until("the sixth is shipped", lambda: len(shipped.messages()) == 6, 30, 0.1)
+        for _ in range(50):  # a clone that is busy
+            clone.execute("SELECT once.publish(%s, 'of the clone'::text, key => 'k')", (topic,), shipped.name)
+        refused(shipped, shipped.relay(database=clone.dsn(shipped.name, "relay")))
+        shipped.publish(topic, "seventh", key="k")
+        wait_until("the seventh is shipped", lambda: len(shipped.messages()) == 7, 30, 0.1)
+        assert not original.metric("once_outbox_producer_recycles_total"), "P31: the original was disturbed"
+        assert original.stop() == 0
+    assert shipped.assert_exact().delivered == 7
 
 
 def test_P13_dump_and_restore_is_another_stream(shipped, world_name):
@@ -222,6 +254,8 @@ def test_P13_rearm_modes(own_cluster, mode, delivered):
     restore_in_place(world)
     world.publish(topic, "new", key="k")
     refused(world)
+    world.database.execute("SELECT once.rearm(0, 'continue')")  # not the same transactions: no answer
+    assert "cannot continue" in refused(world)
     world.database.execute("SELECT once.rearm(0, %s)", (mode,))
     world.relay().drain()
     world.publish(topic, "afterwards", key="k")

@@ -133,6 +133,20 @@ TEST(Pipeline, P28_position_behind_the_report_is_refused) {
     lane.run();
 }
 
+// Ids of transactions are used again: what commits under them would be taken for shipped.
+TEST(Pipeline, P13_continue_without_the_transactions_that_were_shipped_is_refused) {
+    Lane lane;
+    lane.database.publish(8);
+    lane.run();
+    lane.database.who.mode = "continue";
+    lane.database.rows.resize(6);
+    const auto transactions = lane.kafka.positions.size();
+    EXPECT_EQ(refusal_of(lane), ExitCode::refused);
+    EXPECT_EQ(lane.kafka.positions.size(), transactions);
+    lane.database.publish(2); // as after pg_upgrade: all are there
+    EXPECT_EQ(refusal_of(lane), ExitCode::stopped);
+}
+
 TEST(Pipeline, P28_position_behind_our_own_last_commit_is_refused) {
     Lane lane;
     lane.database.publish(300);
