@@ -100,7 +100,8 @@ def test_P25_slow_broker_bounds_the_queue_and_aborts_nothing(world, kafka):
 
 @pytest.fixture(scope="module")
 def three_brokers():
-    with Kafka(3, heap="320m") as running:
+    with Kafka(3, heap="320m", settings={"transactional.id.expiration.ms": 9000,
+                                         "transaction.remove.expired.transaction.cleanup.interval.ms": 1000}) as running:
         yield running
 
 
@@ -131,6 +132,27 @@ def test_P9_brokers_restart_one_by_one_and_min_isr_is_not_met(cluster, three_bro
         work.stop()
         settle(world, relay)
         world.assert_exact()
+    finally:
+        world.close()
+
+
+def test_P6_an_idle_relay_goes_on_when_its_transactional_ids_have_expired(cluster, three_brokers, world_name):
+    """A week by default, and an idle outbox writes nothing."""
+    world = World(cluster, three_brokers, world_name)
+    try:
+        ours = lambda: [each["id"] for each in three_brokers.tools.run("transactions") if world.incarnation() in each["id"]]
+        relay = world.relay().start()
+        for number in range(4):  # each producer of the ring has shipped
+            world.publish(f"{world.name}.orders", f"{number}", key="k")
+            wait_until("it ships", lambda: relay.metric("once_outbox_events_total") == number + 1, 30, 0.05)
+        assert len(ours()) == 2
+        wait_until("brokers have forgotten them", lambda: ours() == [], 40, 0.5)
+        for number in range(4):
+            world.publish(f"{world.name}.orders", f"later {number}", key="k")
+        wait_until("it goes on by itself", lambda: relay.metric("once_outbox_events_total") == 8, 60, 0.1)
+        assert relay.metric("once_outbox_producer_recycles_total") >= 1, "nothing has expired"
+        assert relay.stop() == 0, relay.log()
+        assert world.assert_exact().delivered == 8
     finally:
         world.close()
 
