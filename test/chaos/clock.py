@@ -25,6 +25,12 @@ class Clock:
                     "FAKETIME_TIMESTAMP_FILE": str(self.folder / "time"),
                     "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
+    @staticmethod
+    def rules(pid):
+        """Whether the process runs by such a clock at all."""
+        with open(f"/proc/{pid}/maps", encoding="utf-8") as maps:
+            return "libfaketime" in maps.read()
+
     def jump(self, offset):
         (self.folder / "time").write_text(offset + "\n")
 

@@ -55,9 +55,15 @@ def right_revoked(system, step):
     """Brokers refuse a relay what it needs; when it has its right again it goes on by itself."""
     operation, kind, what = step["right"]
     name = {"orders": next(topic for topic in system.world.topics if topic.endswith("orders")), "positions": system.world.position_topic}.get(what, what)
+    refusals = lambda: sum(log.read_text(errors="replace").count("uthori") for daemon in system.daemons
+                           for log in daemon.relay.folder.glob("*.log"))
+    before = refusals()
     system.deny(operation, kind, name, "prefixed" if kind == "transactional_id" else "literal")
     time.sleep(step.seconds)
+    met = refusals() > before
     system.give_back()
+    if not met:
+        raise NotReached(f"nobody was refused to {operation} {what}")
 
 
 @fault
@@ -130,14 +136,14 @@ def positions_compacted(system, step):
     """As hard as the broker can: of each key only the last record stays. What is judged are the records as they came."""
     alter = lambda **settings: system.kafka.tools.run("alter_topic", topic=system.world.position_topic, settings={
         name.replace("_", "."): value for name, value in settings.items()})
-    there = lambda: len(system.kafka.read(system.world.position_topic))
+    there = lambda: {message.offset for message in system.kafka.read(system.world.position_topic) if system.world.owns(message)}
     before = there()
     alter(segment_ms="500", min_cleanable_dirty_ratio="0.001", delete_retention_ms="0", max_compaction_lag_ms="2500",
           min_compaction_lag_ms="2000")
     try:
         time.sleep(step.seconds * 3 / 4)
-        if not wait(lambda: there() < before, step.seconds / 2):
-            raise NotReached("the cleaner did not come by")
+        if not wait(lambda: before - there(), step.seconds / 2):
+            raise NotReached("the cleaner has removed none of our records")
     finally:
         alter(segment_ms="604800000", min_cleanable_dirty_ratio="0.5", max_compaction_lag_ms="9223372036854775807",
               min_compaction_lag_ms="0", delete_retention_ms="86400000")
@@ -184,6 +190,14 @@ def reindex(system, step):
 @fault
 def idle(system, step):
     """Longer than transactional ids live at the brokers (9 s here): the next transaction finds its id gone."""
+    producers = lambda: {each["id"]: each["producer"] for each in system.kafka.tools.run("transactions")}
+    before = producers()
     system.bank.paused.set()
-    time.sleep(step.seconds)
-    system.bank.paused.clear()
+    try:
+        time.sleep(step.seconds)
+        after = producers()
+    finally:
+        system.bank.paused.clear()
+    # One that was taken again after it had expired has got another producer.
+    if all(after.get(name) == producer for name, producer in before.items()):
+        raise NotReached("no id has expired")

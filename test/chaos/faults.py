@@ -50,7 +50,10 @@ def relay_faults(side):
             time.sleep(step.seconds / 3)
             faked.jump(step["jump"])
             time.sleep(step.seconds * 2 / 3)
+            met = daemon.running and faked.rules(daemon.relay.process.pid)
             daemon.kill()
+        if not met:
+            raise NotReached("it had been started again, with the real clock")
 
     for name, function in (("kill", kill), ("stop", stop), ("hang", stop), ("term", term), ("clock", clock)):
         DO[f"{name}_{side}"] = function
@@ -161,9 +164,12 @@ def server_faults(side):
                 time.sleep(step.seconds / 4)
                 faked.jump(step["jump"])
                 time.sleep(step.seconds * 3 / 4)
+                off = abs(cluster.query("SELECT extract(epoch FROM clock_timestamp())::float8")[0][0] - time.time())
             finally:
                 cluster.stop("fast")
                 cluster.start()
+        if off < 60:
+            raise NotReached("the server's clock did not jump")
 
     for function in (kill, immediate, restart, backends, stop, disk_full, clock):
         DO[f"{function.__name__}_{side}"] = function
@@ -310,9 +316,14 @@ def quorum_lost(system, step):
 def move_leaders(system, step):
     names = {"topics": list(system.world.topics), "coordinator": ["__transaction_state"],
              "positions": [system.world.position_topic], "groups": ["__consumer_offsets"]}
+    leaders = lambda: [partition["leader"] for topic in names[step["what"]]
+                       for partition in system.kafka.tools.run("describe_topic", topic=topic)["partitions"]]
+    before = leaders()
     for topic in names[step["what"]]:
         system.kafka.tools.run("move_leaders", topic=topic)
     time.sleep(step.seconds)
+    if leaders() == before:
+        raise NotReached("they stayed where they were")
 
 
 @fault
@@ -345,9 +356,9 @@ def late_end_txn(system, step):
 @fault
 def database_stalls(system, step):
     wire = system.wires[step["which"]]
-    wire.flows.clear()
+    wire.stall(step["direction"])
     time.sleep(step.seconds)
-    wire.flows.set()
+    wire.flow()
 
 
 @fault
@@ -362,7 +373,10 @@ def database_slow(system, step):
 def database_cut(system, step):
     wire = system.wires[step["which"]]
     if step["after"]:
-        wire.cut_in = step["after"]
+        wire.cut_after(step["after"], step["direction"])
+        if not wait(lambda: wire.cut_in is None, step.seconds + 3):
+            wire.cut_in = None
+            raise NotReached("so many bytes did not go by")
     else:
         wire.cut_all()
     time.sleep(step.seconds)

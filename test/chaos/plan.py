@@ -37,6 +37,7 @@ class Kind:
 
 NODES = {"node": (0, 1, 2)}
 RELAYS = {"which": (0, 1)}
+WAYS = ("both", "request", "response")
 DOWN = {"down": (0.0, 0.0, 0.3, 1.5)}
 
 KINDS = {
@@ -78,9 +79,9 @@ KINDS = {
     "clock_broker": Kind("brokers", 1, (6, 9), {**NODES, "jump": ("+1h", "-1h", "+6h")}),
     "kafka_wire": Kind("wire", 14, (1, 4), {"times": (1, 2, 5)}),
     "late_end_txn": Kind("wire", 4, (3, 9), {}),
-    "database_stalls": Kind("wire", 2, (1, 6), {"which": ("sender", "receiver")}),
+    "database_stalls": Kind("wire", 2, (1, 6), {"which": ("sender", "receiver"), "direction": WAYS}),
     "database_slow": Kind("wire", 1, (2, 4), {"which": ("sender", "receiver")}),
-    "database_cut": Kind("wire", 4, (0.5, 1), {"which": ("sender", "receiver"), "after": (0, 60, 700, 9000, 60000)}),
+    "database_cut": Kind("wire", 4, (0.5, 1), {"which": ("sender", "receiver"), "after": (0, 60, 700, 9000, 60000), "direction": WAYS}),
     "foreign_producer": Kind("world", 4, (1, 2), {"ring": (0, 1)}),
     "partition_added": Kind("world", 1, (1, 2), {}),
     "topic_recreated": Kind("world", 1, (2, 3), {}),

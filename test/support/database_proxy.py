@@ -12,10 +12,11 @@ CHUNK = 1 << 14
 class DatabaseProxy:
     def __init__(self, port):
         self.target = port
-        self.flows = threading.Event()  # cleared: nothing gets through, nobody is told
-        self.flows.set()
+        self.flows = {way: threading.Event() for way in ("request", "response")}  # cleared: nothing gets through, nobody is told
+        self.flow()
         self.slow_s = 0.0
         self.cut_in = None  # bytes until every connection is cut, in the middle of whatever it is
+        self.cut_way = "both"  # whose bytes are counted
         self.lock = threading.Lock()
         self.open = set()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -27,7 +28,21 @@ class DatabaseProxy:
 
     def heal(self):
         self.slow_s, self.cut_in = 0.0, None
-        self.flows.set()
+        self.flow()
+
+    def flow(self):
+        for flows in self.flows.values():
+            flows.set()
+
+    def stall(self, way="both"):
+        """Both ways, or only one: an answer that is lost, to what was done all the same."""
+        for name, flows in self.flows.items():
+            if way in ("both", name):
+                flows.clear()
+
+    def cut_after(self, size, way="both"):
+        with self.lock:
+            self.cut_in, self.cut_way = size, way
 
     def cut_all(self):
         with self.lock:
@@ -57,16 +72,16 @@ class DatabaseProxy:
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:  # from here on cut_all may close them
                 self.open.add((client, server))
-            for ends in ((client, server), (server, client)):
+            for ends in ((client, server, "request"), (server, client, "response")):
                 threading.Thread(target=self._pump, args=ends, daemon=True).start()
 
-    def _pump(self, source, target):
+    def _pump(self, source, target, way):
         try:
             while data := source.recv(CHUNK):
                 if self.slow_s:
                     time.sleep(self.slow_s)
-                self.flows.wait()
-                data, last = self._cut(data)
+                self.flows[way].wait()
+                data, last = self._cut(data, way)
                 target.sendall(data)
                 if last:
                     self.cut_all()
@@ -77,9 +92,9 @@ class DatabaseProxy:
         with self.lock:
             self.open = {pair for pair in self.open if source not in pair}
 
-    def _cut(self, data):
+    def _cut(self, data, way):
         with self.lock:
-            if self.cut_in is None:
+            if self.cut_in is None or self.cut_way not in ("both", way):
                 return data, False
             self.cut_in -= len(data)
             if self.cut_in > 0:
