@@ -3,10 +3,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from chaos import bank, content_faults, faults, finale, plan  # noqa: F401 (registers its faults)
+from chaos.clock import Clock, Skipped
 from chaos.tally import Tally
 from support.relay import crash_points
 
@@ -54,6 +56,38 @@ def effects(versions):
 def test_books_see_each_kind_of_damage(versions, wrong):
     accounts = {("t", "k"): (3, 30), ("t", "other"): (0, -30)}
     assert bool([w for w in bank.books(effects(versions), accounts) if "other" not in w]) == wrong
+
+
+WAITS = """
+#include <stdio.h>
+#include <threads.h>
+#include <time.h>
+int main(void) {
+    cnd_t condition; mtx_t mutex; struct timespec until, before, after;
+    cnd_init(&condition); mtx_init(&mutex, mtx_plain); mtx_lock(&mutex);
+    timespec_get(&until, TIME_UTC); until.tv_sec += 1;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    int result = cnd_timedwait(&condition, &mutex, &until);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    printf("%d %ld %.3f", result == thrd_timedout, (long)until.tv_sec, after.tv_sec - before.tv_sec + (after.tv_nsec - before.tv_nsec) / 1e9);
+}
+"""
+
+
+@pytest.mark.parametrize("offset", ["-3600", "+3600"])
+def test_a_clock_that_jumps_rules_time_outs_too(tmp_path, offset):
+    """As librdkafka waits: under a clock that is behind it must not end at once, ahead it must end."""
+    try:
+        clock = Clock()
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    program = tmp_path / "waits"
+    subprocess.run(["gcc", "-x", "c", "-o", program, "-"], input=WAITS, text=True, check=True)
+    with clock:
+        clock.jump(offset)
+        timed_out, until, waited = subprocess.run([program], env={**os.environ, **clock.env}, capture_output=True, text=True,
+                                                  check=True, timeout=60).stdout.split()
+    assert abs(int(until) - time.time() - int(offset)) < 100 and timed_out == "1" and float(waited) > 0.9
 
 
 def test_nothing_happened_is_no_pass():
