@@ -2,6 +2,7 @@
 
 The same history is read in two wrong ways as well: a test that could not see them fail would prove nothing.
 """
+import math
 import os
 import random
 import threading
@@ -14,7 +15,7 @@ from support.writers import Writers
 # shared keys.
 WRITERS = 8
 TRANSACTIONS = 1040
-ROUNDS = max(2, int(os.environ.get("LOCK_SCHEDULES", "0")) // TRANSACTIONS)
+ROUNDS = max(2, math.ceil(int(os.environ.get("LOCK_SCHEDULES", "0")) / TRANSACTIONS))
 AT_ONCE = 4  # they mostly wait for each other's locks
 
 
