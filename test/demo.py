@@ -17,6 +17,7 @@ from support.kafka import Kafka  # noqa: E402
 from support.postgres import Cluster  # noqa: E402
 from support.process import KEEP, RELAY, STAGED_BIN, wait_until  # noqa: E402
 from support.relay import Relay  # noqa: E402
+from support.transaction_checker import source_of  # noqa: E402
 
 TOPICS = {"orders": 4, "invoices": 2}
 THREADS = 6
@@ -103,13 +104,13 @@ def drain(relay, done):
     say(f"once-relay {relay.command} --until-empty: everything is {done}")
 
 
-def applied(receiver, final):
+def applied(kafka, receiver, final):
     """Effects in database B, each message of the log exactly once and in the order of its key; None if that is not so."""
     effects = [Effect(topic, partition, offset, key and key.encode(), payload and bytes(payload)) for topic, partition, offset, key, payload
                in receiver.query("SELECT topic, partition, log_offset, key, payload FROM billing.effect ORDER BY nr")]
     stored = {(topic, partition): offset for topic, partition, offset in
               receiver.query("SELECT topic, partition, next FROM once.consumer_offset")}
-    report = check_inbox(final, effects, stored)
+    report = check_inbox(final, effects, stored, kafka.ends(*TOPICS))
     counted = receiver.value("SELECT sum(events) FROM billing.account")
     say(f"database billing has {len(effects)} effects, its accounts count {counted}: checked against the log, key by key, and the offsets")
     if not report.ok:
@@ -123,7 +124,8 @@ def verdict(kafka, database, work, live):
     say(f"an independent read_committed client (Java) read {len(final)} messages back")
     wait_until("the live reader is at the end", lambda: live.count() >= len(final), 30)
     history = checker.History(intents=work.intents, rows=writers.rows(database), final=final, live=[live.stop()],
-                              positions=positions, partitions=TOPICS)
+                              positions=positions, partitions=TOPICS,
+                              transactions=kafka.transactions({source_of(record) for record in positions}))
     report = checker.check(history)
     say(f"checked against the writers' logs, the tables and {len(positions)} position records")
     if not report.ok:
@@ -153,7 +155,7 @@ def main():
     drain(relay, "shipped")
     drain(inbox, "applied")
     report, final = verdict(kafka, database, work, live)
-    effects = applied(receiver, final)
+    effects = applied(kafka, receiver, final)
     if KEEP:
         how_to_talk(cluster, kafka)
     else:

@@ -25,6 +25,7 @@ check-sql: stage
 check-isolation: stage
 	@test/run isolation
 check-e2e: stage
+	@test/support/install.sh
 	@test/run e2e
 check:
 	@test/support/install.sh

@@ -1,7 +1,7 @@
 """Writers with accounts: money moves between keys and is never made, and each key counts its versions.
 
-The truth is kept by the application itself, in tables of its own and in the same transactions: what was published
-(`app_truth`) and what was put aside (`app_parked`), so that trimming hides nothing from the checker.
+The truth is kept by the application itself, in a table of its own and in the same transactions: what was published
+(`app_truth`), so that trimming hides nothing from the checker.
 """
 import json
 import random
@@ -15,13 +15,6 @@ from support.writers import Writers
 SCHEMA = """
 ALTER TABLE app_state ADD COLUMN balance bigint NOT NULL DEFAULT 0;
 CREATE TABLE app_truth (lane int, seq bigint, xid xid8, id uuid, topic text, key text, digest text);
-CREATE TABLE app_parked (id uuid);
-CREATE FUNCTION app_remember() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-BEGIN
-    INSERT INTO public.app_parked VALUES (new.id);
-    RETURN NULL;
-END $$;
-CREATE TRIGGER app_remember AFTER INSERT ON once.dead_letter FOR EACH ROW EXECUTE FUNCTION app_remember();
 """
 TOO_LARGE = 9000  # bytes, for a topic that takes 3,000
 

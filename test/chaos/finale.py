@@ -15,17 +15,24 @@ def run(system, tally):
     if not name:
         return
     ACTS[name](system)
-    before = len(system.world.messages())
+    before = len(system.world.messages()), steps(system)
     relay = system.world.relay(database=system.finale_dsn)
     status = relay.run("--until-empty", timeout=90)
-    more = len(system.world.messages()) - before
+    more = len(system.world.messages()) - before[0]
     if status != REFUSED:
         tally.finding("not refused", f"{name}: exit {status}\n{relay.log()[-2000:]}")
     if more:
         tally.finding("not refused", f"{name}: {more} messages were committed after the refusal")
+    if steps(system) != before[1]:
+        tally.finding("not refused", f"{name}: {before[1]} position records before the refusal, {steps(system)} after")
     if name == "lost_commits" and "only_in_kafka" not in relay.log():
         tally.finding("not refused", f"{name}: what is at stake is not named\n{relay.log()[-2000:]}")
     tally.count(tally.done, name)
+
+
+def steps(system):
+    """Position records that are no start records: they say that something was passed."""
+    return sum(not record.key.endswith(b"/start") for record in system.kafka.read(system.world.position_topic))
 
 
 def publish(system, text):

@@ -47,7 +47,6 @@ class ChaosWorld(World):
     def remember(self):
         for row in bank.truth(self.database):
             self.rows[(row.lane, row.seq)] = row
-        self.parked |= {identity for (identity,) in self.database.query("SELECT DISTINCT id::text FROM app_parked")}
 
 
 class System:

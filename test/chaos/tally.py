@@ -2,10 +2,10 @@
 import threading
 from collections import Counter
 
-from support import checker
+from support import report
 
-# In the table's order. The first nine are the checker's; I13 and the books are the receiving side's; an index that lacks a row is of either.
-KINDS = (*checker.KINDS, "applied twice", "not applied", "books", "index", "refused", "not refused", "stalled", "harness")
+# In the table's order. The first ones are the checker's; I13 and the books are the receiving side's; an index that lacks a row is of either.
+KINDS = (*report.KINDS, "applied twice", "not applied", "books", "index", "refused", "not refused", "stalled", "harness")
 
 
 class Tally:
@@ -15,7 +15,7 @@ class Tally:
         self.kills, self.stops, self.points, self.ends = Counter(), Counter(), Counter(), Counter()
         self.findings = []
         self.why_failed = {}
-        self.events = self.delivered = self.applied = self.periods = 0
+        self.events = self.delivered = self.applied = self.periods = self.ended_twice = 0
         self.stall = self.quiet_stall = 0.0
         self.recoveries = []
 
@@ -55,7 +55,7 @@ class Tally:
                 ("SIGSTOPs", f"{sum(self.stops.values())}  ({spread(self.stops)})"),
                 ("crash points reached", f"{len(self.points)} of {len(points)}, {sum(self.points.values())} times"),
                 ("relays that gave up and were started again", spread(self.ends) or 0),
-                ("events", self.events), ("delivered", self.delivered), ("applied", self.applied)]
+                ("Kafka transactions that were ended twice", self.ended_twice), ("events", self.events), ("delivered", self.delivered), ("applied", self.applied)]
         rows += [(kind, self.found(kind)) for kind in KINDS]
         rows += [("longest stall", f"{self.stall:.1f} s among faults, {self.quiet_stall:.1f} s in quiet"),
                  ("longest recovery", f"{max(self.recoveries, default=0):.1f} s after the faults ended")]

@@ -24,7 +24,7 @@ def test_control_without_the_position_in_the_transaction_it_doubles(world):
     assert world.relay(env=off).crash_at("after_commit") == KILLED
     world.relay(env=off).drain()
     report = world.check()
-    assert report.count("doubled"), report
+    assert report.count("doubled") and report.count("torn"), report
 
 
 def ghosts(world, rounds):

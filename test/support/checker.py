@@ -1,18 +1,22 @@
 """The history checker: decides from histories alone whether exactly-once and order held.
 
 It knows nothing of how the relay works, only what the design promises: what writers intended and how their
-transactions ended (Intent), what the tables say (Row), what readers saw (kafka.Message, in log order per partition)
-and what the position topic says. `check(History(...))` returns a Report; `Report.ok` is the verdict.
+transactions ended (Intent), what the tables say (Row), what readers saw (kafka.Message, in log order per partition),
+what the position topic and the coordinators of Kafka's transactions say. `check(History(...))` returns a Report;
+`Report.ok` is the verdict, and where one of these is empty it is no.
 Its own mutation tests are in test/e2e/test_checker.py: each kind of damage to a good history is caught.
 """
 import bisect
 import hashlib
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Dict, List, Optional, Set, Tuple
 
-KINDS = ("lost", "doubled", "inverted", "phantom", "torn", "forked", "altered", "misread")
+from .report import Report
+from .transaction_checker import check_transactions
+
+OURS = ("once-id", "once-source", "once-position")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,15 @@ class Row:
     topic: str
     key: Optional[bytes]
     digest: Optional[str]
+    partition: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A position that a relay told the database, and which events it trimmed away then although they had not been passed."""
+    lane: int
+    position: Dict
+    missing: List
 
 
 @dataclass
@@ -47,46 +60,13 @@ class History:
     final: List = field(default_factory=list)
     live: List = field(default_factory=list)  # one list of messages per live reader
     positions: List = field(default_factory=list)  # messages of once.positions, in log order
+    transactions: List = field(default_factory=list)  # of our transactional ids, in their coordinators' order
+    reports: Optional[List[Reported]] = None  # None: nobody watched
     parked: Set[str] = field(default_factory=set)  # ids that a committed dead_letter entry kept from the main path
     waiting: Set[str] = field(default_factory=set)  # of these, the ones still there at the end
-    redriven: Optional[Dict] = None  # (lane, redrive_no) -> ids; None: any parked id may come
+    redriven: Dict = field(default_factory=dict)  # (lane, redrive_no) -> the ids that were stamped with it, by seq
     skipped: Set[str] = field(default_factory=set)  # parked under `skip`: their key went on without them
     partitions: Dict[str, int] = field(default_factory=dict)  # topic -> count, for the default partitioner
-
-
-@dataclass(frozen=True)
-class Finding:
-    kind: str
-    invariant: str
-    text: str
-
-
-class Report:
-    def __init__(self):
-        self.findings = []
-        self.published = 0
-        self.delivered = 0
-
-    def add(self, kind, invariant, text):
-        self.findings.append(Finding(kind, invariant, text))
-
-    def count(self, kind):
-        return sum(finding.kind == kind for finding in self.findings)
-
-    @property
-    def ok(self):
-        return not self.findings
-
-    def invariants(self):
-        return {finding.invariant for finding in self.findings}
-
-    def __str__(self):
-        counts = " · ".join(f"{kind} {self.count(kind)}" for kind in KINDS)
-        lines = [f"published {self.published} · delivered {self.delivered} · {counts}"]
-        lines += [f"  {f.invariant} {f.kind}: {f.text}" for f in self.findings[:20]]
-        if len(self.findings) > 20:
-            lines.append(f"  … and {len(self.findings) - 20} more")
-        return "\n".join(lines)
 
 
 def digest(payload):
@@ -106,13 +86,16 @@ def check(history):
     report.published = sum(event.outcome == "committed" for event in events.values())
     report.delivered = len(history.final)
     log = _by_partition(history.final)
-    _check_presence(history, events, log, report)
+    _check_evidence(history, report)
+    _check_presence(history, events, report)
     _check_order(history, events, log, report)
     _check_content(history, events, report)
     for number, live in enumerate(history.live):
         _check_prefix(number, _by_partition(live), log, report)
         _check_holes(history, events, live, f"live reader {number}", report)
     _check_positions(history, report)
+    _check_reports(history, report)
+    check_transactions(history, report)
     return report
 
 
@@ -130,7 +113,7 @@ def _events(history):
     for row in history.rows:
         if row.id not in events:
             order = None if row.key is None else row.seq
-            events[row.id] = Intent(row.id, row.topic, row.key, row.digest, "committed", order)
+            events[row.id] = Intent(row.id, row.topic, row.key, row.digest, "committed", order, row.partition)
     return events
 
 
@@ -141,7 +124,19 @@ def _by_partition(messages):
     return log
 
 
-def _check_presence(history, events, log, report):
+def _check_evidence(history, report):
+    """What was not looked at proves nothing."""
+    inputs = {"event was published": report.published, "row was read": history.rows,
+              "position record was read": history.positions, "transaction was read": history.transactions}
+    if history.reports is not None:
+        inputs["position was reported"] = history.reports
+    inputs |= {f"message was seen by live reader {n}": live for n, live in enumerate(history.live)}
+    for name, found in inputs.items():
+        if not found:
+            report.add("unproven", "evidence", f"no {name}")
+
+
+def _check_presence(history, events, report):
     """I1 no loss, I2 no id twice, I3 no message without a committed row."""
     seen = Counter(header(message, "once-id") for message in history.final)
     for identity, event in events.items():
@@ -150,6 +145,8 @@ def _check_presence(history, events, log, report):
     for identity, times in seen.items():
         for _ in range(times - 1):
             report.add("doubled", "I2", f"{identity} stands {times} times in the log")
+        if identity in history.waiting:
+            report.add("doubled", "I2", f"{identity} stands in the log and waits to be shipped again")
         event = events.get(identity)
         if event is None or event.outcome == "rolled back":
             report.add("phantom", "I3", f"{identity}: {'unknown id' if event is None else 'it rolled back'}")
@@ -204,6 +201,8 @@ def _check_content(history, events, report):
             report.add("altered", "I15", f"{where}: key {message.key} instead of {event.key}")
         if digest(message.value) != event.digest:
             report.add("altered", "I15", f"{where}: other payload")
+        if sorted(name for name, _ in message.headers if name.startswith("once-")) != sorted(OURS):
+            report.add("altered", "I15", f"{where}: not one of each once- header")
         own = tuple((name, value) for name, value in message.headers if not name.startswith("once-"))
         if event.headers is not None and sorted(own) != sorted(event.headers):
             report.add("altered", "I15", f"{where}: headers {own} instead of {event.headers}")
@@ -237,6 +236,15 @@ class Position:
     last_id: Optional[str]
     redrive_no: int
     counter: int
+    mode: Optional[str]  # of a rearm
+
+    @property
+    def reach(self):
+        return self.s_prev, self.s_now, self.slice_seq
+
+    @property
+    def last(self):
+        return self.last_seq, self.last_id
 
 
 def parse_position(message):
@@ -244,11 +252,14 @@ def parse_position(message):
     source = message.key.decode()
     if source.count("/") != 1:
         return None
-    value = json.loads(message.value)
+    return position_of(message.offset, source, json.loads(message.value))
+
+
+def position_of(offset, source, value):
     number = lambda name: None if value.get(name) is None else int(value[name])
-    return Position(message.offset, source, int(source.split("/")[1]), value.get("s_prev"), value["s_now"],
+    return Position(offset, source, int(source.split("/")[1]), value.get("s_prev"), value["s_now"],
                     number("slice_seq"), number("last_seq"), value.get("last_id"), number("redrive_no") or 0,
-                    number("counter"))
+                    number("counter"), value.get("mode"))
 
 
 class Snapshot:
@@ -277,7 +288,6 @@ class LaneRows:
         self.by_xid = defaultdict(list)
         for row in self.rows:
             self.by_xid[row.xid].append(row)
-        self.by_seq = {row.seq: row for row in self.rows}
         self.cache = (None, None)
 
     def difference(self, s_prev, s_now):
@@ -300,8 +310,7 @@ def _check_positions(history, report):
             report.add("altered", "I15", f"{message.topic}[{message.partition}] offset {message.offset}: no once- headers")
         else:
             messages[source][int(number)].append(header(message, "once-id"))
-    if not history.positions:
-        return
+    _check_numbers(history, report)
     lines = defaultdict(list)
     for record in history.positions:
         position = parse_position(record)
@@ -310,6 +319,8 @@ def _check_positions(history, report):
     lanes = {lane: LaneRows([row for row in history.rows if row.lane == lane])
              for lane in {line[0].lane for line in lines.values()}}
     for source, line in lines.items():
+        if line[0].s_prev is not None or line[0].counter:
+            report.add("forked", "I7", f"{source}: the first record, at offset {line[0].offset}, is no beginning")
         for before, now in zip(line, line[1:]):
             _check_step(history, before, now, lanes[now.lane], messages[source], report)
         for number in sorted(n for n in messages[source] if n > line[-1].counter or n <= line[0].counter):
@@ -318,28 +329,57 @@ def _check_positions(history, report):
         report.add("torn", "I6", f"{source}: messages and no position record at all")
 
 
+def _check_numbers(history, report):
+    """I7: numbers rise per (source, topic, partition). A receiver that keeps the last one drops what comes below it."""
+    last = {}
+    for message in history.final:
+        name = (header(message, "once-source"), message.topic, message.partition)
+        number = int(header(message, "once-position") or 0)
+        if name[0] and number <= last.get(name, 0):
+            report.add("inverted", "I7", f"{message.topic}[{message.partition}] offset {message.offset}: number {number} "
+                                         f"after {last[name]} of {name[0]}")
+        last[name] = max(number, last.get(name, 0))
+
+
 def _check_step(history, before, now, lane, messages, report):
     where = f"{now.source} record at offset {now.offset} (counter {before.counter} to {now.counter})"
     if now.counter < before.counter or now.redrive_no < before.redrive_no:
         report.add("forked", "I7", f"{where}: goes back")
-        return
-    same = (now.s_prev, now.s_now, now.slice_seq) == (before.s_prev, before.s_now, before.slice_seq)
-    if same and now.redrive_no > before.redrive_no:
-        _check_redrive(history, before, now, where, messages, report)
-        return
-    if not same and not _follows(before, now, lane):
+    elif now.s_prev is None:
+        report.add("forked", "I7", f"{where}: begins again")
+    elif now.reach == before.reach:
+        _check_beside(history, before, now, where, messages, report)
+    elif now.redrive_no != before.redrive_no:
+        report.add("torn", "I6", f"{where}: a redrive together with a difference")
+    elif not _follows(before, now, lane):
         report.add("forked", "I7", f"{where}: {now.s_prev} → {now.s_now} / {now.slice_seq} does not follow "
                                    f"{before.s_prev} → {before.s_now} / {before.slice_seq}")
-        return
-    if not history.rows:
-        return
+    else:
+        _check_difference(history, before, now, lane, where, messages, report)
+
+
+def _check_difference(history, before, now, lane, where, messages, report):
     low = before.slice_seq if before.slice_seq is not None else -1
     high = now.slice_seq if now.slice_seq is not None else 1 << 63
-    passed = [] if same else [row for row in lane.difference(now.s_prev, now.s_now) if low < row.seq <= high]
-    expected = [row.id for row in passed if row.id not in history.parked]
+    passed = [row for row in lane.difference(now.s_prev, now.s_now) if low < row.seq <= high]
+    _compare([row.id for row in passed if row.id not in history.parked], before, now, where, messages, report)
+    last = (passed[-1].seq, passed[-1].id) if passed else before.last
+    if now.last != last:
+        report.add("torn", "I6", f"{where}: names {now.last} as the last event passed, it is {last}")
+
+
+def _check_beside(history, before, now, where, messages, report):
+    """A record that moves on nowhere ships one redrive, or says that somebody let the lane go on."""
+    expected = []
+    if now.redrive_no == before.redrive_no + 1:
+        expected = list(history.redriven.get((now.lane, now.redrive_no), ()))
+        if not expected:
+            report.add("torn", "I6", f"{where}: redrive {now.redrive_no} has no entry")
+    elif now.redrive_no != before.redrive_no or now.mode != "continue":
+        report.add("forked", "I7", f"{where}: stands beside the one before it")
     _compare(expected, before, now, where, messages, report)
-    if now.last_seq is not None and now.last_seq in lane.by_seq and lane.by_seq[now.last_seq].id != now.last_id:
-        report.add("torn", "I6", f"{where}: last event {now.last_seq} is not {now.last_id}")
+    if now.last != before.last:
+        report.add("torn", "I6", f"{where}: passes {now.last} on the main path")
 
 
 def _follows(before, now, lane):
@@ -352,16 +392,6 @@ def _follows(before, now, lane):
             and (now.s_prev == before.s_now or not lane.difference(before.s_now, now.s_prev)))
 
 
-def _check_redrive(history, before, now, where, messages, report):
-    if history.redriven is not None:
-        _compare(list(history.redriven.get((now.lane, now.redrive_no), ())), before, now, where, messages, report)
-        return
-    for number in range(before.counter + 1, now.counter + 1):
-        for identity in messages.get(number, ["nothing"]):
-            if identity not in history.parked:
-                report.add("torn", "I6", f"{where}: redrive {now.redrive_no} shipped {identity}, never parked")
-
-
 def _compare(expected, before, now, where, messages, report):
     found = []
     for number in range(before.counter + 1, now.counter + 1):
@@ -371,8 +401,21 @@ def _compare(expected, before, now, where, messages, report):
         found += at
     if found != expected:
         missing, extra = set(expected) - set(found), set(found) - set(expected)
-        what = f"{len(missing)} of its difference missing, {len(extra)} not of it" if missing or extra else "other order"
+        what = f"{len(missing)} of what it names missing, {len(extra)} not of it" if missing or extra else "other order"
         report.add("torn", "I6", f"{where}: {what}")
+
+
+def _check_reports(history, report):
+    """I10: what the database was told, and trims by, was committed; and what it does not pass was left alone."""
+    committed = {parse_position(record) for record in history.positions}
+    committed = {replace(position, offset=0) for position in committed if position}
+    for told in history.reports or ():
+        position = position_of(0, f"{told.position['incarnation']}/{told.lane}", told.position)
+        if position not in committed:
+            report.add("torn", "I10", f"{position.source}: counter {position.counter} was reported and never committed")
+        if told.missing is None or told.missing:
+            report.add("torn", "I10", f"{position.source}: at counter {position.counter} events were trimmed that it has not passed: "
+                                      f"{told.missing}")
 
 
 def murmur2(data):

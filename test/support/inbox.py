@@ -127,7 +127,8 @@ class Inbox:
                    self.database.query("SELECT topic, partition, log_offset, key, payload FROM app.effect ORDER BY nr")]
         stored = {(topic, partition): offset for topic, partition, offset in
                   self.database.query("SELECT topic, partition, next FROM once.consumer_offset WHERE grp = %s", (self.entry["group"],))}
-        report = check_inbox(self.kafka.read(*(topics or (self.topic,))), effects, stored)
+        topics = topics or (self.topic,)
+        report = check_inbox(self.kafka.read(*topics), effects, stored, self.kafka.ends(*topics))
         assert report.ok, report
 
     def __enter__(self):

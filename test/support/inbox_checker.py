@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Optional
 
-from .checker import Report, header
+from .checker import header
+from .report import Report
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,18 @@ class Effect:
     payload: Optional[bytes]
 
 
-def check_inbox(log, effects, stored, free_order=frozenset()):
-    """`stored`: (topic, partition) → next offset. `free_order`: keys whose messages may pass each other (on_poison = skip)."""
+def check_inbox(log, effects, stored, ends, free_order=frozenset()):
+    """`stored`: (topic, partition) → next offset. `ends`: the same of the log, as the broker says, markers of transactions
+    counted. `free_order`: keys whose messages may pass each other (on_poison = skip)."""
     report = Report()
     report.published, report.delivered = len({identity(message) for message in log}), len(effects)
+    if not log:
+        report.add("unproven", "evidence", "no message was read")
     messages = {(message.topic, message.partition, message.offset): message for message in log}
     _check_content(messages, effects, report)
     _check_once(messages, effects, report)
     _check_order(effects, free_order, report)
-    _check_offsets(messages, effects, stored, report)
+    _check_offsets(messages, effects, stored, ends, report)
     return report
 
 
@@ -72,14 +76,18 @@ def _check_order(effects, free_order, report):
         last[name] = max(effect.offset, last.get(name, -1))
 
 
-def _check_offsets(messages, effects, stored, report):
-    """I13: the offset is behind the last effect, and nothing behind the offset has acted. Holes may stand between."""
-    ends = defaultdict(int)
+def _check_offsets(messages, effects, stored, ends, report):
+    """I13: the offset is behind the last effect, nothing behind the offset has acted, and what comes next is not skipped.
+    Holes may stand between."""
+    behind = defaultdict(int)
     for topic, partition, offset in messages:
-        ends[topic, partition] = max(offset + 1, ends[topic, partition])
-    for where, end in ends.items():
+        behind[topic, partition] = max(offset + 1, behind[topic, partition])
+    for where, end in behind.items():
         if stored.get(where) is None or stored[where] < end:
             report.add("torn", "I13", f"{where}: the database is at {stored.get(where)}, the log's last message at {end - 1}")
+    for where, following in stored.items():
+        if following is not None and following > ends.get(where, 0):
+            report.add("torn", "I13", f"{where}: the database is at {following}, the log ends at {ends.get(where, 0)}")
     for effect in effects:
         if effect.offset >= (stored.get((effect.topic, effect.partition)) or 0):
             report.add("torn", "I13", f"{place(effect)}: acted, and the stored offset says it did not")

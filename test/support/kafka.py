@@ -11,6 +11,7 @@ from collections import namedtuple
 from pathlib import Path
 
 from .process import TOP, Process, free_port, temporary_folder, wait_until
+from .transaction_checker import Transaction
 
 KAFKA_HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pg_once/kafka-4.1.0"
 CLASSES = TOP / "build/java"
@@ -165,6 +166,17 @@ class Kafka:
             return list(parse(file))
         finally:
             file.unlink()
+
+    def transactions(self, sources):
+        """What the coordinators wrote down of the two transactional ids of each lane (`<incarnation>/<lane>`)."""
+        ids = [f"once-{source.replace('/', '-')}-{number}" for source in sources for number in (0, 1)]
+        return [Transaction(row["id"], row["producer"], row["epoch"], row["state"], tuple(row["topics"]))
+                for row in self.tools.run("transaction_log", ids=ids)]
+
+    def ends(self, *topics):
+        """(topic, partition) → the offset that the next message gets."""
+        return {(topic, int(partition)): end for topic in topics
+                for partition, end in self.tools.run("end_offsets", topic=topic).items()}
 
     def follow(self, *topics, isolation="read_committed"):
         return Follower(self, topics, isolation)

@@ -13,6 +13,9 @@ import time
 PRODUCE, FETCH, METADATA, INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN = 0, 1, 3, 22, 24, 26
 
 
+STEPS = {ADD_PARTITIONS: "begin", END_TXN: "end"}
+
+
 class Rule:
     """What happens to the next `count` frames that match, after `skip` of them. Actions: hold (until release), delay,
     drop, cut (the connection ends in the middle of the frame),
@@ -48,6 +51,7 @@ class Proxy:
         self.lock = threading.Lock()
         self.open = set()
         self.seen = {}
+        self.transactional = []  # what transaction_checker.check_ends wants, in the order in which clients sent it
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(("127.0.0.1", node.proxy_port))
@@ -123,6 +127,8 @@ class Proxy:
                 if direction == "request":
                     api, correlation = struct.unpack(">h2xi", body[:8])
                     asked[correlation] = api
+                    if api in STEPS:
+                        self.transactional.append((time.monotonic(), STEPS[api], *_owner(body)))
                 else:
                     api = asked.pop(struct.unpack(">i", body[:4])[0], None)
                 self.seen[(api, direction)] = self.seen.get((api, direction), 0) + 1
@@ -171,6 +177,15 @@ class Proxy:
                     rule.left -= 1
                     return rule
         return None
+
+
+def _owner(body):
+    """Transactional id, producer id and epoch, with which both requests begin; before version 3, as librdkafka sends them."""
+    version, client = struct.unpack(">2xh4xh", body[:10])
+    assert version < 3, f"a request of version {version}"
+    at = 10 + max(client, 0)
+    end = at + 2 + struct.unpack_from(">h", body, at)[0]
+    return body[at + 2:end].decode(), *struct.unpack_from(">qh", body, end)
 
 
 def _read(source, size):

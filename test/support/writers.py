@@ -155,8 +155,8 @@ def rows(database):
     """The table truth: every event row of every lane."""
     found = []
     for (lane,) in database.query("SELECT lane FROM once.lane ORDER BY lane"):
-        found += [Row(lane, seq, int(xid), identity, topic, None if key is None else key.encode(), payload)
-                  for seq, xid, identity, topic, key, payload in database.query(
-                      f"SELECT seq, xid::text, id::text, topic, key, encode(sha256(payload), 'hex') "
+        found += [Row(lane, seq, int(xid), identity, topic, None if key is None else key.encode(), payload, partition)
+                  for seq, xid, identity, topic, key, payload, partition in database.query(
+                      f"SELECT seq, xid::text, id::text, topic, key, encode(sha256(payload), 'hex'), partition "
                       f"FROM once.event_{int(lane)}")]
     return found

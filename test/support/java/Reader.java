@@ -51,6 +51,16 @@ public final class Reader {
     /** Reads all there is and returns the number of records; throws when the end is not reached in time. */
     static long read(String brokers, String isolation, List<String> topics, OutputStream out, long timeoutMs)
             throws Exception {
+        long count = read(brokers, isolation, topics, timeoutMs, records -> write(records, out));
+        out.flush();
+        return count;
+    }
+
+    interface Taker {
+        void take(ConsumerRecords<byte[], byte[]> records) throws Exception;
+    }
+
+    static long read(String brokers, String isolation, List<String> topics, long timeoutMs, Taker taker) throws Exception {
         long deadline = System.currentTimeMillis() + timeoutMs;
         long count = 0;
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(brokers, isolation)) {
@@ -62,10 +72,11 @@ public final class Reader {
                 if (System.currentTimeMillis() > deadline) {
                     throw new IllegalStateException("the end was not reached: wanted " + ends);
                 }
-                count += write(consumer.poll(Duration.ofMillis(200)), out);
+                ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(200));
+                taker.take(records);
+                count += records.count();
             }
         }
-        out.flush();
         return count;
     }
 
@@ -138,7 +149,7 @@ public final class Reader {
         return true;
     }
 
-    private static long write(ConsumerRecords<byte[], byte[]> records, OutputStream out) throws Exception {
+    private static void write(ConsumerRecords<byte[], byte[]> records, OutputStream out) throws Exception {
         StringBuilder line = new StringBuilder(512);
         for (ConsumerRecord<byte[], byte[]> record : records) {
             line.setLength(0);
@@ -158,7 +169,6 @@ public final class Reader {
             line.append("]}\n");
             out.write(line.toString().getBytes(StandardCharsets.ISO_8859_1));
         }
-        return records.count();
     }
 
     private static void bytes(StringBuilder line, byte[] value) {

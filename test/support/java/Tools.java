@@ -8,16 +8,19 @@ import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.io.PrintStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
@@ -28,6 +31,7 @@ import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -38,10 +42,14 @@ import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
+import org.apache.kafka.coordinator.transaction.TransactionState;
+import org.apache.kafka.coordinator.transaction.generated.TransactionLogKey;
+import org.apache.kafka.coordinator.transaction.generated.TransactionLogValue;
 
 /**
  * Kafka's own admin tools, kept running: a JVM start for each command would cost a second. One JSON command per line
@@ -82,6 +90,7 @@ public final class Tools {
             case "end_offsets": return endOffsets(command);
             case "delete_records": return deleteRecords(command);
             case "transactions": return transactions(command);
+            case "transaction_log": return transactionLog(command);
             case "produce": return produce(command);
             case "produce_many": return produceMany(command);
             case "group_offsets": return groupOffsets(command);
@@ -185,6 +194,32 @@ public final class Tools {
         return answer;
     }
 
+    /** What the coordinators wrote down of these transactional ids, every change of state, per id in order. */
+    private static JsonNode transactionLog(JsonNode command) throws Exception {
+        Set<String> ids = new HashSet<>();
+        command.get("ids").forEach(id -> ids.add(id.asText()));
+        ArrayNode answer = JSON.createArrayNode();
+        Reader.read(command.get("brokers").asText(), "read_uncommitted", List.of("__transaction_state"), 60_000, records -> {
+            for (ConsumerRecord<byte[], byte[]> record : records) {
+                String id = new TransactionLogKey(new ByteBufferAccessor(ByteBuffer.wrap(record.key(), 2, record.key().length - 2)),
+                        (short) 0).transactionalId();
+                if (record.value() == null || !ids.contains(id)) {
+                    continue;
+                }
+                ByteBuffer value = ByteBuffer.wrap(record.value());
+                short version = value.getShort();
+                TransactionLogValue state = new TransactionLogValue(new ByteBufferAccessor(value), version);
+                ArrayNode topics = answer.addObject().put("id", id).put("producer", state.producerId())
+                        .put("epoch", state.producerEpoch())
+                        .put("state", TransactionState.fromId(state.transactionStatus()).stateName()).putArray("topics");
+                if (state.transactionPartitions() != null) {
+                    state.transactionPartitions().forEach(each -> topics.add(each.topic()));
+                }
+            }
+        });
+        return answer;
+    }
+
     private JsonNode coordinator(JsonNode command) throws Exception {
         String id = command.get("transactional_id").asText();
         return JSON.valueToTree(admin(command).describeTransactions(List.of(id)).description(id)
@@ -224,7 +259,7 @@ public final class Tools {
                 .isEmpty()) {
             Thread.sleep(100);
         }
-        admin(command).electLeaders(ElectionType.PREFERRED, java.util.Set.of(where)).partitions()
+        admin(command).electLeaders(ElectionType.PREFERRED, Set.of(where)).partitions()
                 .get(TIMEOUT_SECONDS, TimeUnit.SECONDS);
         return JSON.nullNode();
     }
