@@ -7,6 +7,7 @@ import pytest
 
 from support import checker
 from support.process import RELAY, wait_until
+from support.proxy import END_TXN, PRODUCE, Proxy
 from support.relay import KILLED, crash_points
 
 POINTS = [point for point in crash_points() if not point.startswith("inbox_")] if RELAY.exists() else []
@@ -65,7 +66,7 @@ def test_P3_P32_the_steps_happen_without_a_crash(world):
     life = EveryStep(world)
     life.run()
     ids = {checker.header(m, "once-id") for m in world.messages(life.small)}
-    assert life.poison in ids and life.poison in world.parked
+    assert life.poison in ids and life.poison in {identity for identity, *_ in world.parked()}
     assert world.database.value("SELECT count(*) FROM once.dead_letter WHERE stamp IS NULL") == 0
     assert len(world.rows) > sum(1 for _ in world.database.query("SELECT 1 FROM once.event_0")), "some were trimmed"
     world.assert_exact()
@@ -207,6 +208,26 @@ def test_P24_SIGTERM_ends_within_the_deadline(world):
     work.stop()
     world.relay().drain()
     world.assert_exact()
+
+
+@pytest.mark.parametrize("api", [PRODUCE, END_TXN], ids=["open", "committing"])
+def test_P24_I10_SIGTERM_while_the_broker_is_silent(world, kafka, api):
+    """What cannot be finished within the deadline is dropped, and the next relay ships it. Nothing was reported that was not
+    known to be committed; and the request that comes late commits nothing."""
+    topic = next(iter(world.topics))
+    with Proxy(kafka.nodes[0]) as proxy:
+        relay = world.relay("--set", "outbox.stop_ms=2000", "--set", "outbox.report_ms=100", brokers=kafka.proxied).start()
+        world.publish(topic, "first", key="k")
+        wait_until("it ships", lambda: relay.metric("once_outbox_events_total") == 1, 30, 0.05)
+        held = proxy.hold(api, count=1 << 30)
+        world.publish(topic, "second", key="k")
+        held.wait_caught(10)
+        time.sleep(1)  # ten reports
+        assert relay.stop(timeout=10) == 0, relay.log()[-2000:]
+        world.relay().drain()
+        proxy.clear()
+        time.sleep(0.5)
+    assert world.assert_exact().delivered == 2
 
 
 def test_P23_trim_waits_for_an_old_publisher(world):

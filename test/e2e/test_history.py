@@ -156,7 +156,7 @@ def test_P13_P31_template_copy_is_refused_and_disturbs_the_original_in_nothing(s
     assert "database" in log
     shipped.publish(topic, "sixth", key="k")  # a producer that was fenced notices at its next transaction
     wait_until("the sixth is shipped", lambda: original.metric("once_outbox_events_total") == 1, 30, 0.05)
-    assert not original.metric("once_outbox_producer_recycles_total"), "P31: the original was disturbed"
+    assert original.metric("once_outbox_producer_recycles_total") == 0, "P31: the original was disturbed"
     assert original.stop() == 0
     shipped.relay().drain()
     assert shipped.assert_exact().delivered == 6
@@ -217,6 +217,25 @@ def own_cluster(kafka, world_name):
         for relay in world.relays:
             if relay.process:
                 relay.process.kill()
+
+
+def test_P31_a_clone_of_the_disk_disturbs_the_original_in_nothing(own_cluster):
+    """It has everything the original has, but for what was shipped since."""
+    world, topic = own_cluster, next(iter(own_cluster.topics))
+    original = world.relay().start()
+    original.wait_state("running")
+    with Cluster(name="clone").copy_of(world.cluster, standby=False) as clone:
+        clone.start()
+        for number in (5, 6):
+            world.publish(topic, f"event {number}", key="k")
+            wait_until("it is shipped", lambda number=number: original.metric("once_outbox_events_total") == number - 4, 30, 0.05)
+            if number == 5:
+                clone.execute("SELECT once.publish(%s, 'of the clone'::text, key => 'k')", (topic,), world.name)
+                assert "1 messages are in Kafka and not in this database" in refused(
+                    world, world.relay(database=clone.dsn(world.name, "relay")))
+    assert original.metric("once_outbox_producer_recycles_total") == 0
+    assert original.stop() == 0
+    assert world.assert_exact().delivered == 7
 
 
 def restore_in_place(world):
@@ -389,6 +408,40 @@ def test_P32_killed_in_each_step_of_a_rearm(shipped, mode, point):
     old, new = [f"event {number}" for number in range(5)], [f"new {number}" for number in range(3)]
     expected = {"continue": old + new, "all": old + old + new, "none": old, "missing": old + new}[mode]
     assert [message.value.decode() for message in shipped.messages()] == expected + ["afterwards"]
+
+
+@pytest.mark.parametrize("mode, point", [("continue", "after_stamp"), ("all", "after_redrive_commit"), ("none", "before_redrive_commit"),
+                                         ("missing", "after_stamp")])
+def test_P32_rearm_and_what_was_put_aside(world, mode, point):
+    """Of two keys an event was refused: one was shipped again before the rearm, the other is after it, through a crash."""
+    small = world.topic("small", 1, max_message_bytes=2000)
+    for key, value in (("a", "a1"), ("b", "b1"), ("a", "a2" * 2000), ("a", "a3"), ("b", "b2" * 2000)):
+        world.publish(small, value, key=key)
+    world.relay().drain()
+    world.kafka.tools.run("alter_topic", topic=small, settings={"max.message.bytes": "100000"})
+    assert world.database.value("SELECT once.redrive(%s, 'a')", (small,)) == 2
+    world.relay().drain()
+    assert keys(world, small) == {"a": ["a1", "a2", "a3"], "b": ["b1"]}
+    world.database.execute("SELECT once.rearm(0, %s)", (mode,))
+    if mode == "all":  # which wants again what was shipped again
+        assert world.relay().crash_at(point) == KILLED, world.last_log()
+    world.relay().drain()
+    again = {"a": ["a1", "a2", "a3"], "b": ["b1"]} if mode == "all" else {"a": [], "b": []}
+    assert keys(world, small) == {"a": ["a1", "a2", "a3", *again["a"]], "b": ["b1"]}, "what is held ships nothing"
+    assert world.database.value("SELECT once.redrive_all()") == 1 + len(again["b"])
+    assert world.relay().crash_at(point) == KILLED, world.last_log()
+    world.relay().drain()
+    world.publish(small, "a4", key="a")
+    world.relay().drain()
+    assert keys(world, small) == {"a": ["a1", "a2", "a3", *again["a"], "a4"], "b": ["b1", *again["b"], "b2"]}
+
+
+def keys(world, topic):
+    """key → the beginnings of its payloads, in the log's order."""
+    found = {}
+    for message in world.messages(topic):
+        found.setdefault(message.key.decode(), []).append(message.value[:2].decode())
+    return found
 
 
 def test_P12_failover_after_everything_was_trimmed(own_cluster):

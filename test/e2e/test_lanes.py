@@ -132,15 +132,16 @@ def test_P33_slow_broker_does_not_cost_a_healthy_holder_its_lane(world, kafka):
         holder.wait_state("running")
         standby = world.relay().start()
         standby.wait_state("standby")
-        held = proxy.hold(PRODUCE)
+        held = proxy.hold(PRODUCE, count=1 << 30)  # also what is sent again when the first has timed out
         world.publish(topic, "slow", key="k")
         held.wait_caught(10)
+        world.publish(topic, "read ahead", key="k")  # from then on there is no room, and nothing to ask the database for
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             assert standby.state() == "standby", standby.log()
             time.sleep(0.5)
         held.release()
-        wait_until("it flows again", lambda: len(world.messages(topic)) == 1, 40, 0.3)
+        wait_until("it flows again", lambda: len(world.messages(topic)) == 2, 40, 0.3)
         assert standby.state() == "standby"
         holder.kill()
         standby.kill()

@@ -186,6 +186,10 @@ def test_P19_bytes_arrive_as_they_were_published(world):
             identity = cursor.fetchone()[0]
         own = tuple((name, value.encode()) for name, value in (headers or {}).items())
         wanted.append((identity, None if key is None else key.encode(), payload, own))
+    wide = world.topic("wide", 1, max_message_bytes=2_000_000)
+    world.database.execute("SELECT once.topic_set(%s, 1500000)", (wide,))
+    mega = random.Random(20).randbytes(1 << 20)
+    wanted.append((world.publish(wide, mega, "k"), b"k", mega, ()))
     partition = world.publish(topic, b"there", "k", partition=3)
     world.relay().drain()
     found = {header(m, "once-id"): m for m in world.messages()}
@@ -195,7 +199,9 @@ def test_P19_bytes_arrive_as_they_were_published(world):
         assert sorted(h for h in message.headers if not h[0].startswith("once-")) == sorted(own)
     assert found[partition].partition == 3
     published = world.database.query("SELECT id::text, (extract(epoch FROM time) * 1000)::bigint FROM once.event_0")
+    assert len(published) == len(wanted) + 1 == len(found)
     assert all(abs(found[identity].timestamp - ms) <= 1 for identity, ms in published)
+    world.assert_exact()
 
 
 def test_P27_rotate_races_publishers(world):

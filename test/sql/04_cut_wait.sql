@@ -1,5 +1,5 @@
 -- once.cut, once.wait, once.identity, once.history_check, once.missing_ids: what the relay reads.
-SELECT plan(43);
+SELECT plan(45);
 CREATE TEMP TABLE held (name text PRIMARY KEY, snapshot pg_snapshot);
 
 -- cut
@@ -20,27 +20,31 @@ RESET synchronous_commit;
 SELECT throws_ok('SELECT once.cut(7)', '22023', NULL, 'no such lane');
 SELECT throws_ok('SELECT once.cut(NULL)', '22004', NULL, 'null lane');
 
--- P30: a record ends exactly on a page boundary. Padding is written until one does; the cut must not fail there.
-CREATE FUNCTION pg_temp.fill_page() RETURNS boolean LANGUAGE plpgsql AS $$
+-- P30: a record ends exactly on the boundary of a page, or of a segment, whose header is longer. Padding is written until
+-- one does; the cut must not fail there.
+CREATE FUNCTION pg_temp.fill(size bigint, header int) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE room bigint;
 BEGIN
     FOR i IN 1 .. 200 LOOP
-        room := 8192 - (pg_current_wal_insert_lsn() - '0/0') % 8192;
+        room := size - (pg_current_wal_insert_lsn() - '0/0') % size;
         -- A message: record header 24, data header 5 (above 255 bytes), its own header 24, an empty prefix 1, the text.
         IF room BETWEEN 400 AND 4000 THEN
             PERFORM pg_logical_emit_message(false, '', repeat('x', (room - 24 - 5 - 24 - 1)::int));
-            IF (pg_current_wal_insert_lsn() - '0/0') % 8192 IN (24, 40) THEN
+            IF (pg_current_wal_insert_lsn() - '0/0') % size = header THEN
                 RETURN true;
             END IF;
         ELSE
-            PERFORM pg_logical_emit_message(false, '', repeat('x', 1000));
+            PERFORM pg_logical_emit_message(false, '', repeat('x', least(greatest(room - 5000, 1000), 1000000)::int));
         END IF;
     END LOOP;
     RETURN false;
 END $$;
 BEGIN;
-SELECT ok(pg_temp.fill_page(), 'P30 WAL ends on a page boundary');
+SELECT ok(pg_temp.fill(8192, 24), 'P30 WAL ends on a page boundary');
 SELECT ok(lsn % 8192 = 0, 'P30 and the cut stands at it') FROM (SELECT (lsn - '0/0') AS lsn FROM once.cut(0)) c;
+SELECT ok(pg_temp.fill(pg_size_bytes(current_setting('wal_segment_size')), 40), 'P30 WAL ends on a segment boundary');
+SELECT ok(lsn % pg_size_bytes(current_setting('wal_segment_size')) = 0, 'P30 and the cut stands at it')
+    FROM (SELECT (lsn - '0/0') AS lsn FROM once.cut(0)) c;
 COMMIT;
 
 -- wait
