@@ -223,7 +223,7 @@ def clock_broker(system, step):
         node.stop()
         try:
             node.start(wait=False, env=faked.env)
-            system.broker_clocks = wait(node.listens, 30) is not None
+            system.broker_clocks = wait(node.listens, 60) is not None
             if not system.broker_clocks:
                 raise Skipped(NO_CLOCK)
             time.sleep(step.seconds / 3)
