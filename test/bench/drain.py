@@ -1,7 +1,7 @@
 """Drain with exactly-once, beside a raw transactional librdkafka producer with the same messages from memory.
 
 1 M committed events of 200 B with 3 headers, 10 per transaction; resident memory, also over a 10 M backlog, and the
-time from the relay's start to the first message of that backlog at a read_committed reader.
+time from the relay's start to the first message of that backlog at a read_committed reader (P17: below 1 s).
 """
 import time
 

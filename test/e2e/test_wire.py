@@ -11,6 +11,7 @@ from support.transaction_checker import check_ends
 from support.world import World
 
 EVENTS = 15_000
+HELD_SECONDS = float(os.environ.get("HELD_END_TXN_SECONDS", "0"))  # as long as it takes; 60 in the long run
 TIMEOUTS = ("--set", "kafka.socket.timeout.ms=2000")
 
 
@@ -38,7 +39,7 @@ def test_P7_lost_reply_of_EndTxn(world, kafka):
     assert ends.ok and ends.published >= 2, f"{ends}, {ends.published} were ended twice"
 
 
-def late_EndTxn(world, kafka, producers, **env):
+def late_EndTxn(world, kafka, producers, seconds=0.0, **env):
     """Holds EndTxn of one transaction until the client sent it again and went on, and lets it loose when the next one
     of the same producer has its messages at the broker and not yet its position record; then the relay dies."""
     topic = next(iter(world.topics))
@@ -48,7 +49,7 @@ def late_EndTxn(world, kafka, producers, **env):
         relay = world.relay(*TIMEOUTS, "--set", f"outbox.producers={producers}", brokers=kafka.proxied, env=env).start()
         world.publish(topic, "first", key="k")
         wait_until("it ships", lambda: (relay.metric("once_outbox_events_total") or 0) == 1, 30, 0.05)
-        held = proxy.hold(END_TXN)
+        held, since = proxy.hold(END_TXN), time.monotonic()
         sent = proxy.count(END_TXN)
         world.publish(topic, "second", key="k")
         held.wait_caught(10)
@@ -62,6 +63,7 @@ def late_EndTxn(world, kafka, producers, **env):
         position.wait_caught(30)
         wait_until("its message is with the broker, not committed",
                    lambda: len(kafka.read(topic, isolation="read_uncommitted")) == 2 + producers, 10)
+        time.sleep(max(0.0, seconds - (time.monotonic() - since)))
         held.release()
         time.sleep(1.5)
         relay.kill()
@@ -74,7 +76,7 @@ def late_EndTxn(world, kafka, producers, **env):
 
 @pytest.mark.parametrize("producers", [1, 2])
 def test_P8_late_EndTxn_ends_no_later_transaction(world, kafka, producers):
-    report = late_EndTxn(world, kafka, producers)
+    report = late_EndTxn(world, kafka, producers, HELD_SECONDS)
     assert report.ok, report
     assert report.delivered == 2 + producers
 
@@ -131,10 +133,11 @@ def test_P9_brokers_restart_one_by_one_and_min_isr_is_not_met(cluster, three_bro
             node.start()
             wait_until("all replicas are in sync", lambda: in_sync(kafka, world), 60, 0.5)
         assert len(coordinators) > 1, "the coordinator moved"
+        bulk = world.topic("bulk", 2)
         for topic in world.topics:
             kafka.tools.run("alter_topic", topic=topic, settings={"min.insync.replicas": "3"})
         kafka.nodes[2].stop()
-        time.sleep(seconds)
+        stands_still(world, relay, bulk, seconds)
         kafka.nodes[2].start()
         work.stop()
         settle(world, relay)
@@ -162,6 +165,24 @@ def test_P6_an_idle_relay_goes_on_when_its_transactional_ids_have_expired(cluste
         assert world.assert_exact().delivered == 8
     finally:
         world.close()
+
+
+def stands_still(world, relay, bulk, seconds):
+    """Back-pressure: what is published meanwhile waits in its tables, the relay lives and grows no further."""
+    until = time.monotonic() + seconds
+    wait_until("nothing is acknowledged", lambda: still(world), 30)
+    memory = most_memory(relay.process.pid)
+    world.publish_bulk(bulk, 50_000)
+    time.sleep(max(2.0, until - time.monotonic()))
+    assert still(world) and relay.alive(), relay.log()[-2000:]
+    assert relay.metric("once_outbox_backlog_events") > 0
+    assert most_memory(relay.process.pid) < memory + RELAY_MB / 2
+
+
+def still(world):
+    before = len(world.messages())
+    time.sleep(1)
+    return len(world.messages()) == before
 
 
 def coordinator(kafka, world):
