@@ -207,8 +207,8 @@ def test_backlog_is_told_by_metric_and_progress_bar(world, tmp_path):
     assert relay.stop() == 0
     world.publish_bulk(f"{world.name}.orders", 50_000)
     wire = DatabaseProxy(world.cluster.port)
-    wire.flows.clear()
-    threading.Timer(1.5, wire.flows.set).start()  # until then nothing is known, and nothing may be shown as all
+    wire.stall()
+    threading.Timer(1.5, wire.flow).start()  # until then nothing is known, and nothing may be shown as all
     command = (f"{RELAY} outbox --until-empty --set outbox.max_rows=500 --set outbox.slice_rows=500 "
                f"--database '{wire.dsn(world.database.name, RELAY_ROLE)}' --brokers {world.kafka.brokers}")
     terminal = Process(["script", "-qec", command, tmp_path / "typescript"], log=tmp_path / "log",
