@@ -166,7 +166,7 @@ def test_P14_hostile_an_event_cannot_be_a_position(world):
     world.publish(f"{world.name}.orders", "after", "k")
     world.relay().drain()
     assert forged not in {message.key.decode() for message in world.positions()}
-    world.assert_exact()
+    world.assert_exact(waiting=1)
 
 
 def test_hostile_names_do_not_write_to_the_operators_terminal(world):
