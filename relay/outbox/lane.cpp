@@ -369,16 +369,16 @@ bool Pipeline::first_start() {
 
 bool Pipeline::go_on_as_asked() {
     const Cut cut = source.cut();
-    Position same = position;
-    same.s_now = cut.snapshot;
     // It means that the transactions are the same. Where ids are given again, what commits under
     // them would be taken for shipped.
-    if (regression(position, same))
+    Position next = position;
+    next.s_now = cut.snapshot;
+    if (regression(position, next))
         throw Refusal(ExitCode::refused, "cannot continue lane " + std::to_string(lane),
                       "The next transaction comes after " + cut.snapshot + ", shipped was " +
                           position.s_now + ": this database lacks transactions that were shipped.",
                       "Decide with once.rearm() for missing, all or none.");
-    same.s_now = position.s_now;
+    Position same = position;
     same.database_oid = identity.database_oid;
     same.system_identifier = identity.system_identifier;
     same.timeline = cut.timeline;
