@@ -2,9 +2,9 @@
 
 #include "relay/exit_code.hpp"
 #include "relay/log.hpp"
+#include "relay/whole_number.hpp"
 
 #include <arpa/inet.h>
-#include <charconv>
 #include <thread>
 
 #include <httplib.h>
@@ -32,10 +32,9 @@ bool parse(const std::string &text, Address &into) {
         into.host = into.host.substr(1, into.host.size() - 2);
     else if (into.host.find(':') != std::string::npos)
         return false;
-    const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
-    const auto parsed = std::from_chars(begin, end, into.port);
-    return parsed.ec == std::errc() && parsed.ptr == end && begin != end && into.port >= 0 &&
-           into.port <= 65535;
+    const auto port = whole_number<int>(std::string_view(text).substr(colon + 1));
+    into.port = port.value_or(-1);
+    return into.port >= 0 && into.port <= 65535;
 }
 
 // By the address itself; of names only localhost, since any other may resolve to anything.

@@ -1,6 +1,6 @@
 #include "relay/config/table.hpp"
 
-#include <charconv>
+#include "relay/whole_number.hpp"
 
 namespace once::config {
 
@@ -140,11 +140,10 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
 
 template <typename Number>
 bool parse_integer(std::string_view text, std::int64_t least, std::int64_t most, Number &into) {
-    std::int64_t value = 0;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (failure != std::errc() || end != text.data() + text.size() || value < least || value > most)
+    const auto value = whole_number<std::int64_t>(text);
+    if (!value || *value < least || *value > most)
         return false;
-    into = static_cast<Number>(value);
+    into = static_cast<Number>(*value);
     return true;
 }
 

@@ -1,9 +1,9 @@
 #include "relay/config/settings.hpp"
 #include "relay/exit_code.hpp"
 #include "relay/http.hpp"
+#include "relay/whole_number.hpp"
 
 #include <algorithm>
-#include <charconv>
 
 namespace once::config {
 
@@ -16,9 +16,8 @@ namespace {
 }
 
 bool valid_port(std::string_view text) {
-    int port = 0;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), port);
-    return failure == std::errc() && end == text.data() + text.size() && port >= 1 && port <= 65535;
+    const auto port = whole_number<int>(text);
+    return port && *port >= 1 && *port <= 65535;
 }
 
 void validate_brokers(const Settings &settings) {

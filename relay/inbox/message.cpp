@@ -1,7 +1,8 @@
 #include "relay/inbox/message.hpp"
 
+#include "relay/whole_number.hpp"
+
 #include <algorithm>
-#include <charconv>
 
 #include <nlohmann/json.hpp>
 
@@ -100,11 +101,8 @@ std::optional<std::string> at_path(const Message &message, const std::string &pa
 }
 
 std::optional<std::int64_t> number(std::string_view text) {
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value < 0)
-        return std::nullopt;
-    return value;
+    const auto value = whole_number<std::int64_t>(text);
+    return value && *value >= 0 ? value : std::nullopt;
 }
 
 } // namespace

@@ -4,6 +4,7 @@
 #include "relay/crash_point.hpp"
 #include "relay/log.hpp"
 #include "relay/outbox/wall_clock.hpp"
+#include "relay/whole_number.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -40,12 +41,6 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
     add("once-source", source);
     add("once-position", {number, static_cast<std::size_t>(end - number)});
     return headers;
-}
-
-std::int64_t counter_of(std::string_view text) {
-    std::int64_t counter = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), counter);
-    return error == std::errc{} && end == text.data() + text.size() ? counter : 0;
 }
 
 } // namespace
@@ -320,7 +315,8 @@ Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::strin
                 if (!header(headers, "once-source").starts_with(wanted))
                     return;
                 if (const auto id = uuid_from_text(header(headers, "once-id")))
-                    seen(*id, counter_of(header(headers, "once-position")));
+                    seen(*id,
+                         whole_number<std::int64_t>(header(headers, "once-position")).value_or(0));
             });
         if (outcome != Outcome::ok) {
             why = log->trouble();

@@ -1,12 +1,12 @@
 #include "relay/outbox/position.hpp"
 
 #include "relay/outbox/event.hpp"
+#include "relay/whole_number.hpp"
 #include "extension/wire/snapshot.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <ctime>
 
 namespace once::outbox {
@@ -15,12 +15,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 template <typename Number> Number number(const Json &value, const char *name) {
-    Number parsed{};
-    const auto &text = value.get_ref<const std::string &>();
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parsed);
-    if (error != std::errc{} || end != text.data() + text.size())
-        throw UnreadablePosition(std::string("member \"") + name + "\" is not a number");
-    return parsed;
+    if (const auto parsed = whole_number<Number>(value.get_ref<const std::string &>()))
+        return *parsed;
+    throw UnreadablePosition(std::string("member \"") + name + "\" is not a number");
 }
 
 // A number where JSON has one: whole, without a sign, and not cut down to what fits.
