@@ -12,12 +12,12 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support import checker, writers  # noqa: E402
-from support.inbox_checker import Effect, check_inbox  # noqa: E402
+from support.inbox import received  # noqa: E402
+from support.inbox_checker import check_inbox  # noqa: E402
 from support.kafka import Kafka  # noqa: E402
 from support.postgres import Cluster  # noqa: E402
 from support.process import KEEP, RELAY, STAGED_BIN, wait_until  # noqa: E402
 from support.relay import Relay  # noqa: E402
-from support.transaction_checker import source_of  # noqa: E402
 
 TOPICS = {"orders": 4, "invoices": 2}
 THREADS = 6
@@ -106,10 +106,7 @@ def drain(relay, done):
 
 def applied(kafka, receiver, final):
     """Effects in database B, each message of the log exactly once and in the order of its key; None if that is not so."""
-    effects = [Effect(topic, partition, offset, key and key.encode(), payload and bytes(payload)) for topic, partition, offset, key, payload
-               in receiver.query("SELECT topic, partition, log_offset, key, payload FROM billing.effect ORDER BY nr")]
-    stored = {(topic, partition): offset for topic, partition, offset in
-              receiver.query("SELECT topic, partition, next FROM once.consumer_offset")}
+    effects, stored = received(receiver, "billing.effect")
     report = check_inbox(final, effects, stored, kafka.ends(*TOPICS))
     counted = receiver.value("SELECT sum(events) FROM billing.account")
     say(f"database billing has {len(effects)} effects, its accounts count {counted}: checked against the log, key by key, and the offsets")
@@ -125,7 +122,7 @@ def verdict(kafka, database, work, live):
     wait_until("the live reader is at the end", lambda: live.count() >= len(final), 30)
     history = checker.History(intents=work.intents, rows=writers.rows(database), final=final, live=[live.stop()],
                               positions=positions, partitions=TOPICS,
-                              transactions=kafka.transactions({source_of(record) for record in positions}))
+                              transactions=kafka.transactions(positions))
     report = checker.check(history)
     say(f"checked against the writers' logs, the tables and {len(positions)} position records")
     if not report.ok:

@@ -1,7 +1,8 @@
 """The judgement over a run: the history checker for the sending side, I13 and the books for the receiving one."""
 import psycopg2
 from support import checker
-from support.inbox_checker import Effect, check_inbox
+from support.inbox import received
+from support.inbox_checker import check_inbox
 from support.transaction_checker import check_ends
 
 from . import bank
@@ -20,9 +21,7 @@ def judge(system, history, tally):
     for message in history.final:
         if message.topic != system.mortal and message[:3] not in seen:
             report.add("unproven", "I9", f"the live reader never saw {message[:3]}")
-    ends = check_ends(step for proxy in system.proxies for step in proxy.transactional)
-    report.findings += ends.findings
-    tally.ended_twice = ends.published
+    tally.ended_twice = check_ends((step for proxy in system.proxies for step in proxy.transactional), report)
     tally.events, tally.delivered = report.published, report.delivered
     for finding in report.findings:
         tally.finding(finding.kind, f"{finding.invariant} {finding.text}")
@@ -50,13 +49,8 @@ RECEIVED = {"doubled": "applied twice", "phantom": "applied twice", "lost": "not
 
 def judge_receiver(system, history, tally):
     """I13, I15: each message is applied once, byte for byte, in the order of its key; the stored offsets are right behind."""
-    database = system.box.database
-    effects = [Effect(topic, partition, offset, key and key.encode(), payload and bytes(payload))
-               for topic, partition, offset, key, payload in
-               database.query("SELECT topic, partition, log_offset, key, payload FROM app.effect ORDER BY nr")]
+    effects, stored = received(system.box.database)
     tally.applied = len(effects)
-    stored = {(topic, partition): following for topic, partition, following in database.query(
-        "SELECT topic, partition, next FROM once.consumer_offset")}
     log = [message for message in history.final if message.topic != system.mortal]
     report = check_inbox(log, effects, stored, system.kafka.ends(*system.world.topics))
     for finding in report.findings:

@@ -407,8 +407,7 @@ def _compare(expected, before, now, where, messages, report):
 
 def _check_reports(history, report):
     """I10: what the database was told, and trims by, was committed; and what it does not pass was left alone."""
-    committed = {parse_position(record) for record in history.positions}
-    committed = {replace(position, offset=0) for position in committed if position}
+    committed = {replace(position, offset=0) for position in map(parse_position, history.positions) if position}
     for told in history.reports or ():
         position = position_of(0, f"{told.position['incarnation']}/{told.lane}", told.position)
         if position not in committed:

@@ -56,6 +56,16 @@ def encode(value):
     return base64.b64encode(value if isinstance(value, bytes) else str(value).encode()).decode()
 
 
+def received(database, table="app.effect", group=None):
+    """For check_inbox: effects in the order in which they happened, and (topic, partition) → stored offset, of one group or all."""
+    effects = [Effect(topic, partition, offset, key and key.encode(), None if payload is None else bytes(payload))
+               for topic, partition, offset, key, payload in
+               database.query(f"SELECT topic, partition, log_offset, key, payload FROM {table} ORDER BY nr")]
+    stored = {(topic, partition): offset for topic, partition, offset in database.query(
+        "SELECT topic, partition, next FROM once.consumer_offset WHERE grp = coalesce(%s, grp)", (group,))}
+    return effects, stored
+
+
 class Inbox:
     """One [[inbox]] table and the relays that run it. Use as a context."""
 
@@ -122,13 +132,8 @@ class Inbox:
 
     def assert_history(self, *topics):
         """I13, I15 against the log as an independent read_committed reader has it."""
-        effects = [Effect(topic, partition, offset, key and key.encode(), None if payload is None else bytes(payload))
-                   for topic, partition, offset, key, payload in
-                   self.database.query("SELECT topic, partition, log_offset, key, payload FROM app.effect ORDER BY nr")]
-        stored = {(topic, partition): offset for topic, partition, offset in
-                  self.database.query("SELECT topic, partition, next FROM once.consumer_offset WHERE grp = %s", (self.entry["group"],))}
         topics = topics or (self.topic,)
-        report = check_inbox(self.kafka.read(*topics), effects, stored, self.kafka.ends(*topics))
+        report = check_inbox(self.kafka.read(*topics), *received(self.database, group=self.entry["group"]), self.kafka.ends(*topics))
         assert report.ok, report
 
     def __enter__(self):

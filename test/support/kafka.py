@@ -11,7 +11,7 @@ from collections import namedtuple
 from pathlib import Path
 
 from .process import TOP, Process, free_port, temporary_folder, wait_until
-from .transaction_checker import Transaction
+from .transaction_checker import Transaction, source_of
 
 KAFKA_HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pg_once/kafka-4.1.0"
 CLASSES = TOP / "build/java"
@@ -167,9 +167,9 @@ class Kafka:
         finally:
             file.unlink()
 
-    def transactions(self, sources):
-        """What the coordinators wrote down of the two transactional ids of each lane (`<incarnation>/<lane>`)."""
-        ids = [f"once-{source.replace('/', '-')}-{number}" for source in sources for number in (0, 1)]
+    def transactions(self, positions):
+        """What the coordinators wrote down of the two transactional ids of each lane that has a record among `positions`."""
+        ids = [f"once-{source.replace('/', '-')}-{number}" for source in {source_of(record) for record in positions} for number in (0, 1)]
         return [Transaction(row["id"], row["producer"], row["epoch"], row["state"], tuple(row["topics"]))
                 for row in self.tools.run("transaction_log", ids=ids)]
 

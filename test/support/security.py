@@ -40,6 +40,11 @@ class Authority:
         return locked
 
 
+def flags(settings):
+    """Settings of librdkafka as once-relay takes them."""
+    return [word for name, value in settings.items() for word in ("--set", f"kafka.{name}={value}")]
+
+
 class Security:
     """What a Kafka cluster with a SECURED listener needs. Clients of its PLAINTEXT listener are super users: the tests'
     own tools. A client of the other one has the rights that ACLs give to User:<name>."""
@@ -79,13 +84,13 @@ class Security:
         """As flags of once-relay; the password goes by the environment, see client_environment."""
         settings = {"security.protocol": "sasl_ssl", "sasl.mechanism": mechanism, "sasl.username": user,
                     "ssl.ca.location": (authority or self.authority).certificate, "broker.address.family": "v4"}
-        return [word for name, value in settings.items() for word in ("--set", f"kafka.{name}={value}")]
+        return flags(settings)
 
     def certified_settings(self, certificate=None, key=None):
         """For the MUTUAL listener: who a client is, its certificate says, User:CN=<name>."""
         settings = {"security.protocol": "ssl", "ssl.ca.location": self.authority.certificate, "broker.address.family": "v4",
                     **({"ssl.certificate.location": certificate, "ssl.key.location": key} if certificate else {})}
-        return [word for name, value in settings.items() for word in ("--set", f"kafka.{name}={value}")]
+        return flags(settings)
 
     def client_environment(self, user, password=None):
         return {"ONCE_KAFKA_SASL_PASSWORD": password or self.passwords[user]}

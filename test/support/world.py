@@ -1,7 +1,6 @@
 """One test's world: a database of its own, topics and a position topic of its own on the shared servers."""
 from . import checker, writers
 from .relay import Relay
-from .transaction_checker import source_of
 
 # What was put aside, and the number that it was shipped under last: trimming takes the entries away. And each position that
 # a relay reported, with the first events that it had not passed then; trimming comes behind the report in the same transaction, at
@@ -116,7 +115,7 @@ class World:
         return checker.History(
             intents=list(self.work.intents) if self.work else [], rows=list(self.rows.values()),
             final=self.messages(), live=list(live), positions=positions,
-            transactions=self.kafka.transactions({source_of(record) for record in positions}),
+            transactions=self.kafka.transactions(positions),
             parked={identity for identity, *_ in self.parked()}, redriven=redriven,
             waiting={identity for (identity,) in self.database.query(
                 "SELECT id::text FROM once.dead_letter WHERE stamp IS NULL")},
