@@ -9,7 +9,7 @@
 #   make bench      side by side with what it is compared with (BENCH=..., BENCH_JSON=file)
 
 PG_CONFIG ?= pg_config
-EXTENSION_SOURCES = $(wildcard extension/*.cpp extension/pg/*.cpp)
+EXTENSION_SOURCES = $(wildcard extension/*.cpp extension/*/*.cpp)
 EXTENSION_OBJECTS = $(EXTENSION_SOURCES:%.cpp=build/%.o)
 
 .DEFAULT_GOAL = all

@@ -55,7 +55,7 @@ struct Event {
     std::string_view topic;
     std::optional<std::string_view> key;
     std::optional<std::string_view> payload;
-    std::string_view headers;    // as in extension/wire/headers.hpp
+    std::string_view headers;    // as in extension/wire/column_headers.hpp
     std::int32_t partition = -1; // -1: by the key
     Uuid id{};
 

@@ -1,6 +1,6 @@
 #include "relay/outbox/kafka_sink.hpp"
 
-#include "extension/wire/headers.hpp"
+#include "extension/wire/column_headers.hpp"
 #include "relay/crash_point.hpp"
 #include "relay/log.hpp"
 #include "relay/outbox/wall_clock.hpp"

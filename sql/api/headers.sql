@@ -1,4 +1,4 @@
--- The two forms of headers: bytes as in the event tables (extension/wire/headers.hpp) and jsonb for people.
+-- The two forms of headers: bytes as in the event tables (extension/wire/column_headers.hpp) and jsonb for people.
 CREATE OR REPLACE FUNCTION once.headers_json(headers bytea) RETURNS jsonb
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'once_headers_json';
 COMMENT ON FUNCTION once.headers_json(bytea) IS 'headers of an event as a jsonb object; 22023 when the bytes are none';

@@ -10,7 +10,7 @@ CREATE TYPE once.claim_result AS (
 COMMENT ON TYPE once.claim_result IS 'answer of once.claim: the token only to the owner, the stored answer only to the same request';
 
 -- A claim is one row. What has a fixed width comes first: the sweep reads no further. Times come from
--- clock_timestamp(), keep is in microseconds. extension/claim_record.hpp has the same columns in the same order.
+-- clock_timestamp(), keep is in microseconds. extension/requests/claim_row.hpp has the same columns in the same order.
 CREATE TABLE once.claim_0_0 (
     claimed_at timestamptz NOT NULL,
     lease_until timestamptz NOT NULL,

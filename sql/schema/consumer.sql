@@ -1,6 +1,6 @@
 -- A consumer: whoever acts on messages and keeps a memory of their ids. Its keys stand in tables of its own,
 -- once.key_<no>_<slot>, which once.consumer_declare creates. The first columns are read by number in
--- extension/generation.cpp: change both.
+-- extension/inbox/key_memory.cpp: change both.
 CREATE SEQUENCE once.consumer_no AS int;
 COMMENT ON SEQUENCE once.consumer_no IS 'numbers of the consumers: they name the tables of their keys';
 

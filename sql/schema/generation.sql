@@ -13,7 +13,7 @@
 --
 -- A transaction reads the states under the snapshot of its look-ups. The next hand-over starts only when the
 -- last one is finished, so there is at most one closing generation. The first columns are read by number in
--- extension/generation.cpp: change both.
+-- extension/inbox/key_memory.cpp: change both.
 CREATE TABLE once.generation (
     consumer  int NOT NULL REFERENCES once.consumer (no) ON DELETE CASCADE,
     slot      smallint NOT NULL CHECK (slot BETWEEN 0 AND 3),

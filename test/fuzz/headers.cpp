@@ -1,5 +1,5 @@
 // The column `headers`, which the relay takes apart again, and the rule for names.
-#include "extension/wire/headers.hpp"
+#include "extension/wire/column_headers.hpp"
 
 #include "test/fuzz/target.hpp"
 

@@ -1,5 +1,5 @@
 // The window over positions, whose bits come back from a row, against a set that remembers all.
-#include "window.hpp"
+#include "extension/inbox/window.hpp"
 
 #include "test/fuzz/target.hpp"
 

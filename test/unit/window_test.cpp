@@ -1,5 +1,5 @@
 // once::Window against a set that remembers everything.
-#include "window.hpp"
+#include "extension/inbox/window.hpp"
 
 #include <gtest/gtest.h>
 

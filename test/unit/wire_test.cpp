@@ -1,5 +1,5 @@
 // What extension and relay must agree on to the byte.
-#include "extension/wire/headers.hpp"
+#include "extension/wire/column_headers.hpp"
 #include "extension/wire/lane_of.hpp"
 #include "extension/wire/names.hpp"
 #include "extension/wire/snapshot.hpp"

@@ -1,0 +1,292 @@
+// once.transition: moves an entity of a state machine.
+//
+// The check is in the UPDATE itself: `state = any(from-states of the event)` is evaluated again on
+// the newest version of the row after a wait for another session, so of two rivals the second sees
+// where the first left the entity. Refusals write nothing and burn no transaction id. An event id
+// is looked up before; the UPDATE then demands the version that was read together with it. Each
+// move raises the version in the transaction that stores its id, so an unchanged version proves
+// that no id was added.
+#include "arguments.hpp"
+#include "digest/digest.hpp"
+#include "machines/machine.hpp"
+#include "pg/owner.hpp"
+#include "pg/spi.hpp"
+#include "pg/value.hpp"
+
+extern "C" {
+#include <access/htup_details.h>
+#include <storage/lmgr.h>
+#include <tcop/utility.h>
+#include <utils/array.h>
+#include <utils/timestamp.h>
+}
+
+#include <optional>
+
+namespace once {
+namespace {
+
+struct Request {
+    std::string_view machine, entity, event;
+    std::optional<std::string_view> event_id;
+    std::optional<int64> expected_version;
+};
+
+// Enumerators are the labels of once.transition_verdict.
+enum class Verdict { moved, duplicate, late, illegal, unknown_event, unknown_entity, stale };
+constexpr const char *kVerdictNames[] = {"moved",         "duplicate",      "late", "illegal",
+                                         "unknown_event", "unknown_entity", "stale"};
+
+// from_state is where the entity stands when the verdict is a refusal, and to_state is null then.
+struct Answer {
+    Verdict verdict;
+    std::optional<std::string> from_state{}, to_state{};
+    std::optional<int64> version{};
+};
+
+struct Standing {
+    std::optional<std::string> state; // nothing: never seen
+    int64 version = 0;
+    bool event_seen = false;
+    int generation = 0; // where event ids are stored now
+};
+
+class Transition {
+  public:
+    Transition(const Request &request, const Machine &machine)
+        : request_(request), machine_(machine), event_(machine.event(request.event)),
+          name_(pg::varlena_of(request.machine)), entity_(pg::varlena_of(request.entity)) {
+        if (request.event_id)
+            event_digest_ =
+                pg::uuid_of(digest128({request.machine, request.entity, *request.event_id}));
+    }
+
+    Answer run() {
+        if (event_ && !request_.event_id)
+            if (auto moved = update(request_.expected_version))
+                return *moved;
+        for (bool lost_a_race = false;; lost_a_race = true) {
+            pg::call([] { CHECK_FOR_INTERRUPTS(); });
+            if (lost_a_race) // wait in the row's queue once instead of racing again
+                lock_row();
+            const Standing standing = read();
+            if (auto refused = refusal(standing))
+                return *refused;
+            if (auto moved = standing.state ? update(standing.version) : insert()) {
+                remember(*moved, standing.generation);
+                return *moved;
+            }
+        }
+    }
+
+  private:
+    std::optional<Answer> refusal(const Standing &standing) const;
+    std::optional<Answer> update(std::optional<int64> version);
+    std::optional<Answer> insert();
+    void lock_row();
+    Standing read();
+    void remember(const Answer &moved, int generation);
+    void keep_history(const Answer &moved);
+
+    const Request &request_;
+    const Machine &machine_;
+    const Machine::Event *event_;
+    Datum name_, entity_, event_digest_ = 0;
+};
+
+std::optional<Answer> Transition::refusal(const Standing &standing) const {
+    const auto version = standing.state ? std::optional(standing.version) : std::nullopt;
+    if (standing.event_seen)
+        return Answer{Verdict::duplicate, standing.state, {}, version};
+    if (!event_)
+        return Answer{Verdict::unknown_event, standing.state, {}, version};
+    if (request_.expected_version && *request_.expected_version != standing.version)
+        return Answer{Verdict::stale, standing.state, {}, version};
+    if (!standing.state)
+        return machine_.target(machine_.initial(), *event_)
+                   ? std::nullopt
+                   : std::optional(Answer{Verdict::unknown_entity});
+    if (machine_.target(*standing.state, *event_))
+        return std::nullopt;
+    const bool late = machine_.was_legal_before(*standing.state, *event_);
+    return Answer{late ? Verdict::late : Verdict::illegal, standing.state, {}, version};
+}
+
+std::string text_column(int number) {
+    bool null;
+    const Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, &null);
+    return std::string(pg::bytes_of(value));
+}
+
+Datum plain_column(int number, bool &null) {
+    return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, &null);
+}
+
+// Nothing: the row is not there, not at this version, or stands where the event is not legal.
+std::optional<Answer> Transition::update(std::optional<int64> version) {
+    static pg::Plan plan(
+        "UPDATE once.machine_entity SET previous = state, state = "
+        "($4)[pg_catalog.array_position($3, state)],"
+        " version = version OPERATOR(pg_catalog.+) 1, changed_at = pg_catalog.clock_timestamp() "
+        "WHERE machine OPERATOR(pg_catalog.=) $1 AND entity OPERATOR(pg_catalog.=) $2 "
+        "AND state OPERATOR(pg_catalog.=) ANY ($3) AND ($5 IS NULL OR version "
+        "OPERATOR(pg_catalog.=) $5) "
+        "RETURNING previous, state, version",
+        {TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID, INT8OID});
+    const pg::Spi spi;
+    const Datum values[] = {name_, entity_, event_->from_states, event_->to_states,
+                            Int64GetDatum(version.value_or(0))};
+    plan.execute(values, version ? "     " : "    n");
+    if (SPI_processed == 0)
+        return std::nullopt;
+    bool null;
+    Answer moved{Verdict::moved, text_column(1), text_column(2),
+                 DatumGetInt64(plain_column(3, null))};
+    if (machine_.keeps_history())
+        keep_history(moved);
+    return moved;
+}
+
+// Nothing: somebody else made the entity's row.
+std::optional<Answer> Transition::insert() {
+    static pg::Plan plan(
+        "INSERT INTO once.machine_entity (machine, entity, state, previous, version, changed_at) "
+        "VALUES ($1, $2, $3, $4, 1, pg_catalog.clock_timestamp()) "
+        "ON CONFLICT (machine, entity) DO NOTHING",
+        {TEXTOID, TEXTOID, TEXTOID, TEXTOID});
+    const std::string &target = *machine_.target(machine_.initial(), *event_);
+    const pg::Spi spi;
+    const Datum values[] = {name_, entity_, pg::varlena_of(target),
+                            pg::varlena_of(machine_.initial())};
+    plan.execute(values);
+    if (SPI_processed == 0)
+        return std::nullopt;
+    Answer moved{Verdict::moved, machine_.initial(), target, 1};
+    if (machine_.keeps_history())
+        keep_history(moved);
+    return moved;
+}
+
+void Transition::lock_row() {
+    static pg::Plan plan("SELECT FROM once.machine_entity WHERE machine OPERATOR(pg_catalog.=) $1 "
+                         "AND entity OPERATOR(pg_catalog.=) $2 FOR NO KEY UPDATE",
+                         {TEXTOID, TEXTOID});
+    const pg::Spi spi;
+    const Datum values[] = {name_, entity_};
+    plan.execute(values);
+}
+
+// One snapshot for the row and the ids: what the version check in update() relies on.
+Standing Transition::read() {
+    static pg::Plan plain(
+        "SELECT state, version FROM once.machine_entity "
+        "WHERE machine OPERATOR(pg_catalog.=) $1 AND entity OPERATOR(pg_catalog.=) $2",
+        {TEXTOID, TEXTOID});
+    static pg::Plan with_id(
+        "SELECT e.state, e.version, m.generation, "
+        "EXISTS (SELECT FROM once.machine_event_0 WHERE digest OPERATOR(pg_catalog.=) $3) OR "
+        "EXISTS (SELECT FROM once.machine_event_1 WHERE digest OPERATOR(pg_catalog.=) $3) OR "
+        "EXISTS (SELECT FROM once.machine_event_2 WHERE digest OPERATOR(pg_catalog.=) $3) "
+        "FROM once.memory m LEFT JOIN once.machine_entity e "
+        "ON e.machine OPERATOR(pg_catalog.=) $1 AND e.entity OPERATOR(pg_catalog.=) $2 "
+        "WHERE m.family OPERATOR(pg_catalog.=) 'machine_event'",
+        {TEXTOID, TEXTOID, UUIDOID});
+    const pg::Spi spi;
+    const Datum values[] = {name_, entity_, event_digest_};
+    if (request_.event_id)
+        with_id.execute(values);
+    else
+        plain.execute({values, 2});
+    Standing standing;
+    if (SPI_processed == 0)
+        return standing;
+    bool null;
+    const Datum version = plain_column(2, null);
+    if (!null) {
+        standing.state = text_column(1);
+        standing.version = DatumGetInt64(version);
+    }
+    if (request_.event_id) {
+        standing.generation = DatumGetInt16(plain_column(3, null));
+        standing.event_seen = DatumGetBool(plain_column(4, null));
+    }
+    return standing;
+}
+
+void Transition::remember(const Answer &, int generation) {
+    static pg::Plan plans[] = {
+        {"INSERT INTO once.machine_event_0 (digest) VALUES ($1)", {UUIDOID}},
+        {"INSERT INTO once.machine_event_1 (digest) VALUES ($1)", {UUIDOID}},
+        {"INSERT INTO once.machine_event_2 (digest) VALUES ($1)", {UUIDOID}},
+    };
+    if (!request_.event_id)
+        return;
+    const pg::Spi spi;
+    plans[generation].execute({&event_digest_, 1});
+}
+
+void Transition::keep_history(const Answer &moved) {
+    static pg::Plan plan(
+        "INSERT INTO once.machine_history (machine, entity, version, event, event_id, from_state, "
+        "to_state, changed_at, changed_by) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp(), SESSION_USER)",
+        {TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID});
+    const Datum values[] = {name_,
+                            entity_,
+                            Int64GetDatum(*moved.version),
+                            pg::varlena_of(request_.event),
+                            request_.event_id ? pg::varlena_of(*request_.event_id) : Datum(0),
+                            pg::varlena_of(*moved.from_state),
+                            pg::varlena_of(*moved.to_state)};
+    plan.execute(values, request_.event_id ? "       " : "    n  ");
+}
+
+Datum tuple_of(FunctionCallInfo fcinfo, const Answer &answer) {
+    const auto optional_text = [](const std::optional<std::string> &text) {
+        return text ? pg::varlena_of(*text) : Datum(0);
+    };
+    Datum values[] = {0, optional_text(answer.from_state), optional_text(answer.to_state),
+                      Int64GetDatum(answer.version.value_or(0))};
+    bool nulls[] = {false, !answer.from_state, !answer.to_state, !answer.version};
+    return pg::call([&] {
+        TupleDesc shape;
+        if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
+            elog(ERROR, "return type must be a row type");
+        values[0] = pg::enum_datum(TupleDescAttr(shape, 0)->atttypid,
+                                   kVerdictNames[static_cast<int>(answer.verdict)]);
+        return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape), values, nulls));
+    });
+}
+
+Request request_of(FunctionCallInfo fcinfo) {
+    Request request{name_argument(fcinfo, 0, "state machine"),
+                    name_argument(fcinfo, 1, "entity"),
+                    name_argument(fcinfo, 2, "event"),
+                    {},
+                    {}};
+    if (!PG_ARGISNULL(3))
+        request.event_id = name_argument(fcinfo, 3, "event id");
+    if (!PG_ARGISNULL(4))
+        request.expected_version = PG_GETARG_INT64(4);
+    return request;
+}
+
+} // namespace
+} // namespace once
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(once_transition);
+PGDLLEXPORT Datum once_transition(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum {
+        const once::Request request = once::request_of(fcinfo);
+        once::check_writable("once.transition()");
+        // Before the definition is looked up: machine_set locks against this one (machine.hpp).
+        const Oid states = pg::relation_oid("once", "machine_entity");
+        pg::call([&] { LockRelationOid(states, RowExclusiveLock); });
+        const auto machine = once::machine(request.machine);
+        return once::tuple_of(fcinfo, once::Transition(request, *machine).run());
+    });
+}
+
+} // extern "C"
