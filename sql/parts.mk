@@ -7,64 +7,56 @@ SQL_PARTS = \
 # outbox
 SQL_PARTS += \
 	sql/schema/role.sql \
-	sql/schema/lane.sql \
-	sql/schema/topic.sql \
-	sql/schema/dead_letter.sql \
-	sql/schema/outbox_right.sql \
-	sql/api/config_changed.sql \
+	sql/schema/outbox/lane.sql \
+	sql/schema/outbox/topic.sql \
+	sql/schema/outbox/dead_letter.sql \
+	sql/schema/outbox/right.sql \
+	sql/api/outbox/config_changed.sql \
 	sql/api/member_add.sql \
-	sql/api/lane_grant.sql \
-	sql/api/lane_create.sql \
-	sql/api/lane_drop.sql \
-	sql/api/set_lanes.sql \
-	sql/schema/first_lane.sql \
-	sql/api/headers.sql \
-	sql/api/publish.sql \
-	sql/api/publish_many.sql \
-	sql/api/topic.sql \
-	sql/api/lane_lock.sql \
-	sql/api/identity.sql \
-	sql/api/history_check.sql \
-	sql/api/cut.sql \
-	sql/api/wait.sql \
-	sql/api/missing_ids.sql \
-	sql/api/report.sql \
-	sql/api/trim.sql \
-	sql/api/rotate.sql \
-	sql/api/rearm.sql \
-	sql/api/park.sql \
-	sql/api/redrive.sql \
-	sql/api/redrive_relay.sql \
-	sql/api/status.sql \
+	sql/api/outbox/lane_grant.sql \
+	sql/api/outbox/lane_create.sql \
+	sql/api/outbox/lane_drop.sql \
+	sql/api/outbox/set_lanes.sql \
+	sql/schema/outbox/first_lane.sql \
+	sql/api/outbox/headers.sql \
+	sql/api/outbox/publish.sql \
+	sql/api/outbox/publish_many.sql \
+	sql/api/outbox/topic.sql \
+	sql/api/outbox/lane_lock.sql \
+	sql/api/outbox/identity.sql \
+	sql/api/outbox/history_check.sql \
+	sql/api/outbox/cut.sql \
+	sql/api/outbox/wait.sql \
+	sql/api/outbox/missing_ids.sql \
+	sql/api/outbox/report.sql \
+	sql/api/outbox/trim.sql \
+	sql/api/outbox/rotate.sql \
+	sql/api/outbox/rearm.sql \
+	sql/api/outbox/park.sql \
+	sql/api/outbox/redrive.sql \
+	sql/api/outbox/redrive_relay.sql \
+	sql/api/outbox/status.sql \
 	sql/api/grant.sql
 
 # receiving
-SQL_PARTS += $(addprefix sql/schema/, verdict.sql consumer.sql generation.sql position.sql window.sql offset.sql inbox.sql receiving_right.sql) \
-	$(addprefix sql/api/, settled.sql require_name.sql accept.sql consumer.sql sweep.sql position.sql offset.sql inbox.sql inbox_relay.sql)
+SQL_PARTS += \
+	$(addprefix sql/schema/inbox/, verdict.sql consumer.sql generation.sql position.sql window.sql offset.sql inbox.sql right.sql) \
+	sql/api/require_name.sql \
+	$(addprefix sql/api/inbox/, xid_horizon.sql accept.sql consumer.sql sweep.sql position.sql offset.sql inbox.sql inbox_relay.sql)
 
 # requests
-SQL_PARTS += $(addprefix sql/schema/, scope.sql claim.sql claim_right.sql) \
-	$(addprefix sql/api/, fingerprint.sql scope_set.sql scope_grant.sql scope_sweep.sql claim.sql settle.sql describe.sql)
+SQL_PARTS += \
+	$(addprefix sql/schema/requests/, scope.sql claim.sql right.sql) \
+	$(addprefix sql/api/requests/, fingerprint.sql scope_set.sql scope_grant.sql scope_sweep.sql claim.sql settle.sql describe.sql)
 
 # machines, guards, keys
 SQL_PARTS += \
-	sql/schema/memory.sql \
-	sql/schema/machine.sql \
-	sql/schema/guard.sql \
-	sql/schema/publish_key.sql \
-	sql/schema/guard_right.sql \
-	sql/api/memory.sql \
-	sql/api/machine_set.sql \
-	sql/api/transition.sql \
-	sql/api/guard.sql \
-	sql/api/machine_graph.sql \
-	sql/api/bump.sql \
-	sql/api/lock.sql \
-	sql/api/lease.sql \
-	sql/api/key.sql \
-	sql/api/content_id.sql \
-	sql/api/token.sql \
-	sql/api/scheduled.sql
+	$(addprefix sql/schema/machines/, memory.sql machine.sql guard.sql) \
+	sql/schema/outbox/publish_key.sql \
+	sql/schema/machines/right.sql \
+	$(addprefix sql/api/machines/, memory.sql machine_set.sql transition.sql guard.sql machine_graph.sql bump.sql lock.sql lease.sql key.sql \
+		content_id.sql token.sql) \
+	sql/api/outbox/scheduled.sql
 
 # last: nothing to PUBLIC
 SQL_PARTS += sql/api/revoke.sql

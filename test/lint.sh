@@ -36,17 +36,17 @@ for option in $(sed -n '/^## Options/,/^## Metrics/p' relay/README.md | grep -oE
     grep -q "\"$option\"" relay/config/table.cpp || { echo "lint: relay/README.md has $option, the relay has not" >&2; failed=1; }
 done
 for metric in $(grep -ohE '\bonce_(outbox|inbox)_[a-z_]+' README.md relay/README.md | sort -u); do
-    grep -q "\"\(once\)\?.*${metric#once_*box}\"" relay/prometheus.cpp || { echo "lint: no metric $metric" >&2; failed=1; }
+    grep -q "\"\(once\)\?.*${metric#once_*box}\"" relay/process/prometheus.cpp || { echo "lint: no metric $metric" >&2; failed=1; }
 done
 for function in $(sed -n '/^## Reference/,$p' sql/README.md | grep -oE '`[a-z_]+\(' | tr -d '`(' | sort -u); do
-    grep -qE "FUNCTION once\.$function\(" sql/api/*.sql || { echo "lint: no function once.$function" >&2; failed=1; }
+    grep -rqE "FUNCTION once\.$function\(" sql/api || { echo "lint: no function once.$function" >&2; failed=1; }
 done
 for function in $(perl -0ne "while (/COMMENT ON FUNCTION once\.(\w+)\([^;]*?\) IS\s+'(?!internal)/g) { print \"\$1\n\" }" sql/api/*.sql | sort -u); do
     grep -qw "$function" sql/README.md || { echo "lint: sql/README.md does not name once.$function" >&2; failed=1; }
 done
-# Every folder says what it is; specs, expected output, corpora and the Java tools are told of one folder above.
+# Every folder says what it is; wings of SQL, specs, expected output, corpora and the Java tools are told of one folder above.
 for folder in $(git ls-files extension sql relay test | xargs -n1 dirname | sort -u); do
-    case $folder in test/isolation/* | test/support/java | test/fuzz/corpus*) continue ;; esac
+    case $folder in sql/*/* | test/isolation/* | test/support/java | test/fuzz/corpus*) continue ;; esac
     [ -f "$folder/README.md" ] || { echo "lint: $folder has no README.md" >&2; failed=1; }
 done
 exit $failed

@@ -57,7 +57,7 @@ bool transactions_after(TransactionId limit) {
 // Snapshots first: whoever holds an old one may still take an xid; once none is left, the xids are
 // final.
 bool up_to(FullTransactionId xid) {
-    PreventCommandDuringRecovery("once.settled()");
+    PreventCommandDuringRecovery("once.all_ended()");
     const FullTransactionId next = ReadNextFullTransactionId();
     if (FullTransactionIdFollowsOrEquals(xid, next))
         return false;
@@ -78,8 +78,8 @@ FullTransactionId last_assigned() {
 
 extern "C" {
 
-PG_FUNCTION_INFO_V1(once_settled);
-PGDLLEXPORT Datum once_settled(PG_FUNCTION_ARGS) {
+PG_FUNCTION_INFO_V1(once_all_ended);
+PGDLLEXPORT Datum once_all_ended(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         const FullTransactionId xid = PG_GETARG_FULLTRANSACTIONID(0);
         return BoolGetDatum(pg::call([&] { return once::xid_horizon::up_to(xid); }));

@@ -63,8 +63,8 @@ COMMIT;
 SELECT ok(once.wait(0, snapshot, 1000), 'what stayed beside it is') FROM held WHERE name = 'rolled';
 SELECT throws_ok('SELECT once.wait(7, pg_current_snapshot(), 1)', '22023', NULL, 'no such lane');
 SELECT throws_ok('SELECT once.wait(0, NULL, 1)', '22004', NULL, 'no snapshot');
-SELECT throws_ok('SELECT once.wait(0, pg_current_snapshot(), NULL)', '22004', NULL, 'no time-out');
-SELECT throws_ok('SELECT once.wait(0, pg_current_snapshot(), -1)', '22023', NULL, 'a negative time-out');
+SELECT throws_ok('SELECT once.wait(0, pg_current_snapshot(), NULL)', '22004', NULL, 'no timeout');
+SELECT throws_ok('SELECT once.wait(0, pg_current_snapshot(), -1)', '22023', NULL, 'a negative timeout');
 
 -- identity
 SELECT ok(i.incarnation = l.incarnation AND NOT i.armed AND i.cluster_id IS NULL AND i.mode IS NULL AND i.redrive_floor = 0, 'the lane')
@@ -97,7 +97,7 @@ SELECT is(pg_temp.but('system_identifier', '1'), 'system', 'P13 another server')
 SELECT is(pg_temp.but('s_now', '1000000:1000000:'), 'xid', 'P13 an older image of the disk');
 SELECT is(pg_temp.but('last_id', gen_random_uuid()::text), 'event', 'P11 that number is another event');
 SELECT is(pg_temp.but('last_seq', '1000000'), 'event', 'P11 that event is lost');
-SELECT is(pg_temp.but('timeline', '2'), 'timeline', 'P29 a newer time line');
+SELECT is(pg_temp.but('timeline', '2'), 'timeline', 'P29 a newer timeline');
 SELECT is(pg_temp.but('lsn', 'FFFF/0'), 'lsn', 'P11 WAL that is not here');
 SELECT is(pg_temp.but('lsn', '0/0'), 'ok', 'P12 older WAL');
 SELECT ok(bool_and(detail IS NOT NULL), 'a refusal says why') FROM good g,

@@ -1,4 +1,4 @@
--- Retention of the key memory: hand-over, expiry, horizon, settings.
+-- Retention of the key memory: handover, expiry, horizon, settings.
 SELECT plan(64);
 
 CREATE FUNCTION pg_temp.v7(at timestamptz, n int DEFAULT 0) RETURNS uuid LANGUAGE sql AS $$
@@ -19,10 +19,10 @@ CREATE FUNCTION pg_temp.age(consumer text, by interval) RETURNS void LANGUAGE sq
     UPDATE once.generation g SET closed_at = closed_at - by, opened_at = opened_at - by FROM once.consumer c WHERE c.no = g.consumer AND c.name = $1;
     UPDATE once.consumer SET horizon = horizon - by WHERE name = $1 $$;
 
--- hand-over
+-- handover
 SELECT once.accept('a', x) FROM generate_series(1, 5) x \g /dev/null
 SELECT is(pg_temp.states('a'), 'open free free free', 'D5 one open generation');
-SELECT ok(once.generation_turn('a'), 'D5 a hand-over begins');
+SELECT ok(once.generation_turn('a'), 'D5 a handover begins');
 SELECT is(pg_temp.states('a'), 'closing open free free', 'D5 closing');
 SELECT ok(NOT once.generation_turn('a'), 'D5 the next one waits until this one is finished');
 SELECT is(once.accept('a', 1), 'duplicate', 'D5 closing: a key from before');
@@ -57,7 +57,7 @@ SELECT is(once.accept('a', 3), 'new', 'D1 expired, not swept: enforced on read')
 SELECT is(once.accept('a', 3), 'duplicate', 'D1 and remembered anew');
 SELECT is(once.accept('a', 7), 'duplicate', 'D1 a key of the open generation stays');
 CALL pg_temp.settle('a');
-SELECT is(pg_temp.states('a'), 'free read_only open free', 'D3 swept: truncated, and the next hand-over was due');
+SELECT is(pg_temp.states('a'), 'free read_only open free', 'D3 swept: truncated, and the next handover was due');
 SELECT is((SELECT count(*) FROM once.key_1_0), 0::bigint, 'D3 its table is empty');
 SELECT isnt((SELECT horizon FROM once.consumer WHERE name = 'a'), NULL, 'D8 the horizon is stored');
 
@@ -121,7 +121,7 @@ SELECT throws_ok(format('SELECT once.consumer_set(%s)', a), s, NULL, 'E9 refused
                  ('''x'', keep_count => -1', '22023')) AS t(a, s);
 SELECT once.consumer_set('long', 'bigint', keep => '1000 years', keep_count => 9223372036854775807);
 SELECT once.accept('long', 1) \g /dev/null
-SELECT ok(once.generation_turn('long'), 'D2 kept for 1000 years: a hand-over');
+SELECT ok(once.generation_turn('long'), 'D2 kept for 1000 years: a handover');
 CALL pg_temp.settle('long');
 SELECT is(pg_temp.states('long'), 'read_only open free free', 'D2 finished');
 SELECT is(once.accept('long', 1), 'duplicate', 'D2 and the id is known');
@@ -131,8 +131,8 @@ SELECT is(once.accept('later', 'x'), 'new', 'E1 first use gives it');
 SELECT is((SELECT id_type || ' ' || keep FROM once.consumer WHERE name = 'later'), 'text 1 day', 'E1 and leaves the settings');
 
 -- settled
-SELECT ok(NOT once.settled(pg_current_xact_id()), 'D4 our own transaction has not ended');
-SELECT ok(NOT once.settled(((once.last_xid()::text)::bigint + 10)::text::xid8), 'D4 nor has one of the future');
-SELECT ok(once.settled('3'), 'D4 ancient ones have');
+SELECT ok(NOT once.all_ended(pg_current_xact_id()), 'D4 our own transaction has not ended');
+SELECT ok(NOT once.all_ended(((once.last_xid()::text)::bigint + 10)::text::xid8), 'D4 nor has one of the future');
+SELECT ok(once.all_ended('3'), 'D4 ancient ones have');
 SELECT throws_ok($$ BEGIN READ ONLY; SELECT once.sweep() $$, NULL, NULL, 'H17 sweep needs a transaction that writes');
 SELECT * FROM finish();

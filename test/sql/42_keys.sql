@@ -38,12 +38,12 @@ SELECT throws_ok(format('SELECT once.issue_token(%L, %L)', p, n), s, NULL, forma
     FROM (VALUES (NULL, '1 s', '22004'), ('', '1 s', '22023'), ('f', NULL, '22004'), ('f', '0', '22023'), ('f', '8 days', '22023')) AS v(p, n, s);
 SELECT throws_ok($$ SELECT once.redeem_token('f', NULL) $$, '22004', NULL, 'H23 refused: null');
 
--- retention: nothing is forgotten before its time, a hand-over waits for whoever is older, tables are truncated
+-- retention: nothing is forgotten before its time, a handover waits for whoever is older, tables are truncated
 SELECT once.issue_token('form', '1 hour') AS kept \gset
 SELECT is((SELECT count(*) FROM once.memory_sweep()), 0::bigint, 'D2 nothing to do for 7 days');
 SELECT once.memory_set('token', '2 hours') \g /dev/null
 UPDATE once.memory SET opened_at = opened_at - interval '3 hours' WHERE family = 'token';
-SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenclosing', 'D4 a hand-over begins');
+SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenclosing', 'D4 a handover begins');
 SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenbarrier', 'D4 no snapshot from before it is left');
 SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenopened', 'D4 no transaction from before it is left');
 SELECT once.issue_token('form', '1 hour') AS later \gset

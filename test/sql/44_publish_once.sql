@@ -27,9 +27,9 @@ SELECT throws_ok(format('SELECT once.publish(''t'', ''x'', dedup_key => %L)', k)
 SELECT throws_ok($$ SELECT once.publish('no topic', 'x', dedup_key => 'n') $$, 'ON001', NULL, 'dedup_key: an event that is refused');
 SELECT is((SELECT count(*) FROM once.publish_key_0 WHERE dedup_key = 'n'), 0::bigint, 'dedup_key: does not use its key');
 
--- hand-over of generations
+-- handover of generations
 UPDATE once.memory SET opened_at = opened_at - interval '8 days' WHERE family = 'publish_key';
-SELECT is((SELECT steps FROM once.memory_sweep()), '{closing}', 'D4 dedup_key: a hand-over begins');
+SELECT is((SELECT steps FROM once.memory_sweep()), '{closing}', 'D4 dedup_key: a handover begins');
 SELECT is(once.publish('t', 'x', dedup_key => 'd'), :'first'::uuid, 'D4 dedup_key: known while it is closing');
 SELECT once.publish('t', 'x', dedup_key => 'between') AS between \gset
 SELECT is((SELECT count(*) FROM (SELECT FROM once.publish_key_0 WHERE id = :'between' UNION ALL SELECT FROM once.publish_key_1 WHERE id = :'between') AS v), 2::bigint, 'D4 dedup_key: new ones stand in both');

@@ -18,7 +18,7 @@ CREATE TABLE once.memory (
     retired_at timestamptz[] NOT NULL DEFAULT '{NULL,NULL,NULL}'
 );
 COMMENT ON TABLE once.memory IS 'generations of remembered ids: which table of each family is written now';
-COMMENT ON COLUMN once.memory.closing_xid IS 'transaction that began the hand-over to the next generation';
+COMMENT ON COLUMN once.memory.closing_xid IS 'transaction that began the handover to the next generation';
 COMMENT ON COLUMN once.memory.barrier_xid IS 'last xid that was given out when the last snapshot from before closing_xid had gone';
 COMMENT ON COLUMN once.memory.retired_at IS 'when the last writer of each generation was gone; null: empty, or being written';
 INSERT INTO once.memory (family) VALUES ('machine_event'), ('publish_key'), ('token');

@@ -11,7 +11,7 @@
 -- retired    nobody looks here any more; the consumer's horizon says up to when ids may have been in here. It is
 --            truncated when every snapshot that showed it as read_only is gone: TRUNCATE obeys no snapshot.
 --
--- A transaction reads the states under the snapshot of its look-ups. The next hand-over starts only when the
+-- A transaction reads the states under the snapshot of its lookups. The next handover starts only when the
 -- last one is finished, so there is at most one closing generation. The first columns are read by number in
 -- extension/inbox/key_memory.cpp: change both.
 CREATE TABLE once.generation (
@@ -25,7 +25,7 @@ CREATE TABLE once.generation (
     barrier   xid8,
     PRIMARY KEY (consumer, slot)
 );
-COMMENT ON TABLE once.generation IS 'generations of the key memory: states and their order are told in sql/schema/generation.sql';
+COMMENT ON TABLE once.generation IS 'generations of the key memory: states and their order are told in sql/schema/inbox/generation.sql';
 COMMENT ON COLUMN once.generation.closed_at IS 'when it became read only: no key came in later';
 COMMENT ON COLUMN once.generation.keys IS 'keys in it, counted when it became read only';
 COMMENT ON COLUMN once.generation.mark IS 'transaction that made it closing or retired';

@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION once.server_identity(OUT system_identifier bigint, OUT timeline int, OUT in_recovery boolean,
         OUT next_xid xid8, OUT database_oid oid, OUT encoding text)
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'once_server_identity';
-COMMENT ON FUNCTION once.server_identity() IS 'internal: what tells this server and database from another; the time line is the one WAL is written on (pg_control lags behind after a promotion), null in recovery';
+COMMENT ON FUNCTION once.server_identity() IS 'internal: what tells this server and database from another; the timeline is the one WAL is written on (pg_control lags behind after a promotion), null in recovery';
 
 CREATE OR REPLACE FUNCTION once.identity(lane int, OUT incarnation uuid, OUT armed boolean, OUT cluster_id text, OUT mode text,
         OUT redrive_floor bigint, OUT database_oid oid, OUT system_identifier bigint, OUT timeline int,

@@ -5,7 +5,7 @@ COMMENT ON FUNCTION once.claim_truncate(int, int, text) IS
 
 -- Two steps for each scope: truncate what has expired whole, and let the next generation take new claims when the
 -- present one is half as old as what is kept. Which generation a claim goes to is a matter of storage only: every
--- look-up asks all three, so nothing has to wait for a hand-over.
+-- lookup asks all three, so nothing has to wait for a handover.
 CREATE OR REPLACE FUNCTION once.scope_sweep(scope text DEFAULT NULL) RETURNS TABLE (name text, truncated int, rotated boolean)
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -14,7 +14,7 @@ BEGIN
             -- Xids of another server: the rows were restored from a dump. The wait starts again with ours.
             UPDATE once.generation o SET mark = pg_current_xact_id(), barrier = NULL
                 WHERE o.consumer = consumer.no AND o.slot = g.slot;
-        ELSIF g.state = 'retired' AND once.settled(g.mark) THEN
+        ELSIF g.state = 'retired' AND once.all_ended(g.mark) THEN
             BEGIN
                 EXECUTE format('TRUNCATE once.%I', format('key_%s_%s', consumer.no, g.slot));
                 UPDATE once.generation o SET state = 'free', closed_at = NULL, keys = NULL, opened_at = NULL, mark = NULL
@@ -23,11 +23,11 @@ BEGIN
             EXCEPTION WHEN lock_not_available THEN
                 NULL; -- a dump, a vacuum: next time
             END;
-        ELSIF g.state = 'closing' AND g.barrier IS NULL AND once.settled(g.mark) THEN
+        ELSIF g.state = 'closing' AND g.barrier IS NULL AND once.all_ended(g.mark) THEN
             -- Read after the check: nobody acts in the old way from here on, and who did has an xid up to this.
             UPDATE once.generation o SET barrier = once.last_xid() WHERE o.consumer = consumer.no AND o.slot = g.slot;
             done := done || 'barrier'::text;
-        ELSIF g.state = 'closing' AND g.barrier IS NOT NULL AND once.settled(g.barrier) THEN
+        ELSIF g.state = 'closing' AND g.barrier IS NOT NULL AND once.all_ended(g.barrier) THEN
             EXECUTE format('SELECT count(*) FROM once.%I', format('key_%s_%s', consumer.no, g.slot)) INTO counted;
             UPDATE once.generation o SET state = 'read_only', closed_at = clock_timestamp(), keys = counted,
                     mark = NULL, barrier = NULL
@@ -136,7 +136,7 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION once.sweep(text) IS 'moves the generations of all consumers, or of one, on by one step each: hand-over, expiry, truncation. Call it every few seconds to minutes, each time in a transaction of its own; it waits for nobody and never stops an accept. What changed comes back; 25006 on a standby';
+COMMENT ON FUNCTION once.sweep(text) IS 'moves the generations of all consumers, or of one, on by one step each: handover, expiry, truncation. Call it every few seconds to minutes, each time in a transaction of its own; it waits for nobody and never stops an accept. What changed comes back; 25006 on a standby';
 
 CREATE OR REPLACE FUNCTION once.generation_turn(consumer text) RETURNS boolean
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -154,4 +154,4 @@ BEGIN
     END IF;
     RETURN turned;
 END $$;
-COMMENT ON FUNCTION once.generation_turn(text) IS 'begins a hand-over now, whatever the age of the open generation; false when one is under way, nothing is in it or no table is free';
+COMMENT ON FUNCTION once.generation_turn(text) IS 'begins a handover now, whatever the age of the open generation; false when one is under way, nothing is in it or no table is free';

@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION once.lane_holder(lane int) RETURNS int
 $$;
 COMMENT ON FUNCTION once.lane_holder(int) IS 'internal: pid of the session that holds the lock of a lane, or null';
 
--- A holder that is stopped or hangs in COPY survives every time-out of the server: whoever waits ends it, when it
+-- A holder that is stopped or hangs in COPY survives every timeout of the server: whoever waits ends it, when it
 -- started no statement for 15 s (a live one starts one at least every 5 s).
 CREATE OR REPLACE FUNCTION once.lane_lock(lane int, OUT acquired boolean, OUT holder int, OUT holder_state text,
         OUT held_for interval, OUT evicted boolean)

@@ -1,7 +1,7 @@
--- The time lines of this server: null when nothing that was flushed at `lsn` on `timeline` was lost here, else why.
+-- The timelines of this server: null when nothing that was flushed at `lsn` on `timeline` was lost here, else why.
 CREATE OR REPLACE FUNCTION once.timeline_fault(timeline int, lsn pg_lsn, OUT reason text, OUT detail text)
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'once_timeline_fault';
-COMMENT ON FUNCTION once.timeline_fault(int, pg_lsn) IS 'internal: why a position on this time line cannot be of this history (timeline, lsn), or null; reads the time line history of the server';
+COMMENT ON FUNCTION once.timeline_fault(int, pg_lsn) IS 'internal: why a position on this timeline cannot be of this history (timeline, lsn), or null; reads the timeline history of the server';
 
 -- One behind the last transaction that it sees. Those that it names behind that had begun and not finished: a crash may
 -- have left no trace of them, and their ids are given again.

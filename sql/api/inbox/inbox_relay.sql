@@ -19,7 +19,7 @@ DECLARE
     stored bigint;
 BEGIN
     PERFORM once.require_name(consumer, 'consumer', 'ON010');
-    -- ON CONFLICT costs a look-up and a WAL record for each row, and a row that is there already is rare: the memory
+    -- ON CONFLICT costs a lookup and a WAL record for each row, and a row that is there already is rare: the memory
     -- forgot it, but it still waits here.
     BEGIN
         IF once.inbox_append(consumer, topics, partitions, log_offsets, keys, payloads, headers, ids, sources, positions, sent) THEN

@@ -54,11 +54,11 @@ BEGIN
             done := done || 'closing'::text;
         END IF;
     ELSIF wheel.barrier_xid IS NULL THEN
-        IF once.settled(wheel.closing_xid) THEN
+        IF once.all_ended(wheel.closing_xid) THEN
             wheel.barrier_xid := once.last_xid();
             done := done || 'barrier'::text;
         END IF;
-    ELSIF once.settled(wheel.barrier_xid) THEN
+    ELSIF once.all_ended(wheel.barrier_xid) THEN
         wheel.retired_at[wheel.generation + 1] := clock_timestamp();
         wheel.generation := upcoming;
         wheel.opened_at := clock_timestamp();
@@ -90,5 +90,5 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION once.memory_sweep() IS
-'moves the generations of event ids, dedup keys and tokens on by one step each: hand-over, expiry, truncation; call it every few minutes, each time in a transaction of its own
+'moves the generations of event ids, dedup keys and tokens on by one step each: handover, expiry, truncation; call it every few minutes, each time in a transaction of its own
 waits at most 0.1 s for a table that somebody looked into; returns what changed; standby: 25006';
