@@ -1,9 +1,9 @@
 // once.accept and once.accept_many: is this id new to this consumer?
 //
 // Per key: look into the read-only generations under the snapshot, then insert into the closing one
-// (if a hand-over is under way) and into the open one. `new` only if every insert succeeded. The
-// state that says which tables these are is read under the same snapshot as the look-ups: see
-// sql/schema/generation.sql.
+// (if a handover is under way) and into the open one. `new` only if every insert succeeded. The
+// state that says which tables these are is read under the same snapshot as the lookups: see
+// sql/schema/inbox/generation.sql.
 #include "arguments.hpp"
 #include "errors.hpp"
 #include "inbox/key_memory.hpp"

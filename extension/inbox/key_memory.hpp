@@ -13,7 +13,7 @@ extern "C" {
 
 namespace once {
 
-// As sql/schema/generation.sql has it: at most this many tables a consumer.
+// As sql/schema/inbox/generation.sql has it: at most this many tables a consumer.
 constexpr int kSlots = 4;
 
 struct ReadOnlyGeneration {
@@ -32,7 +32,7 @@ struct Memory {
     bool reject_older = false;
     TimestampTz horizon = DT_NOBEGIN; // ids made up to here may have been forgotten
     Oid open = InvalidOid;
-    Oid closing = InvalidOid; // stays so when no hand-over is under way
+    Oid closing = InvalidOid; // stays so when no handover is under way
     int read_only_count = 0;
     ReadOnlyGeneration read_only[kSlots]; // newest first
 };

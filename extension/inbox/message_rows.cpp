@@ -23,7 +23,7 @@ extern "C" {
 namespace once {
 namespace {
 
-// Fields of once.message, from 0, as sql/schema/inbox.sql has them.
+// Fields of once.message, from 0, as sql/schema/inbox/inbox.sql has them.
 enum Field {
     kTopic,
     kPartition,
@@ -102,7 +102,7 @@ Datum array_of_rows(FunctionCallInfo fcinfo) {
     return PointerGetDatum(construct_array(rows, messages.count, type, -1, false, TYPALIGN_DOUBLE));
 }
 
-// The row as INSERT would make it, with the defaults that sql/schema/inbox.sql declares.
+// The row as INSERT would make it, with the defaults that sql/schema/inbox/inbox.sql declares.
 void fill(TupleTableSlot *slot, const Messages &messages, int i, Datum consumer, Oid sequence,
           Datum ready, TimestampTz now) {
     for (int column = 0; column < kColumns; column++) {

@@ -1,4 +1,5 @@
-// Dedup keys of once.publish: per topic, remembered in generations (sql/schema/memory.sql).
+// Dedup keys of once.publish: per topic, remembered in generations
+// (sql/schema/machines/memory.sql).
 #pragma once
 
 #include "pg/boundary.hpp"

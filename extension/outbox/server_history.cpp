@@ -1,4 +1,4 @@
-// What tells one server's history from another's: identifiers, and the time lines of its WAL.
+// What tells one server's history from another's: identifiers, and the timelines of its WAL.
 #include "errors.hpp"
 #include "pg/compat.hpp"
 #include "pg/row.hpp"
@@ -22,8 +22,7 @@ enum class Fault { none, timeline, lsn };
 struct Finding {
     Fault fault = Fault::none;
     TimeLineID here = 0;
-    XLogRecPtr limit =
-        InvalidXLogRecPtr; // how far the position's time line is part of this history
+    XLogRecPtr limit = InvalidXLogRecPtr; // how far the position's timeline is part of this history
 };
 
 // Within pg::call. Not from pg_control, which learns of a promotion only at the next checkpoint.
@@ -62,7 +61,7 @@ PGDLLEXPORT Datum once_timeline_fault(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED,
-                              "time line and position in WAL must not be null"};
+                              "timeline and position in WAL must not be null"};
         pg::call([] { PreventCommandDuringRecovery("once.history_check()"); });
         const auto timeline = static_cast<TimeLineID>(PG_GETARG_INT32(0));
         const XLogRecPtr lsn = PG_GETARG_LSN(1);
@@ -71,13 +70,13 @@ PGDLLEXPORT Datum once_timeline_fault(PG_FUNCTION_ARGS) {
         Datum values[] = {0, 0};
         if (found.fault != once::Fault::none) {
             const bool foreign = found.fault == once::Fault::timeline;
-            const std::string where = "time line " + std::to_string(timeline);
+            const std::string where = "timeline " + std::to_string(timeline);
             const std::string detail =
-                foreign ? "The position is of " + where +
-                              ", which is not in the history of time line " +
-                              std::to_string(found.here) + "."
-                        : "The position stands at " + once::text_of(lsn) + " of " + where +
-                              ", this server has it up to " + once::text_of(found.limit) + ".";
+                foreign
+                    ? "The position is of " + where + ", which is not in the history of timeline " +
+                          std::to_string(found.here) + "."
+                    : "The position stands at " + once::text_of(lsn) + " of " + where +
+                          ", this server has it up to " + once::text_of(found.limit) + ".";
             const char *texts[] = {foreign ? "timeline" : "lsn", detail.c_str()};
             for (int i = 0; i < 2; ++i) {
                 values[i] = pg::call([&] { return CStringGetTextDatum(texts[i]); });

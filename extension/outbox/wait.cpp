@@ -163,10 +163,10 @@ PGDLLEXPORT Datum once_wait(PG_FUNCTION_ARGS) {
         (void)once::lane_at(once::lanes(), PG_ARGISNULL(0), PG_GETARG_INT32(0));
         if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED,
-                              "snapshot and time-out must not be null"};
+                              "snapshot and timeout must not be null"};
         const int timeout_ms = PG_GETARG_INT32(2);
         if (timeout_ms < 0)
-            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "time-out must not be negative"};
+            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "timeout must not be negative"};
         const char *text =
             pg::call([&] { return OidOutputFunctionCall(F_PG_SNAPSHOT_OUT, PG_GETARG_DATUM(1)); });
         const auto after = once::wire::parse_snapshot(text);

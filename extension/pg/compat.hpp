@@ -127,7 +127,7 @@ inline void answer_with_rows(FunctionCallInfo fcinfo) {
 #endif
 }
 
-// The time line that WAL is written on. Not during recovery.
+// The timeline that WAL is written on. Not during recovery.
 inline TimeLineID write_timeline() {
 #if PG_VERSION_NUM >= 150000
     return GetWALInsertionTimeLine();

@@ -14,7 +14,7 @@ extern "C" {
 
 namespace pg {
 
-// The relation's oid, or InvalidOid. Two look-ups in the catalog cache: cheap, and never stale.
+// The relation's oid, or InvalidOid. Two lookups in the catalog cache: cheap, and never stale.
 inline Oid relation_oid(const char *schema, const char *relation) {
     return call([&] { return get_relname_relid(relation, get_namespace_oid(schema, true)); });
 }

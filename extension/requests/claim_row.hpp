@@ -25,7 +25,7 @@ extern "C" {
 
 namespace once {
 
-// As sql/schema/claim.sql has them, from zero.
+// As sql/schema/requests/claim.sql has them, from zero.
 enum ClaimColumn {
     kClaimedAt,
     kLeaseUntil,
@@ -82,7 +82,7 @@ struct ClaimRecord {
     }
 };
 
-// When the row stops to be known. The only rule of expiry: read by every look-up and by the sweep.
+// When the row stops to be known. The only rule of expiry: read by every lookup and by the sweep.
 [[nodiscard]] TimestampTz expires_at(const Scope &scope, const ClaimRecord &record);
 
 struct ClaimKey {

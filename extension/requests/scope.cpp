@@ -25,7 +25,7 @@ extern "C" {
 namespace once {
 namespace {
 
-// Columns of once.scope, as sql/schema/scope.sql has them.
+// Columns of once.scope, as sql/schema/requests/scope.sql has them.
 enum Column {
     kName = 1,
     kStore,

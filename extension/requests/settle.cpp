@@ -179,7 +179,7 @@ std::optional<int> integer(FunctionCallInfo fcinfo, int argument) {
     return PG_ARGISNULL(argument) ? std::nullopt : std::optional(PG_GETARG_INT32(argument));
 }
 
-// Arguments behind (scope, key, token), as sql/api/settle.sql has them.
+// Arguments behind (scope, key, token), as sql/api/requests/settle.sql has them.
 void read_rest(FunctionCallInfo fcinfo, Settlement &settlement) {
     switch (settlement.act) {
     case Act::complete:

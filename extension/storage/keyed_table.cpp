@@ -206,7 +206,7 @@ struct KnownTable {
 constexpr int kMostKnown = 8;
 KnownTable known[kMostKnown];
 
-// Only tags: the next look-up finds the table again, or that it is gone.
+// Only tags: the next lookup finds the table again, or that it is gone.
 void forget_table(Datum, Oid relation) {
     for (KnownTable &one : known)
         if (!OidIsValid(relation) || relation == one.table)

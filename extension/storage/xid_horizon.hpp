@@ -1,4 +1,4 @@
-// "Nothing older is running any more": the question behind every hand-over of truncated-whole
+// "Nothing older is running any more": the question behind every handover of truncated-whole
 // storage.
 #pragma once
 

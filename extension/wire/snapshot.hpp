@@ -25,7 +25,8 @@ struct Snapshot {
         return xid < xmax && !std::binary_search(xip.begin(), xip.end(), xid);
     }
 
-    // One behind the last transaction it sees. What it names behind that may be forgotten by a crash.
+    // One behind the last transaction it sees. What it names behind that may be forgotten by a
+    // crash.
     [[nodiscard]] uint64_t end() const {
         uint64_t end = xmax;
         for (auto running = xip.rbegin(); running != xip.rend() && *running == end - 1; ++running)

@@ -1,4 +1,4 @@
-#include "relay/check.hpp"
+#include "relay/check/check.hpp"
 
 #include "relay/check/checks.hpp"
 

@@ -26,7 +26,7 @@ struct Facts {
     std::map<std::string, int> partitions; // topic → partitions, as the relay reported them last
 };
 
-// Server, time-outs, durability, pooler: whoever connects.
+// Server, timeouts, durability, pooler: whoever connects.
 void check_server(const Options &options, Findings &findings);
 // Extension, rights and lanes of the outbox.
 void check_outbox(const Options &options, Findings &findings, Facts &facts);

@@ -1,6 +1,6 @@
 #include "relay/check/finding.hpp"
 
-#include "relay/one_line.hpp"
+#include "relay/process/one_line.hpp"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // What a check found: one line each, with the fix beside what is not as it should be.
 #pragma once
 
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 
 #include <string>
 #include <vector>

@@ -14,12 +14,12 @@ constexpr const char *kFunctions[] = {"accept_many",        "accept_offset",  "i
                                       "inbox_store",        "inbox_take",     "offset_begin",
                                       "offset_claim_topic", "protocol"};
 
-std::string grant_fix(database::Connection &session) {
+std::string grant_fix(postgres::Connection &session) {
     return "SELECT once.grant_consumer(" +
            quote(session, ask_text(session, "SELECT current_user")) + ")";
 }
 
-bool check_rights(database::Connection &session, Findings &findings) {
+bool check_rights(postgres::Connection &session, Findings &findings) {
     if (ask_text(session, "SELECT 1 FROM pg_extension WHERE extname = 'pg_once'").empty()) {
         findings.error(ExitCode::mismatch, kArea, "extension \"pg_once\" is not in this database",
                        "CREATE EXTENSION pg_once");
@@ -49,7 +49,7 @@ bool check_rights(database::Connection &session, Findings &findings) {
     return absent.empty() && missing.empty();
 }
 
-void check_handler(database::Connection &session, const InboxOptions &inbox, Findings &findings) {
+void check_handler(postgres::Connection &session, const InboxOptions &inbox, Findings &findings) {
     if (inbox.store)
         return;
     const std::string argument = inbox.per_message ? "once.message" : "once.message[]";

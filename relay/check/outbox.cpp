@@ -39,13 +39,13 @@ constexpr const char *kFunctions[] = {"cut",
                                       "wait"};
 constexpr const char *kRelations[] = {"lane", "dead_letter", "relay_report"};
 
-std::string grant_fix(database::Connection &session, const char *kind) {
+std::string grant_fix(postgres::Connection &session, const char *kind) {
     return std::string("SELECT once.grant_") + kind + "(" +
            quote(session, ask_text(session, "SELECT current_user")) + ")";
 }
 
 // false: nothing of the extension can be asked.
-bool check_extension(database::Connection &session, Findings &findings) {
+bool check_extension(postgres::Connection &session, Findings &findings) {
     const std::string version =
         ask_text(session, "SELECT extversion FROM pg_extension WHERE extname = 'pg_once'");
     if (version.empty()) {
@@ -87,7 +87,7 @@ bool check_extension(database::Connection &session, Findings &findings) {
 }
 
 // Missing ones in one line: they are repaired by one statement.
-void check_privileges(database::Connection &session, Findings &findings) {
+void check_privileges(postgres::Connection &session, Findings &findings) {
     std::string list, missing, absent;
     for (const char *name : kFunctions)
         list += (list.empty() ? "'" : ",'") + std::string(name) + "'";
@@ -126,7 +126,7 @@ void check_privileges(database::Connection &session, Findings &findings) {
                          "give the relay a role of its own and " + grant_fix(session, "relay"));
 }
 
-void check_lanes(const Options &options, database::Connection &session, Findings &findings,
+void check_lanes(const Options &options, postgres::Connection &session, Findings &findings,
                  Facts &facts) {
     const pqxx::result rows =
         ask(session, "SELECT lane, incarnation, armed, coalesce(cluster_id, ''), "
@@ -158,7 +158,7 @@ void check_lanes(const Options &options, database::Connection &session, Findings
                                std::to_string(rows.size()) + " lanes to ship");
 }
 
-std::int64_t max_event_bytes(database::Connection &session) {
+std::int64_t max_event_bytes(postgres::Connection &session) {
     const std::string bytes =
         ask_text(session, "SELECT pg_size_bytes(current_setting('once.max_event_bytes', true))");
     return bytes.empty() ? 921600 : std::stoll(bytes);
@@ -166,7 +166,7 @@ std::int64_t max_event_bytes(database::Connection &session) {
 
 // Topics with settings of their own, those of parked events, and those of the last events of each
 // lane.
-void collect_topics(database::Connection &session, Facts &facts) {
+void collect_topics(postgres::Connection &session, Facts &facts) {
     std::string sql = "SELECT topic FROM once.dead_letter";
     for (const LaneFacts &lane : facts.lanes)
         sql += " UNION SELECT topic FROM (SELECT topic FROM once.event_" +
@@ -183,7 +183,7 @@ void collect_topics(database::Connection &session, Facts &facts) {
 }
 
 // The relay's report carries {"partitions": {"orders": 4}} of the topics it has shipped to.
-void collect_partitions(database::Connection &session, Facts &facts) {
+void collect_partitions(postgres::Connection &session, Facts &facts) {
     for (const LaneFacts &lane : facts.lanes) {
         const std::string text =
             ask_text(session, "SELECT report #> '{info,partitions}' FROM once.identity(" +

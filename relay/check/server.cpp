@@ -9,7 +9,7 @@ constexpr const char *kArea = "database";
 constexpr int kOldestVersion = 140000;
 constexpr int kNewestTested = 189999;
 
-void check_version(database::Connection &session, Findings &findings) {
+void check_version(postgres::Connection &session, Findings &findings) {
     const int number = PQserverVersion(session.raw());
     const std::string version = ask_text(session, "SHOW server_version");
     if (number < kOldestVersion)
@@ -22,17 +22,17 @@ void check_version(database::Connection &session, Findings &findings) {
         findings.ok(kArea, "PostgreSQL " + version);
 }
 
-void check_primary(database::Connection &session, Findings &findings) {
+void check_primary(postgres::Connection &session, Findings &findings) {
     if (ask_text(session, "SELECT pg_is_in_recovery()") == "t")
         findings.error(
             ExitCode::database, kArea,
-            "the server is a standby: what it shows may be lost in a fail-over",
+            "the server is a standby: what it shows may be lost in a failover",
             "connect to the primary, by target_session_attrs=read-write and several hosts");
     else
         findings.ok(kArea, "the server is a primary");
 }
 
-void check_encoding(database::Connection &session, Findings &findings) {
+void check_encoding(postgres::Connection &session, Findings &findings) {
     const std::string encoding = ask_text(session, "SHOW server_encoding");
     if (encoding == "UTF8")
         findings.ok(kArea, "encoding UTF8");
@@ -47,7 +47,7 @@ void check_encoding(database::Connection &session, Findings &findings) {
                          "use a database with encoding UTF8, or publish bytea");
 }
 
-void check_time_outs(const Options &options, database::Connection &session, Findings &findings) {
+void check_time_outs(const Options &options, postgres::Connection &session, Findings &findings) {
     const std::string timeout = std::to_string(options.database.session_timeout_ms);
     bool complete = true;
     for (const char *name : {"idle_session_timeout", "idle_in_transaction_session_timeout",
@@ -70,10 +70,10 @@ void check_time_outs(const Options &options, database::Connection &session, Find
         }
     }
     if (complete)
-        findings.ok(kArea, "session time-outs of " + timeout + " ms can be set");
+        findings.ok(kArea, "session timeouts of " + timeout + " ms can be set");
 }
 
-void check_durability(database::Connection &session, Findings &findings) {
+void check_durability(postgres::Connection &session, Findings &findings) {
     bool good = true;
     const auto warn_if = [&](const char *name, std::initializer_list<const char *> bad,
                              const char *what, const char *fix) {
@@ -98,7 +98,7 @@ void check_durability(database::Connection &session, Findings &findings) {
 } // namespace
 
 // pooler.cpp
-void check_pooler(const Options &options, database::Connection &session, Findings &findings);
+void check_pooler(const Options &options, postgres::Connection &session, Findings &findings);
 
 void check_server(const Options &options, Findings &findings) {
     try {

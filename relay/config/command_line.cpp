@@ -2,7 +2,7 @@
 
 #include "relay/config/nearest.hpp"
 #include "relay/config/table.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 
 #include <algorithm>
 

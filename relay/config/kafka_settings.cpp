@@ -1,7 +1,7 @@
 #include "relay/config/kafka_settings.hpp"
 
 #include "relay/config/nearest.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 
 #include <algorithm>
 #include <array>
@@ -57,8 +57,8 @@ constexpr Guarded kGuarded[] = {
 };
 
 // Also of versions newer than ours: sasl.oauthbearer.assertion.private.key.passphrase and ….pem.
-constexpr std::string_view kSecretParts[] = {"password", "passphrase", "secret",
-                                             "oauthbearer.config", "key.pem", "ssl_key"};
+constexpr std::string_view kSecretParts[] = {"password",           "passphrase", "secret",
+                                             "oauthbearer.config", "key.pem",    "ssl_key"};
 
 bool is_one_of(std::string_view value, std::string_view allowed) {
     while (!allowed.empty()) {

@@ -1,7 +1,7 @@
 #include "relay/config/kafka_settings.hpp"
 #include "relay/config/settings.hpp"
 #include "relay/config/table.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 
 #include <cstring>
 #include <memory>

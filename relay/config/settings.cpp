@@ -3,7 +3,7 @@
 #include "relay/config/kafka_settings.hpp"
 #include "relay/config/nearest.hpp"
 #include "relay/config/table.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 
 #include <algorithm>
 #include <charconv>

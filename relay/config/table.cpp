@@ -1,6 +1,6 @@
 #include "relay/config/table.hpp"
 
-#include "relay/whole_number.hpp"
+#include "relay/process/whole_number.hpp"
 
 namespace once::config {
 

@@ -1,7 +1,7 @@
 #include "relay/config/settings.hpp"
-#include "relay/exit_code.hpp"
-#include "relay/http.hpp"
-#include "relay/whole_number.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/http.hpp"
+#include "relay/process/whole_number.hpp"
 
 #include <algorithm>
 

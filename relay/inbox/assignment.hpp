@@ -1,8 +1,8 @@
 // The partitions the group gave to this member, and how far each one is.
 #pragma once
 
-#include "relay/backoff.hpp"
-#include "relay/inbox/place.hpp"
+#include "relay/process/backoff.hpp"
+#include "relay/inbox/topic_partition.hpp"
 
 #include <cstdint>
 #include <map>
@@ -29,6 +29,6 @@ struct Partition {
     std::set<std::string> held_keys;   // keys of parked messages: what follows is parked too
 };
 
-using Assignment = std::map<Place, Partition, PlaceOrder>;
+using Assignment = std::map<TopicPartition, Partition, PlaceOrder>;
 
 } // namespace once::inbox

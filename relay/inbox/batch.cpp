@@ -67,7 +67,7 @@ void Batch::encode(const Entry &entry, std::size_t number) {
     ids.add(entry, number);
 }
 
-void Batch::drop(const PlaceView &place, std::size_t first) {
+void Batch::drop(const TopicPartitionView &place, std::size_t first) {
     std::vector<Entry> kept;
     for (std::size_t i = first; i < all.size(); ++i)
         if (all[i].message.partition != place.partition || all[i].message.topic != place.topic)

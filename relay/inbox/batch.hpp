@@ -5,7 +5,7 @@
 
 #include "relay/inbox/arrays.hpp"
 #include "relay/inbox/message.hpp"
-#include "relay/inbox/place.hpp"
+#include "relay/inbox/topic_partition.hpp"
 #include "relay/inbox/session.hpp"
 
 #include <span>
@@ -55,7 +55,7 @@ class Batch {
     void add(Message message, const IdentityRule &rule, std::string_view name);
     // Messages of a place that is not ours any more, or will be read again; none before `first`
     // stay.
-    void drop(const PlaceView &place, std::size_t first);
+    void drop(const TopicPartitionView &place, std::size_t first);
     void clear();
 
     std::size_t size() const { return all.size(); }

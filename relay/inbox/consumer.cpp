@@ -1,11 +1,11 @@
 #include "relay/inbox/consumer.hpp"
 
-#include "relay/crash_point.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/process/exit_code.hpp"
 #include "relay/kafka/admin.hpp"
 #include "relay/kafka/client.hpp"
 #include "relay/kafka/compat.hpp"
-#include "relay/metrics.hpp"
+#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
 
 #include <algorithm>
@@ -31,9 +31,9 @@ struct DestroyList {
 using List = std::unique_ptr<rd_kafka_topic_partition_list_t, DestroyList>;
 using GroupList = std::unique_ptr<const rd_kafka_group_list, DestroyList>;
 
-List list_of(const std::vector<Place> &places) {
+List list_of(const std::vector<TopicPartition> &places) {
     List list(rd_kafka_topic_partition_list_new(static_cast<int>(places.size())));
-    for (const Place &place : places)
+    for (const TopicPartition &place : places)
         rd_kafka_topic_partition_list_add(list.get(), place.topic.c_str(), place.partition);
     return list;
 }
@@ -46,15 +46,15 @@ List list_of(const Offsets &offsets) {
     return list;
 }
 
-std::vector<Place> places_of(const rd_kafka_topic_partition_list_t *list) {
-    std::vector<Place> places;
+std::vector<TopicPartition> places_of(const rd_kafka_topic_partition_list_t *list) {
+    std::vector<TopicPartition> places;
     for (int i = 0; i < list->cnt; ++i)
         places.push_back({list->elems[i].topic, list->elems[i].partition});
     return places;
 }
 
-std::vector<Place> keys_of(const Offsets &offsets) {
-    std::vector<Place> places;
+std::vector<TopicPartition> keys_of(const Offsets &offsets) {
+    std::vector<TopicPartition> places;
     for (const auto &[place, offset] : offsets)
         places.push_back(place);
     return places;
@@ -153,7 +153,7 @@ Consumer::~Consumer() {
 }
 
 void Consumer::subscribe() {
-    const List topics = list_of({Place{topic, RD_KAFKA_PARTITION_UA}});
+    const List topics = list_of({TopicPartition{topic, RD_KAFKA_PARTITION_UA}});
     if (const auto code = rd_kafka_subscribe(client.get(), topics.get()))
         throw Refusal(ExitCode::configuration,
                       "could not subscribe to \"" + topic + "\": " + rd_kafka_err2str(code));
@@ -203,12 +203,12 @@ void Consumer::poll_client(int timeout_ms) {
 }
 
 // What was polled before places got a new position would come twice, and in the wrong order.
-void Consumer::forget_waiting(const std::vector<Place> &places) {
+void Consumer::forget_waiting(const std::vector<TopicPartition> &places) {
     std::erase_if(waiting, [&](const Polled &polled) {
         const bool message = polled.kind == Polled::Kind::message;
         const std::string_view name = message ? polled.message.topic : polled.place.topic;
         const std::int32_t number = message ? polled.message.partition : polled.place.partition;
-        return std::any_of(places.begin(), places.end(), [&](const Place &place) {
+        return std::any_of(places.begin(), places.end(), [&](const TopicPartition &place) {
             return place.topic == name && place.partition == number;
         });
     });
@@ -272,7 +272,7 @@ void Consumer::assign(const Offsets &changed, const Offsets &all) {
     const bool step_by_step = cooperative();
     forget_waiting(keys_of(step_by_step ? changed : all));
     if (step_by_step) {
-        std::vector<Place> again;
+        std::vector<TopicPartition> again;
         for (const auto &[place, offset] : changed)
             if (std::find(held.begin(), held.end(), place) != held.end())
                 again.push_back(place);
@@ -290,16 +290,16 @@ void Consumer::assign(const Offsets &changed, const Offsets &all) {
             held.push_back(place);
 }
 
-void Consumer::release(std::vector<Place> places) {
+void Consumer::release(std::vector<TopicPartition> places) {
     forget_waiting(places);
     if (cooperative()) {
-        std::vector<Place> known;
-        for (const Place &place : places)
+        std::vector<TopicPartition> known;
+        for (const TopicPartition &place : places)
             if (std::find(held.begin(), held.end(), place) != held.end())
                 known.push_back(place);
         // Also with an empty list: the group waits for the answer.
         kafka::Error(rd_kafka_incremental_unassign(client.get(), list_of(known).get()));
-        for (const Place &place : places)
+        for (const TopicPartition &place : places)
             std::erase(held, place);
     } else {
         rd_kafka_assign(client.get(), nullptr);
@@ -307,17 +307,17 @@ void Consumer::release(std::vector<Place> places) {
     }
 }
 
-void Consumer::pause(const std::vector<Place> &places) {
+void Consumer::pause(const std::vector<TopicPartition> &places) {
     if (!places.empty())
         rd_kafka_pause_partitions(client.get(), list_of(places).get());
 }
 
-void Consumer::resume(const std::vector<Place> &places) {
+void Consumer::resume(const std::vector<TopicPartition> &places) {
     if (!places.empty())
         rd_kafka_resume_partitions(client.get(), list_of(places).get());
 }
 
-std::vector<Place> Consumer::partitions(const std::string &name) {
+std::vector<TopicPartition> Consumer::partitions(const std::string &name) {
     const kafka::Topic handle(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
     const rd_kafka_metadata_t *raw = nullptr;
     const auto code = rd_kafka_metadata(client.get(), 0, handle.get(), &raw, request_timeout_ms);
@@ -325,14 +325,14 @@ std::vector<Place> Consumer::partitions(const std::string &name) {
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1)
         throw KafkaUnavailable("could not ask for the partitions of " + name + ": " +
                                rd_kafka_err2str(code));
-    std::vector<Place> places;
+    std::vector<TopicPartition> places;
     for (int i = 0; i < metadata->topics[0].partition_cnt; ++i)
         places.push_back({name, metadata->topics[0].partitions[i].id});
     return places;
 }
 
-Offsets Consumer::edges(const std::vector<Place> &places, Edge edge) {
-    // Not rd_kafka_query_watermark_offsets: in 2.0.2 it ignores its time-out (#4460).
+Offsets Consumer::edges(const std::vector<TopicPartition> &places, Edge edge) {
+    // Not rd_kafka_query_watermark_offsets: in 2.0.2 it ignores its timeout (#4460).
     Offsets result;
     if (places.empty())
         return result;
@@ -352,8 +352,9 @@ Offsets Consumer::edges(const std::vector<Place> &places, Edge edge) {
     return result;
 }
 
-std::map<Place, Committed, PlaceOrder> Consumer::committed(const std::vector<Place> &places) {
-    std::map<Place, Committed, PlaceOrder> result;
+std::map<TopicPartition, Committed, PlaceOrder>
+Consumer::committed(const std::vector<TopicPartition> &places) {
+    std::map<TopicPartition, Committed, PlaceOrder> result;
     if (places.empty())
         return result;
     const List list = list_of(places);
@@ -377,11 +378,11 @@ bool Consumer::tells_topic_ids() {
     return kafka::knows_topic_ids() && !disabled_by_test(Rule::topic_ids);
 }
 
-kafka::TopicIds Consumer::topic_ids(const std::vector<Place> &places) {
+kafka::TopicIds Consumer::topic_ids(const std::vector<TopicPartition> &places) {
     if (!tells_topic_ids())
         return {};
     std::set<std::string> names;
-    for (const Place &place : places)
+    for (const TopicPartition &place : places)
         names.insert(place.topic);
     std::string error;
     kafka::TopicIds ids = kafka::topic_ids(client.get(), {names.begin(), names.end()},
@@ -416,7 +417,7 @@ void Consumer::advise(const Offsets &next) {
     rd_kafka_commit(client.get(), list.get(), 1); // lost advice is given again with the next
 }
 
-std::int64_t Consumer::known_end(const Place &place) const {
+std::int64_t Consumer::known_end(const TopicPartition &place) const {
     std::int64_t low = -1, high = -1;
     rd_kafka_get_watermark_offsets(client.get(), place.topic.c_str(), place.partition, &low, &high);
     return high;

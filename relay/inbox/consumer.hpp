@@ -6,7 +6,7 @@
 #pragma once
 
 #include "relay/inbox/message.hpp"
-#include "relay/inbox/place.hpp"
+#include "relay/inbox/topic_partition.hpp"
 #include "relay/kafka/compat.hpp"
 
 #include <atomic>
@@ -23,7 +23,7 @@ struct InboxOptions;
 
 namespace once::inbox {
 
-using Offsets = std::map<Place, std::int64_t, PlaceOrder>;
+using Offsets = std::map<TopicPartition, std::int64_t, PlaceOrder>;
 
 struct Polled {
     enum class Kind {
@@ -38,8 +38,8 @@ struct Polled {
     };
     Kind kind = Kind::nothing;
     Message message;
-    std::vector<Place> places;
-    Place place;
+    std::vector<TopicPartition> places;
+    TopicPartition place;
     std::int64_t offset = 0;
     bool fenced_off = false; // revoked because the group gave us up: others own the places already
     bool blocked = false;    // trouble that somebody has to repair: topic missing, not authorised
@@ -72,19 +72,20 @@ class Consumer {
     // offsets, all others of `all` go on at theirs. Offsets are the next to be read.
     void assign(const Offsets &changed, const Offsets &all);
     // Answers `revoked`.
-    void release(std::vector<Place> places);
-    void pause(const std::vector<Place> &places);
-    void resume(const std::vector<Place> &places);
+    void release(std::vector<TopicPartition> places);
+    void pause(const std::vector<TopicPartition> &places);
+    void resume(const std::vector<TopicPartition> &places);
 
     // Throw KafkaUnavailable. latest is the last stable offset: what read_committed can reach.
-    std::vector<Place> partitions(const std::string &name);
+    std::vector<TopicPartition> partitions(const std::string &name);
     enum class Edge { earliest, latest };
-    Offsets edges(const std::vector<Place> &places, Edge edge);
-    std::map<Place, Committed, PlaceOrder> committed(const std::vector<Place> &places);
+    Offsets edges(const std::vector<TopicPartition> &places, Edge edge);
+    std::map<TopicPartition, Committed, PlaceOrder>
+    committed(const std::vector<TopicPartition> &places);
     // Whether a topic that was made again can be told from the old one.
     static bool tells_topic_ids();
     // Ids of the topics, of those that the brokers tell.
-    kafka::TopicIds topic_ids(const std::vector<Place> &places);
+    kafka::TopicIds topic_ids(const std::vector<TopicPartition> &places);
     // client.id of the group's members as its coordinator knows them.
     std::vector<std::string> member_clients();
 
@@ -92,7 +93,7 @@ class Consumer {
     void advise(const Offsets &next);
 
     // End of the log as the last fetch saw it; -1 = not known yet.
-    std::int64_t known_end(const Place &place) const;
+    std::int64_t known_end(const TopicPartition &place) const;
     // When a broker last answered (now_ms()): a heartbeat of the group or a fetch.
     std::int64_t answered_ms() const { return *last_answer_ms; }
 
@@ -105,7 +106,7 @@ class Consumer {
     bool cooperative() const;
     Polled from(kafka::Message raw) const;
     void poll_client(int timeout_ms);
-    void forget_waiting(const std::vector<Place> &places);
+    void forget_waiting(const std::vector<TopicPartition> &places);
 
     std::string topic;
     std::string group;
@@ -113,9 +114,9 @@ class Consumer {
     // The client's threads write it, and may outlive us.
     std::shared_ptr<std::atomic<std::int64_t>> last_answer_ms =
         std::make_shared<std::atomic<std::int64_t>>(0);
-    kafka::Client client;       // messages go before it
-    std::deque<Polled> waiting; // given out by the next polls, in their order
-    std::vector<Place> held;    // assigned at librdkafka
+    kafka::Client client;             // messages go before it
+    std::deque<Polled> waiting;       // given out by the next polls, in their order
+    std::vector<TopicPartition> held; // assigned at librdkafka
     bool closed = false;
 };
 

@@ -1,10 +1,10 @@
 #include "relay/inbox/member.hpp"
 
-#include "relay/crash_point.hpp"
-#include "relay/exit_code.hpp"
-#include "relay/log.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/log.hpp"
 #include "relay/options.hpp"
-#include "relay/stop_signal.hpp"
+#include "relay/process/stop_signal.hpp"
 
 #include <algorithm>
 
@@ -231,7 +231,7 @@ void Member::serve(Polled polled) {
 }
 
 void Member::take(Message message) {
-    const auto found = assignment.find(PlaceView{message.topic, message.partition});
+    const auto found = assignment.find(TopicPartitionView{message.topic, message.partition});
     // Not claimed: it will be assigned again, with the database's offset.
     if (found == assignment.end() || !found->second.claimed)
         return;
@@ -244,13 +244,13 @@ void Member::take(Message message) {
         metrics.enter(WorkState::running);
 }
 
-void Member::on_assigned(const std::vector<Place> &places) {
+void Member::on_assigned(const std::vector<TopicPartition> &places) {
     assigned_once = true;
     answered = false;
     metrics.rebalances.fetch_add(1, std::memory_order_relaxed);
     log::info("inbox_assigned",
               {{"consumer", inbox.consumer}, {"member", number}, {"partitions", places.size()}});
-    for (const Place &place : places)
+    for (const TopicPartition &place : places)
         assignment[place] = Partition{};
     // The group waits for an answer, also when nothing can be claimed now.
     struct Answer {
@@ -274,11 +274,11 @@ void Member::answer_group() noexcept {
     }
 }
 
-void Member::on_revoked(const std::vector<Place> &places, bool fenced_off) {
+void Member::on_revoked(const std::vector<TopicPartition> &places, bool fenced_off) {
     assigned_once = false; // until the group says what we have now
     if (!fenced_off)
         advise(true);
-    for (const Place &place : places) {
+    for (const TopicPartition &place : places) {
         work.drop({place.topic, place.partition});
         assignment.erase(place);
     }
@@ -329,7 +329,7 @@ void Member::settle(const Applied &applied) {
         partition.next = next;
         partition.claim_backoff.reset();
     }
-    for (const Place &place : applied.fenced) {
+    for (const TopicPartition &place : applied.fenced) {
         metrics.fenced.fetch_add(1, std::memory_order_relaxed);
         forget_claim(place, "fenced");
     }
@@ -363,7 +363,7 @@ void Member::on_refused(const MessageRefused &refused) {
 void Member::poison(const std::string &error) {
     const Entry &entry = work.current().entries.front();
     const Message &message = entry.message;
-    const Place place{std::string(message.topic), message.partition};
+    const TopicPartition place{std::string(message.topic), message.partition};
     const std::string where = to_string(place) + " at offset " + std::to_string(message.offset);
     if (inbox.on_poison == PoisonPolicy::stop)
         throw Refusal(ExitCode::refused, "the handler refuses a message", where + ": " + error,
@@ -388,8 +388,8 @@ void Member::on_own_error(const SqlError &error) {
     if (is_transient(error.sqlstate))
         return retry_later(text_of(error));
     if (error.sqlstate == "ON012") { // the database's offset is not the one we go on from
-        std::vector<Place> all = places();
-        for (const Place &place : all)
+        std::vector<TopicPartition> all = places();
+        for (const TopicPartition &place : all)
             forget_claim(place, error.what());
         return;
     }
@@ -489,8 +489,8 @@ Offsets Member::positions() const {
     return all;
 }
 
-std::vector<Place> Member::places() const {
-    std::vector<Place> all;
+std::vector<TopicPartition> Member::places() const {
+    std::vector<TopicPartition> all;
     for (const auto &[place, partition] : assignment)
         all.push_back(place);
     return all;

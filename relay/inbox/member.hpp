@@ -4,12 +4,12 @@
 // a transaction is open.
 #pragma once
 
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 #include "relay/inbox/assignment.hpp"
 #include "relay/inbox/consumer.hpp"
 #include "relay/inbox/receiver.hpp"
 #include "relay/inbox/work.hpp"
-#include "relay/metrics.hpp"
+#include "relay/process/metrics.hpp"
 
 #include <atomic>
 #include <memory>
@@ -58,16 +58,16 @@ class Member {
     bool full(const Batch &batch) const;
     void serve(Polled polled);
     void take(Message message);
-    void on_assigned(const std::vector<Place> &places);
+    void on_assigned(const std::vector<TopicPartition> &places);
     void answer_group() noexcept;
-    void on_revoked(const std::vector<Place> &places, bool fenced_off);
+    void on_revoked(const std::vector<TopicPartition> &places, bool fenced_off);
     void on_trouble(const Polled &polled);
 
     void claim_due();
     void begin_reading(const std::vector<Claim> &claims);
     std::int64_t first_offset(const Claim &claim, const Committed &committed);
-    void refuse_foreign(const Place &place, const Committed &committed) const;
-    void forget_claim(const Place &place, const std::string &why);
+    void refuse_foreign(const TopicPartition &place, const Committed &committed) const;
+    void forget_claim(const TopicPartition &place, const std::string &why);
     void look_at_topics();
     void look_at_topics_when_due();
     void settle_out_of_range();
@@ -84,7 +84,7 @@ class Member {
     void report();
     bool drained() const;
     Offsets positions() const;
-    std::vector<Place> places() const;
+    std::vector<TopicPartition> places() const;
 
     const Options &options;
     const InboxOptions &inbox;

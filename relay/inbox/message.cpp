@@ -1,6 +1,6 @@
 #include "relay/inbox/message.hpp"
 
-#include "relay/whole_number.hpp"
+#include "relay/process/whole_number.hpp"
 
 #include <algorithm>
 

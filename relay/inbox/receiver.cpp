@@ -1,10 +1,10 @@
 #include "relay/inbox/receiver.hpp"
 
 #include "extension/wire/protocol.hpp"
-#include "relay/crash_point.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/process/exit_code.hpp"
 #include "relay/inbox/arrays.hpp"
-#include "relay/log.hpp"
+#include "relay/process/log.hpp"
 #include "relay/options.hpp"
 
 #include <algorithm>
@@ -105,10 +105,11 @@ std::string Receiver::database_identity() {
     return found.text(0, 0);
 }
 
-std::vector<Claim> Receiver::claim(const std::vector<Place> &places, const kafka::TopicIds &ids) {
+std::vector<Claim> Receiver::claim(const std::vector<TopicPartition> &places,
+                                   const kafka::TopicIds &ids) {
     Array topics(ElementType::text), partitions(ElementType::int4), known(ElementType::text);
     std::vector<Claim> all;
-    for (const Place &place : places) {
+    for (const TopicPartition &place : places) {
         topics.add_bytes(place.topic);
         partitions.add_int(place.partition);
         const auto found = ids.find(place.topic);
@@ -141,7 +142,8 @@ std::vector<Claim> Receiver::claim(const std::vector<Place> &places, const kafka
 }
 
 std::optional<std::int64_t>
-Receiver::begin(const Place &place, const std::map<Place, std::int64_t, PlaceOrder> &offsets) {
+Receiver::begin(const TopicPartition &place,
+                const std::map<TopicPartition, std::int64_t, PlaceOrder> &offsets) {
     Array partitions(ElementType::int4), starts(ElementType::int8);
     for (const auto &[other, offset] : offsets) {
         partitions.add_int(other.partition);
@@ -153,7 +155,8 @@ Receiver::begin(const Place &place, const std::map<Place, std::int64_t, PlaceOrd
     return rows.null(0, 0) ? std::nullopt : std::optional(rows.number(0, 0));
 }
 
-bool Receiver::skip_to(const Place &place, const Partition &partition, std::int64_t offset) {
+bool Receiver::skip_to(const TopicPartition &place, const Partition &partition,
+                       std::int64_t offset) {
     const Rows rows =
         session.execute_prepared("skip",
                                  "SELECT verdict OPERATOR(pg_catalog.<>) 'fenced' FROM "
@@ -231,11 +234,12 @@ Applied Receiver::park(const Entry &entry, const Assignment &assignment, const s
 // one in the part: what is missing between them does not exist (compaction, transaction markers).
 Receiver::Left Receiver::pass_fence(std::span<const Entry> part, const Assignment &assignment,
                                     Applied &applied) {
-    std::map<Place, std::int64_t, PlaceOrder> last;
+    std::map<TopicPartition, std::int64_t, PlaceOrder> last;
     for (const auto &[message, identity] : part) {
-        auto known = last.find(PlaceView{message.topic, message.partition});
+        auto known = last.find(TopicPartitionView{message.topic, message.partition});
         if (known == last.end())
-            known = last.emplace(Place{std::string(message.topic), message.partition}, 0).first;
+            known = last.emplace(TopicPartition{std::string(message.topic), message.partition}, 0)
+                        .first;
         known->second = message.offset;
     }
     Array topics(ElementType::text), partitions(ElementType::int4), firsts(ElementType::int8),
@@ -255,7 +259,7 @@ Receiver::Left Receiver::pass_fence(std::span<const Entry> part, const Assignmen
         " LATERAL once.accept_offset($1::text, p.topic, p.part, p.first, p.last, p.fence) o"
         " ORDER BY nr",
         {options.group, topics, partitions, firsts, lasts, fences});
-    std::map<Place, std::int64_t, PlaceOrder> from;
+    std::map<TopicPartition, std::int64_t, PlaceOrder> from;
     int row = 0;
     for (const auto &[place, offset] : last) {
         const std::string verdict = rows.text(row, 0);
@@ -270,7 +274,8 @@ Receiver::Left Receiver::pass_fence(std::span<const Entry> part, const Assignmen
     Left left;
     left.reserve(part.size());
     for (const Entry &entry : part) {
-        const auto start = from.find(PlaceView{entry.message.topic, entry.message.partition});
+        const auto start =
+            from.find(TopicPartitionView{entry.message.topic, entry.message.partition});
         if (start == from.end())
             continue;
         if (entry.message.offset < start->second)
@@ -308,7 +313,7 @@ void Receiver::set_aside_held(Left &left, const Assignment &assignment, Applied 
     std::erase_if(left, [&](const Entry *entry) {
         const Message &message = entry->message;
         const Partition &partition =
-            assignment.find(PlaceView{message.topic, message.partition})->second;
+            assignment.find(TopicPartitionView{message.topic, message.partition})->second;
         if (!message.key || partition.held_keys.empty() ||
             !partition.held_keys.contains(as_text(*message.key)))
             return false;
@@ -362,7 +367,7 @@ bool Receiver::put_aside(const Entry &entry, const std::optional<std::string> &e
 
 // Under another policy than hold_key a parked message holds nothing, but one that waits for its
 // turn still does: what follows must not pass it.
-std::set<std::string> Receiver::held_keys(const Place &place) {
+std::set<std::string> Receiver::held_keys(const TopicPartition &place) {
     const Rows rows = session.execute_prepared(
         "held",
         "SELECT DISTINCT key FROM once.inbox WHERE consumer = $1::text AND topic = $2::text"

@@ -26,7 +26,7 @@ struct MessageRefused : SqlError {
 };
 
 struct Claim {
-    Place place;
+    TopicPartition place;
     std::int64_t fence = 0;
     std::optional<std::int64_t> next; // nothing: the group is new to the database
     std::string topic_id;             // as it was asked for; empty: not known
@@ -34,8 +34,8 @@ struct Claim {
 };
 
 struct Applied {
-    std::vector<Place> fenced; // somebody else claimed them: nothing of theirs was applied
-    std::map<Place, std::int64_t, PlaceOrder> next;
+    std::vector<TopicPartition> fenced; // somebody else claimed them: nothing of theirs was applied
+    std::map<TopicPartition, std::int64_t, PlaceOrder> next;
     std::uint64_t fresh = 0, duplicates = 0, too_old = 0, parked = 0, bytes = 0;
 };
 
@@ -52,14 +52,16 @@ class Receiver {
 
     // Without places whose topic id is of a topic that another one has followed: Kafka told it too
     // late, they are to be claimed again.
-    std::vector<Claim> claim(const std::vector<Place> &places, const kafka::TopicIds &ids);
+    std::vector<Claim> claim(const std::vector<TopicPartition> &places, const kafka::TopicIds &ids);
     // Stores where the group begins the topic, all of its partitions at once, unless it has begun
     // it before. Where that makes this one begin: at 0 if it was added since. Nothing: the topic is
     // new to the group, and `offsets` does not have it.
-    std::optional<std::int64_t> begin(const Place &place,
-                                      const std::map<Place, std::int64_t, PlaceOrder> &offsets);
+    std::optional<std::int64_t>
+    begin(const TopicPartition &place,
+          const std::map<TopicPartition, std::int64_t, PlaceOrder> &offsets);
     // Moves a partition on without applying what is between; false = fenced.
-    [[nodiscard]] bool skip_to(const Place &place, const Partition &partition, std::int64_t offset);
+    [[nodiscard]] bool skip_to(const TopicPartition &place, const Partition &partition,
+                               std::int64_t offset);
 
     // {fence, dedup, effect, offset} of one part in one transaction. Messages of held keys are put
     // behind the message that holds them. Throws MessageRefused, SqlError (ours), ConnectionLost.
@@ -67,7 +69,7 @@ class Receiver {
     // Keeps one message with its error and passes over it.
     Applied park(const Entry &entry, const Assignment &assignment, const std::string &error);
 
-    std::set<std::string> held_keys(const Place &place);
+    std::set<std::string> held_keys(const TopicPartition &place);
     // Runs the handler for one message in once.inbox that may be taken: an operator set it free
     // (once.inbox_redrive), or what it waited for is done. Nothing there: nullopt; else whether the
     // handler took it.

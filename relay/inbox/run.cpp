@@ -1,10 +1,10 @@
 #include "relay/inbox/run.hpp"
 
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 #include "relay/inbox/member.hpp"
-#include "relay/log.hpp"
+#include "relay/process/log.hpp"
 #include "relay/options.hpp"
-#include "relay/stop_signal.hpp"
+#include "relay/process/stop_signal.hpp"
 
 #include <exception>
 #include <mutex>

@@ -1,13 +1,13 @@
 #include "relay/inbox/session.hpp"
 
-#include "relay/crash_point.hpp"
-#include "relay/database/pooling.hpp"
-#include "relay/database/session_lost.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/postgres/pooling.hpp"
+#include "relay/postgres/session_lost.hpp"
+#include "relay/process/exit_code.hpp"
 #include "relay/inbox/arrays.hpp"
-#include "relay/metrics.hpp"
+#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
-#include "relay/stop_signal.hpp"
+#include "relay/process/stop_signal.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -42,10 +42,10 @@ PGconn *connect(const DatabaseOptions &options) {
 // we prepared, would be gone.
 void refuse_transaction_pooler(PGconn *session, const DatabaseOptions &options) {
     try {
-        if (database::pooling_of(session, [&] { return connect(options); }) ==
-            database::Pooling::transaction)
-            throw Refusal(ExitCode::database, database::kPooled, {}, database::kPooledHint);
-    } catch (const database::SessionLost &lost) {
+        if (postgres::pooling_of(session, [&] { return connect(options); }) ==
+            postgres::Pooling::transaction)
+            throw Refusal(ExitCode::database, postgres::kPooled, {}, postgres::kPooledHint);
+    } catch (const postgres::SessionLost &lost) {
         throw ConnectionLost(lost.what());
     }
 }

@@ -45,7 +45,7 @@ bool Work::split() {
     return true;
 }
 
-void Work::drop(const PlaceView &place) {
+void Work::drop(const TopicPartitionView &place) {
     hand.drop(place, first);
     ahead.drop(place, 0);
     first = 0;

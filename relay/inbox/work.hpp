@@ -33,7 +33,7 @@ class Work {
     [[nodiscard]] bool split();
 
     // The partition is not ours any more, or will be read again.
-    void drop(const PlaceView &place);
+    void drop(const TopicPartitionView &place);
     void clear();
     // Frees what is done, when there is time.
     void sweep() { spent.clear(); }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "relay/kafka/handles.hpp"
-#include "relay/outcome.hpp"
+#include "relay/kafka/outcome.hpp"
 
 namespace once::kafka {
 
@@ -24,7 +24,7 @@ inline Outcome classify(const rd_kafka_error_t *error) {
 // (or librdkafka in its place) gives when the same request can never succeed are listed, all others
 // are the weather.
 enum class Undelivered {
-    weather, // connection, time-out, leader away, purged: the same message may go through
+    weather, // connection, timeout, leader away, purged: the same message may go through
     topic,   // the topic is missing or not ours to write: somebody has to repair it
     message, // this message, or one in the same request, is refused for good
 };

@@ -1,7 +1,7 @@
 #include "relay/kafka/client.hpp"
 
-#include "relay/exit_code.hpp"
-#include "relay/log.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/log.hpp"
 #include "relay/options.hpp"
 
 #include <chrono>
@@ -74,7 +74,7 @@ Conf make_conf(const KafkaOptions &options, const Settings &role, rd_kafka_type_
     set(conf.get(), "reconnect.backoff.max.ms", "1000");
     set(conf.get(), "socket.keepalive.enable", "true");
     set(conf.get(), "log.connection.close", "false");
-    // Below the transaction time-out: a request that hangs is sent again while that still helps.
+    // Below the transaction timeout: a request that hangs is sent again while that still helps.
     set(conf.get(), "socket.timeout.ms", std::to_string(options.request_timeout_ms));
     for (const auto &[name, value] : role)
         set(conf.get(), name, value);

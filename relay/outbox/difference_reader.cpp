@@ -1,26 +1,26 @@
 #include "relay/outbox/difference_reader.hpp"
 
-#include "relay/database/copy_stream.hpp"
+#include "relay/postgres/copy_stream.hpp"
 
 #include <algorithm>
 
 namespace once::outbox {
 namespace {
 
-using database::Connection;
-using database::CopyStream;
+using postgres::Connection;
+using postgres::CopyStream;
 
 wire::Snapshot parsed(const std::string &text) {
     auto snapshot = wire::parse_snapshot(text);
     if (!snapshot)
-        throw database::SessionLost("not a snapshot: " + text);
+        throw postgres::SessionLost("not a snapshot: " + text);
     return std::move(*snapshot);
 }
 
 std::optional<std::int64_t> one_number(Connection &connection, const std::string &query) {
-    return database::guarded([&]() -> std::optional<std::int64_t> {
+    return postgres::guarded([&]() -> std::optional<std::int64_t> {
         pqxx::nontransaction work(connection.pqxx());
-        const auto row = database::exec_row(work, query);
+        const auto row = postgres::exec_row(work, query);
         if (row[0].is_null())
             return std::nullopt;
         return row[0].as<std::int64_t>();
@@ -30,10 +30,10 @@ std::optional<std::int64_t> one_number(Connection &connection, const std::string
 } // namespace
 
 Cut take_cut(Connection &connection, int lane) {
-    return database::guarded([&] {
+    return postgres::guarded([&] {
         pqxx::nontransaction work(connection.pqxx());
         const auto row =
-            database::exec_row(work, "SELECT snapshot, lsn, timeline, seq FROM once.cut(" +
+            postgres::exec_row(work, "SELECT snapshot, lsn, timeline, seq FROM once.cut(" +
                                          std::to_string(lane) + ")");
         return Cut{row[0].as<std::string>(), row[1].as<std::string>(),
                    static_cast<std::uint32_t>(row[2].as<std::int64_t>()),

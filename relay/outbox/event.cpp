@@ -1,7 +1,7 @@
 #include "relay/outbox/event.hpp"
 
-#include "relay/database/copy_row.hpp"
-#include "relay/database/session_lost.hpp"
+#include "relay/postgres/copy_row.hpp"
+#include "relay/postgres/session_lost.hpp"
 
 namespace once::outbox {
 
@@ -53,12 +53,12 @@ std::optional<Uuid> uuid_from_text(std::string_view text) {
 }
 
 Event decode_event(std::string_view row) {
-    database::RowReader reader(row);
+    postgres::RowReader reader(row);
     Event event;
     event.seq = reader.int64();
     const auto id = reader.field();
     if (!id || id->size() != event.id.size())
-        throw database::SessionLost("an event has no id");
+        throw postgres::SessionLost("an event has no id");
     std::memcpy(event.id.data(), id->data(), event.id.size());
     event.topic = reader.field().value_or("");
     event.key = reader.field();

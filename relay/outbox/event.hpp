@@ -64,7 +64,7 @@ struct Event {
     }
 };
 
-// A row of kEventColumns, whose bytes must outlive the event. Throws database::SessionLost for any
+// A row of kEventColumns, whose bytes must outlive the event. Throws postgres::SessionLost for any
 // other bytes.
 Event decode_event(std::string_view row);
 

@@ -1,10 +1,10 @@
 #include "relay/outbox/kafka_sink.hpp"
 
 #include "extension/wire/column_headers.hpp"
-#include "relay/crash_point.hpp"
-#include "relay/log.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/process/log.hpp"
 #include "relay/outbox/wall_clock.hpp"
-#include "relay/whole_number.hpp"
+#include "relay/process/whole_number.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -19,10 +19,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// One attempt; the pipeline calls again. Below the time-out of the transaction.
+// One attempt; the pipeline calls again. Below the timeout of the transaction.
 constexpr int kCommitMs = 8000;
 // Silence of a broker while positions are read. Another relay's open transaction hides the end for
-// up to its time-out and the coordinator's scan.
+// up to its timeout and the coordinator's scan.
 constexpr milliseconds kReadSilence{40000};
 
 // The application's headers as published, then ours.

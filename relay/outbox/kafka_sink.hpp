@@ -2,7 +2,7 @@
 // log.
 #pragma once
 
-#include "relay/metrics.hpp"
+#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
 #include "relay/outbox/position_log.hpp"
 #include "relay/outbox/producer.hpp"

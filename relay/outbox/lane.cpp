@@ -2,9 +2,9 @@
 // record, position, genesis.
 #include "relay/outbox/pipeline.hpp"
 
-#include "relay/crash_point.hpp"
-#include "relay/exit_code.hpp"
-#include "relay/log.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/log.hpp"
 
 #include <algorithm>
 

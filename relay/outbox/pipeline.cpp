@@ -1,8 +1,8 @@
 #include "relay/outbox/pipeline.hpp"
 
-#include "relay/crash_point.hpp"
-#include "relay/exit_code.hpp"
-#include "relay/log.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/log.hpp"
 #include "relay/outbox/wall_clock.hpp"
 
 #include <cstdio>
@@ -195,7 +195,7 @@ bool Pipeline::hand_over(const Batch &batch, Shipment shipment) {
         if (outcome == Outcome::ok)
             break;
         if (outcome == Outcome::retry && !too_late())
-            outcome = Outcome::ok; // reports are still coming; message time-outs bound this
+            outcome = Outcome::ok; // reports are still coming; message timeouts bound this
     }
     if (outcome != Outcome::ok) {
         irregular("fill", outcome);

@@ -9,8 +9,8 @@
 // Sees only the interfaces of source, sink and time; knows no SQLSTATE and no error code.
 #pragma once
 
-#include "relay/backoff.hpp"
-#include "relay/metrics.hpp"
+#include "relay/process/backoff.hpp"
+#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
 #include "relay/outbox/dead_letters.hpp"
 #include "relay/outbox/sink.hpp"

@@ -2,9 +2,9 @@
 // holding their keys, shipping them again.
 #include "relay/outbox/pipeline.hpp"
 
-#include "relay/crash_point.hpp"
-#include "relay/exit_code.hpp"
-#include "relay/log.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/log.hpp"
 #include "relay/outbox/wall_clock.hpp"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #include "relay/outbox/position.hpp"
 
 #include "relay/outbox/event.hpp"
-#include "relay/whole_number.hpp"
+#include "relay/process/whole_number.hpp"
 #include "extension/wire/snapshot.hpp"
 
 #include <nlohmann/json.hpp>

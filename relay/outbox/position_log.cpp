@@ -1,10 +1,10 @@
 #include "relay/outbox/position_log.hpp"
 
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 #include "relay/kafka/admin.hpp"
 #include "relay/kafka/client.hpp"
 #include "relay/kafka/classify.hpp"
-#include "relay/log.hpp"
+#include "relay/process/log.hpp"
 #include "relay/options.hpp"
 
 namespace once::outbox {

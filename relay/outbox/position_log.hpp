@@ -36,7 +36,7 @@ class PositionLog {
     // The last record under this key, read committed. What was read once is not read again: offsets
     // below the end of a committed read never change. `until`: offset that must be reached; none:
     // the end as the broker tells it now. Begins at the hint or near the tail and goes back only if
-    // the key is not there. A time-out is retry, never "none". Throws Refusal for a record that
+    // the key is not there. A timeout is retry, never "none". Throws Refusal for a record that
     // cannot be read or goes backwards.
     ReadBack last(const std::string &key, std::optional<std::int64_t> hint,
                   std::optional<std::int64_t> until, Timeout timeout);

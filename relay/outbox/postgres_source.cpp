@@ -1,16 +1,16 @@
 #include "relay/outbox/postgres_source.hpp"
 
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 
 #include <algorithm>
 
 namespace once::outbox {
 namespace {
 
-using database::Connection;
-using database::exec_row;
-using database::guarded;
-using database::SessionLost;
+using postgres::Connection;
+using postgres::exec_row;
+using postgres::guarded;
+using postgres::SessionLost;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 

@@ -5,7 +5,7 @@
 // and takes batches out of the slot, both under the mutex.
 #pragma once
 
-#include "relay/metrics.hpp"
+#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
 #include "relay/outbox/difference_reader.hpp"
 #include "relay/outbox/source.hpp"
@@ -54,7 +54,7 @@ class PostgresSource : public Source {
     // Runs fn(connection) in the session's thread; what it throws arrives here, a lost session as
     // SourceLost.
     template <typename Function>
-    auto in_session(Function fn) -> decltype(fn(std::declval<database::Connection &>()));
+    auto in_session(Function fn) -> decltype(fn(std::declval<postgres::Connection &>()));
 
     void run(); // the thread
     void read_ahead(std::unique_lock<std::mutex> &lock);
@@ -63,12 +63,12 @@ class PostgresSource : public Source {
     bool report_due() const;
     bool wants_reading() const;
     void lose(const std::string &why); // with the mutex held
-    void write_report(database::Connection &connection, const Progressed &what);
-    void look_for_redrive(database::Connection &connection);
-    void deliver_due(database::Connection &connection);
-    void sweep(database::Connection &connection);
-    std::optional<Redrive> read_stamped(database::Connection &connection, std::int64_t above);
-    database::Connection &session(); // in the thread; throws SessionLost when there is none
+    void write_report(postgres::Connection &connection, const Progressed &what);
+    void look_for_redrive(postgres::Connection &connection);
+    void deliver_due(postgres::Connection &connection);
+    void sweep(postgres::Connection &connection);
+    std::optional<Redrive> read_stamped(postgres::Connection &connection, std::int64_t above);
+    postgres::Connection &session(); // in the thread; throws SessionLost when there is none
 
     const Options &options;
     const int lane;
@@ -92,7 +92,7 @@ class PostgresSource : public Source {
     std::atomic<std::int64_t> redrive_covered{0};
 
     // The thread's own.
-    std::unique_ptr<database::Connection> connection;
+    std::unique_ptr<postgres::Connection> connection;
     DifferenceReader reader;
     bool behind_empty = false; // the last cut gave nothing: wait before the next
     Clock::time_point last_statement{}, last_report{}, last_upkeep{}, last_empty_look{};
@@ -102,13 +102,13 @@ class PostgresSource : public Source {
 
 template <typename Function>
 auto PostgresSource::in_session(Function fn)
-    -> decltype(fn(std::declval<database::Connection &>())) {
+    -> decltype(fn(std::declval<postgres::Connection &>())) {
     // Shared: the thread may still be on its way out of the task when its answer is here already.
-    using Task = std::packaged_task<decltype(fn(std::declval<database::Connection &>()))()>;
+    using Task = std::packaged_task<decltype(fn(std::declval<postgres::Connection &>()))()>;
     const auto task = std::make_shared<Task>([&] {
         try {
-            return database::guarded([&] { return fn(session()); });
-        } catch (const database::SessionLost &e) {
+            return postgres::guarded([&] { return fn(session()); });
+        } catch (const postgres::SessionLost &e) {
             connection.reset();
             throw SourceLost(e.what());
         }

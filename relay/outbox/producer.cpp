@@ -1,6 +1,6 @@
 #include "relay/outbox/producer.hpp"
 
-#include "relay/crash_point.hpp"
+#include "relay/process/crash_point.hpp"
 #include "relay/kafka/client.hpp"
 #include "relay/options.hpp"
 #include "relay/outbox/wall_clock.hpp"
@@ -52,9 +52,9 @@ Producer::~Producer() {
         quit = true;
     }
     wake_worker.notify_one();
-    worker.join(); // a commit under way ends by its time-out
+    worker.join(); // a commit under way ends by its timeout
     // Nobody waits for reports any more. What was not committed is aborted by the next
-    // init_transactions of this id, or by the coordinator's time-out.
+    // init_transactions of this id, or by the coordinator's timeout.
     rd_kafka_purge(client.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
                                      RD_KAFKA_PURGE_F_NON_BLOCKING);
     topics.clear();

@@ -1,14 +1,14 @@
 #include "relay/outbox/run.hpp"
 
-#include "relay/database/session.hpp"
-#include "relay/exit_code.hpp"
-#include "relay/log.hpp"
-#include "relay/metrics.hpp"
+#include "relay/postgres/session.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/log.hpp"
+#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
 #include "relay/outbox/kafka_sink.hpp"
 #include "relay/outbox/pipeline.hpp"
 #include "relay/outbox/postgres_source.hpp"
-#include "relay/stop_signal.hpp"
+#include "relay/process/stop_signal.hpp"
 
 #include <exception>
 #include <mutex>
@@ -37,15 +37,15 @@ std::vector<int> lanes_of(const Options &options) {
     if (!options.outbox.lanes.empty())
         return options.outbox.lanes;
     try {
-        const auto connection = database::connect(options.database);
-        return database::guarded([&] {
+        const auto connection = postgres::connect(options.database);
+        return postgres::guarded([&] {
             pqxx::nontransaction work(connection->pqxx());
             std::vector<int> lanes;
             for (const auto &row : work.exec("SELECT lane FROM once.lane ORDER BY lane"))
                 lanes.push_back(row[0].as<int>());
             return lanes;
         });
-    } catch (const database::SessionLost &e) {
+    } catch (const postgres::SessionLost &e) {
         throw Refusal(ExitCode::database, "could not use the database: " + std::string(e.what()),
                       {}, kDatabaseHint);
     }

@@ -4,7 +4,7 @@
 
 #include "relay/outbox/event.hpp"
 #include "relay/outbox/position.hpp"
-#include "relay/outcome.hpp"
+#include "relay/kafka/outcome.hpp"
 
 #include <chrono>
 #include <cstddef>

@@ -1,7 +1,7 @@
-"""D7: random schedules of accept over hand-overs against a model that knows who committed what.
+"""D7: random schedules of accept over handovers against a model that knows who committed what.
 
 A schedule has three sessions that accept a few ids under random isolation levels, with savepoints, rollbacks and
-prepared transactions, while hand-overs begin and sweeps go on. Afterwards an id has at most one committed `new`,
+prepared transactions, while handovers begin and sweeps go on. Afterwards an id has at most one committed `new`,
 and is a duplicate exactly if it has one. A schedule is made from SEED and its number, so it can be run again:
 SCHEDULES=1 FIRST=417 pytest -k D7.
 """
@@ -201,4 +201,4 @@ def test_D7_random_schedules_never_accept_an_id_twice(cluster):
     for session in sessions:
         session.connection.close()
     cluster.execute("DROP DATABASE d7 WITH (FORCE)")
-    assert SCHEDULES < 100 or steps.get("read_only", 0) > SCHEDULES / 4, f"hand-overs did not finish: {steps}"
+    assert SCHEDULES < 100 or steps.get("read_only", 0) > SCHEDULES / 4, f"handovers did not finish: {steps}"

@@ -115,7 +115,7 @@ def test_H20_a_dump_carries_settings_and_keys_but_no_fence(cluster, database):
         sql.execute("SELECT once.generation_turn('c')")
         settle(sql, "c")
         sql.execute("SELECT once.accept('c', 2::bigint); SELECT once.accept('t', 'x'::text)")
-        sql.execute("SELECT once.generation_turn('c')")  # dumped in the middle of a hand-over
+        sql.execute("SELECT once.generation_turn('c')")  # dumped in the middle of a handover
         sql.execute("SELECT once.accept('c', 3::bigint)")
         sql.execute("SELECT once.accept_position('c', 's', 7), once.accept_window('c', 's', 7)")
         sql.execute("SELECT once.inbox_put('t', 'i', 'x')")
@@ -138,7 +138,7 @@ def test_H20_a_dump_carries_settings_and_keys_but_no_fence(cluster, database):
         assert sql.fetchone()[0] == 10
         settle(sql, "c", 5)
         sql.execute("SELECT count(*) FROM once.generation WHERE state = 'closing'")
-        assert sql.fetchone()[0] == 0, "the hand-over goes on with the new server's xids"
+        assert sql.fetchone()[0] == 0, "the handover goes on with the new server's xids"
         assert [verdict(sql, "c", n) for n in (1, 2, 3, 4)] == ["duplicate"] * 4
         sql.execute("SELECT once.consumer_set('fresh', 'uuid')")
     cluster.execute(f'DROP DATABASE "{target}" WITH (FORCE)')

@@ -61,7 +61,7 @@ def test_check_good_set_up_has_no_error_and_changes_nothing(world):
     before = world.database.query("SELECT * FROM once.lane")
     code, findings = check(world)
     assert code == 0, findings
-    for text in ("PostgreSQL 1", "primary", "UTF8", "no pooler", "time-outs", "extension pg_once", "every right",
+    for text in ("PostgreSQL 1", "primary", "UTF8", "no pooler", "timeouts", "extension pg_once", "every right",
                  "the relay may create it", "transactions can be begun", "librdkafka"):
         assert finding(findings, text)[0] == "ok"
     assert finding(findings, "one copy")[0] == "warning"

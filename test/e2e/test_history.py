@@ -285,7 +285,7 @@ def test_P13_rearm_continue_after_a_switch_somebody_verified(shipped):
 
 
 def on_either(world, *clusters):
-    """A relay that is told both servers and works on the one that takes writes, as after a fail-over."""
+    """A relay that is told both servers and works on the one that takes writes, as after a failover."""
     hosts, ports = (",".join(str(getattr(cluster, name)) for cluster in clusters) for name in ("folder", "port"))
     return world.relay(database=f"host={hosts} port={ports} user=relay dbname={world.name} target_session_attrs=read-write")
 

@@ -63,7 +63,7 @@ def test_lanes_ship_side_by_side_and_each_on_its_own(world):
 
 
 def test_P4_P5_paused_holder_loses_the_lane_and_commits_nothing_when_it_wakes(world):
-    """It is paused where no time-out of its own stops it: it has a batch and waits for a topic. As soon as it wakes it
+    """It is paused where no timeout of its own stops it: it has a batch and waits for a topic. As soon as it wakes it
     begins a transaction, and only its epoch is in the way."""
     work = world.writers(seed=45).run(threads=2, transactions=20)
     holder, successor = world.relay().start(), world.relay()
@@ -112,7 +112,7 @@ def pause_in_copy(world, holder):
 
 @pytest.mark.long
 def test_P4_holder_stopped_in_the_middle_of_a_copy_loses_the_lane(world):
-    """A session stuck in COPY outlives every server time-out; the waiter ends it."""
+    """A session stuck in COPY outlives every server timeout; the waiter ends it."""
     topic = next(iter(world.topics))
     world.publish_bulk(topic, 150_000, size=500)
     holder, successor = world.relay().start(), world.relay()

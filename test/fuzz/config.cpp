@@ -2,7 +2,7 @@
 // are a line each. What a file may name (passfile, certificates) is never opened here.
 #include "relay/config/command_line.hpp"
 #include "relay/config/kafka_settings.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 
 #include "test/fuzz/target.hpp"
 

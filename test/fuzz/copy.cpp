@@ -1,14 +1,14 @@
 // The binary COPY stream that events arrive in: a length byte and so many bytes are one message.
-#include "relay/database/copy_row.hpp"
-#include "relay/database/session_lost.hpp"
+#include "relay/postgres/copy_row.hpp"
+#include "relay/postgres/session_lost.hpp"
 #include "relay/outbox/event.hpp"
 
 #include "test/fuzz/target.hpp"
 
 using namespace once;
-using database::SessionLost;
 using fuzz::hold;
 using outbox::Event;
+using postgres::SessionLost;
 
 namespace {
 
@@ -57,7 +57,7 @@ void ours(fuzz::Bytes in) {
                       field(bytes_of(us));
     if (in.flag())
         row.insert(0, kFileHeader);
-    const auto found = database::row_of_message(row);
+    const auto found = postgres::row_of_message(row);
     hold(found.has_value(), "a message with a row has one");
     const Event event = outbox::decode_event(*found);
     hold(event.seq == seq && event.time_ms == time_ms(us), "numbers");
@@ -71,7 +71,7 @@ void foreign(fuzz::Bytes in) {
     while (!in.empty()) {
         const std::string message = in.text();
         try {
-            const auto row = database::row_of_message(message);
+            const auto row = postgres::row_of_message(message);
             if (!row)
                 continue;
             hold(std::string_view(message).ends_with(*row), "a row is the end of its message");

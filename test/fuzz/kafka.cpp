@@ -1,7 +1,7 @@
 // Settings that go through to librdkafka, NAME=VALUE a line: whatever is accepted, librdkafka takes
 // it afterwards, and what exactness rests on is as the relay set it.
 #include "relay/config/kafka_settings.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 
 #include "test/fuzz/target.hpp"
 

@@ -1,6 +1,6 @@
 /*
  * Preloaded before libfaketime. librdkafka waits by C11's cnd_timedwait, which glibc does not lead through the function that
- * libfaketime replaces: a time-out that was made from the faked clock was measured by the real one, ended at once under a
+ * libfaketime replaces: a timeout that was made from the faked clock was measured by the real one, ended at once under a
  * clock that stood behind and never under one that stood ahead. POSIX threads are what these types are in glibc.
  */
 #include <errno.h>

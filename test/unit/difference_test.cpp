@@ -1,9 +1,9 @@
 #include "relay/outbox/difference.hpp"
 
-#include "relay/backoff.hpp"
-#include "relay/crash_point.hpp"
-#include "relay/database/copy_row.hpp"
-#include "relay/database/session_lost.hpp"
+#include "relay/process/backoff.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/postgres/copy_row.hpp"
+#include "relay/postgres/session_lost.hpp"
 #include "relay/kafka/classify.hpp"
 #include "relay/outbox/dead_letters.hpp"
 
@@ -51,23 +51,23 @@ TEST(DifferenceSql, P16_lower_bound_looks_at_those_that_were_running) {
 
 TEST(CopyRow, P19_null_and_empty_differ_and_cut_off_rows_are_refused) {
     const std::string row("\0\0\0\0\xff\xff\xff\xff\0\0\0\x02hi", 14);
-    database::RowReader reader(row);
+    postgres::RowReader reader(row);
     EXPECT_EQ(reader.field(), std::string_view(""));
     EXPECT_EQ(reader.field(), std::nullopt);
     EXPECT_EQ(reader.field(), std::string_view("hi"));
-    EXPECT_THROW(reader.field(), database::SessionLost);
-    database::RowReader cut(std::string_view(row).substr(8, 5));
-    EXPECT_THROW(cut.field(), database::SessionLost);
+    EXPECT_THROW(reader.field(), postgres::SessionLost);
+    postgres::RowReader cut(std::string_view(row).substr(8, 5));
+    EXPECT_THROW(cut.field(), postgres::SessionLost);
 }
 
 TEST(CopyRow, P19_a_message_has_one_row_or_none) {
     const std::string header("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
-    EXPECT_EQ(database::row_of_message(header), std::nullopt);
-    EXPECT_EQ(database::row_of_message("\xff\xff"), std::nullopt);
-    EXPECT_EQ(database::row_of_message(header + std::string("\0\1row", 5)), "row");
-    EXPECT_EQ(database::row_of_message(std::string_view("\0\1row", 5)), "row");
-    EXPECT_THROW(database::row_of_message("x"), database::SessionLost);
-    EXPECT_THROW(database::row_of_message(header.substr(0, 18)), database::SessionLost);
+    EXPECT_EQ(postgres::row_of_message(header), std::nullopt);
+    EXPECT_EQ(postgres::row_of_message("\xff\xff"), std::nullopt);
+    EXPECT_EQ(postgres::row_of_message(header + std::string("\0\1row", 5)), "row");
+    EXPECT_EQ(postgres::row_of_message(std::string_view("\0\1row", 5)), "row");
+    EXPECT_THROW(postgres::row_of_message("x"), postgres::SessionLost);
+    EXPECT_THROW(postgres::row_of_message(header.substr(0, 18)), postgres::SessionLost);
 }
 
 std::string event_row(std::int64_t time_us, const std::string &behind = {}) {
@@ -94,8 +94,8 @@ TEST(EventRow, P19_any_time_is_a_time) {
 
 TEST(EventRow, P19_more_than_the_columns_is_no_event) {
     EXPECT_EQ(decode_event(event_row(0)).seq, 7);
-    EXPECT_THROW(decode_event(event_row(0, "x")), database::SessionLost);
-    EXPECT_THROW(decode_event(event_row(0).substr(0, 64)), database::SessionLost);
+    EXPECT_THROW(decode_event(event_row(0, "x")), postgres::SessionLost);
+    EXPECT_THROW(decode_event(event_row(0).substr(0, 64)), postgres::SessionLost);
 }
 
 TEST(BackoffWaits, P26_grow_to_the_ceiling_and_start_again) {

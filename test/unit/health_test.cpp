@@ -1,8 +1,8 @@
 // Health is measured: a worker that believes it runs but commits nothing is not ready.
-#include "relay/http.hpp"
-#include "relay/metrics.hpp"
-#include "relay/progress_bar.hpp"
-#include "relay/stop_signal.hpp"
+#include "relay/process/http.hpp"
+#include "relay/process/metrics.hpp"
+#include "relay/process/progress_bar.hpp"
+#include "relay/process/stop_signal.hpp"
 
 #include <csignal>
 #include <thread>

@@ -14,7 +14,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-const Place kPlace{"t", 0};
+const TopicPartition kPlace{"t", 0};
 
 class Broker {
   public:

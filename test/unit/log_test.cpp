@@ -1,5 +1,5 @@
 // Log lines: one line whatever the value holds; repeats are counted.
-#include "relay/log.hpp"
+#include "relay/process/log.hpp"
 
 #include "relay/options.hpp"
 

@@ -5,7 +5,7 @@
 #include "relay/config/nearest.hpp"
 #include "relay/config/settings.hpp"
 #include "relay/config/table.hpp"
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 
 #include <fstream>
 #include <initializer_list>

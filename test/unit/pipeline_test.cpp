@@ -2,7 +2,7 @@
 // log exactly once and in order, or the pipeline refuses.
 #include "test/unit/fake_lane.hpp"
 
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 #include "relay/outbox/wall_clock.hpp"
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
 // What ps shows of the arguments once they are read.
-#include "relay/secrets.hpp"
+#include "relay/config/secrets.hpp"
 
 #include <string>
 #include <vector>

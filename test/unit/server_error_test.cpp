@@ -1,9 +1,9 @@
 // What the server said is shown as one line with its hint, without the statement it was about.
-#include "relay/database/server_error.hpp"
+#include "relay/postgres/server_error.hpp"
 
 #include <gtest/gtest.h>
 
-namespace once::database {
+namespace once::postgres {
 namespace {
 
 TEST(server_error, message_detail_and_hint_are_taken_apart) {
@@ -31,4 +31,4 @@ TEST(server_error, states_that_libpqxx_turned_into_types_are_known) {
 }
 
 } // namespace
-} // namespace once::database
+} // namespace once::postgres

@@ -1,8 +1,8 @@
-#include "relay/http.hpp"
+#include "relay/process/http.hpp"
 
-#include "relay/exit_code.hpp"
-#include "relay/log.hpp"
-#include "relay/whole_number.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/log.hpp"
+#include "relay/process/whole_number.hpp"
 
 #include <arpa/inet.h>
 #include <thread>

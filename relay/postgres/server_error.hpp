@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace once::database {
+namespace once::postgres {
 
 struct ServerError {
     std::string state;   // SQLSTATE; empty: not told
@@ -20,4 +20,4 @@ ServerError server_error(const pqxx::sql_error &error);
 // Pure part: the text as libpq formats it, "ERROR:  …\nDETAIL:  …\nHINT:  …\nCONTEXT:  …".
 ServerError parse_server_error(const std::string &text);
 
-} // namespace once::database
+} // namespace once::postgres

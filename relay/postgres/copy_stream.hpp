@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace once::database {
+namespace once::postgres {
 
 class CopyStream {
   public:
@@ -35,4 +35,4 @@ class CopyStream {
     bool finished = false;
 };
 
-} // namespace once::database
+} // namespace once::postgres

@@ -1,4 +1,4 @@
-#include "relay/crash_point.hpp"
+#include "relay/process/crash_point.hpp"
 
 #include <atomic>
 #include <csignal>

@@ -1,6 +1,6 @@
-#include "relay/status_kafka.hpp"
+#include "relay/status/kafka.hpp"
 
-#include "relay/exit_code.hpp"
+#include "relay/process/exit_code.hpp"
 #include "relay/kafka/client.hpp"
 #include "relay/options.hpp"
 #include "relay/outbox/position_log.hpp"

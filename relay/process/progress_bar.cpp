@@ -1,4 +1,4 @@
-#include "relay/progress_bar.hpp"
+#include "relay/process/progress_bar.hpp"
 
 #include <algorithm>
 #include <condition_variable>

@@ -8,7 +8,7 @@
 
 #include <functional>
 
-namespace once::database {
+namespace once::postgres {
 
 enum class Pooling { none, session, transaction };
 
@@ -21,4 +21,4 @@ inline constexpr const char *kPooled =
 inline constexpr const char *kPooledHint =
     "connect to the server itself, or to a pool in session mode";
 
-} // namespace once::database
+} // namespace once::postgres

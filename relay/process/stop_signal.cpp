@@ -1,4 +1,4 @@
-#include "relay/stop_signal.hpp"
+#include "relay/process/stop_signal.hpp"
 
 #include <cerrno>
 #include <csignal>

@@ -3,8 +3,8 @@
 // to repair.
 #pragma once
 
-#include "relay/database/compat.hpp"
-#include "relay/database/session_lost.hpp"
+#include "relay/postgres/compat.hpp"
+#include "relay/postgres/session_lost.hpp"
 
 #include <string>
 
@@ -12,7 +12,7 @@ namespace once {
 struct DatabaseOptions;
 }
 
-namespace once::database {
+namespace once::postgres {
 
 // Connects with the session settings the lane depends on (session.cpp says why each), checks that
 // the extension speaks our protocol. Throws SessionLost or Refusal.
@@ -35,4 +35,4 @@ template <typename Function> auto guarded(Function &&fn) -> decltype(fn()) {
 // SQL literals of text that comes from outside.
 std::string quoted(Connection &connection, const std::string &text);
 
-} // namespace once::database
+} // namespace once::postgres

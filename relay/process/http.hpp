@@ -6,7 +6,7 @@
 //   and none is committed
 #pragma once
 
-#include "relay/metrics.hpp"
+#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
 
 #include <memory>

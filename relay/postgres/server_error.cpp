@@ -1,9 +1,9 @@
-#include "relay/database/server_error.hpp"
+#include "relay/postgres/server_error.hpp"
 
 #include <sstream>
 #include <string_view>
 
-namespace once::database {
+namespace once::postgres {
 
 namespace {
 
@@ -54,4 +54,4 @@ ServerError server_error(const pqxx::sql_error &error) {
     return parsed;
 }
 
-} // namespace once::database
+} // namespace once::postgres

@@ -1,8 +1,8 @@
-#include "relay/database/copy_row.hpp"
+#include "relay/postgres/copy_row.hpp"
 
-#include "relay/database/session_lost.hpp"
+#include "relay/postgres/session_lost.hpp"
 
-namespace once::database {
+namespace once::postgres {
 namespace {
 
 constexpr std::string_view kSignature{"PGCOPY\n\377\r\n\0", 11};
@@ -58,4 +58,4 @@ void RowReader::finish() const {
         throw SessionLost("a row of a binary COPY has more than its columns");
 }
 
-} // namespace once::database
+} // namespace once::postgres

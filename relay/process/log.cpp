@@ -1,4 +1,4 @@
-#include "relay/log.hpp"
+#include "relay/process/log.hpp"
 
 #include "relay/options.hpp"
 

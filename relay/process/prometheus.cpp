@@ -1,6 +1,6 @@
 // The plain counters in Prometheus' words. Only prometheus-cpp's data types and serializer are
 // used: no registry, since the numbers already live in Metrics.
-#include "relay/http.hpp"
+#include "relay/process/http.hpp"
 
 #include <sstream>
 

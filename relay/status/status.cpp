@@ -1,11 +1,11 @@
-#include "relay/status.hpp"
+#include "relay/status/status.hpp"
 
 #include "relay/check/session.hpp"
-#include "relay/database/server_error.hpp"
-#include "relay/exit_code.hpp"
-#include "relay/one_line.hpp"
+#include "relay/postgres/server_error.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/one_line.hpp"
 #include "relay/options.hpp"
-#include "relay/status_kafka.hpp"
+#include "relay/status/kafka.hpp"
 
 #include <cstdio>
 #include <optional>
@@ -37,7 +37,7 @@ const std::string kKeys =
                 "GROUP BY 1, 2, 3 ORDER BY 1, 5 LIMIT ") +
     kMostKeys + ") k";
 
-Json rows_of(database::Connection &session, const std::string &sql) {
+Json rows_of(postgres::Connection &session, const std::string &sql) {
     Json all = Json::array();
     for (const auto &row : checks::ask(session, sql))
         all.push_back(Json::parse(row[0].as<std::string>()));
@@ -59,7 +59,7 @@ Json ask_database(const Options &options) {
         whole["parked_keys"] = rows_of(*session, kKeys);
         return whole;
     } catch (const pqxx::sql_error &error) {
-        const database::ServerError said = database::server_error(error);
+        const postgres::ServerError said = postgres::server_error(error);
         if (said.state == "42501")
             throw Refusal(ExitCode::database, "missing privilege: " + said.message, {},
                           "Give the role its rights: SELECT once.grant_relay('role').");

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string_view>
 
-namespace once::database {
+namespace once::postgres {
 
 // The row in one message, without its field count; nothing in a message that has none: the file's
 // header alone, its trailer.
@@ -50,4 +50,4 @@ class RowReader {
     std::string_view rest;
 };
 
-} // namespace once::database
+} // namespace once::postgres

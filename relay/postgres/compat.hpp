@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-namespace once::database {
+namespace once::postgres {
 
 #if PQXX_VERSION_MAJOR < 7
 
@@ -74,4 +74,4 @@ template <typename Work> pqxx::row exec_row(Work &work, const std::string &sql) 
 
 #endif
 
-} // namespace once::database
+} // namespace once::postgres

@@ -2,7 +2,7 @@
 // nothing of it.
 #pragma once
 
-#include "relay/metrics.hpp"
+#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
 
 #include <string>

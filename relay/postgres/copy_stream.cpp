@@ -1,11 +1,11 @@
-#include "relay/database/copy_stream.hpp"
+#include "relay/postgres/copy_stream.hpp"
 
-#include "relay/database/copy_row.hpp"
-#include "relay/database/session_lost.hpp"
+#include "relay/postgres/copy_row.hpp"
+#include "relay/postgres/session_lost.hpp"
 
 #include <memory>
 
-namespace once::database {
+namespace once::postgres {
 namespace {
 
 std::string text_of(PGconn *connection) {
@@ -84,4 +84,4 @@ void CopyStream::stop() {
         throw SessionLost("connection lost while reading events: " + text_of(handle));
 }
 
-} // namespace once::database
+} // namespace once::postgres

@@ -1,4 +1,4 @@
-#include "relay/secrets.hpp"
+#include "relay/config/secrets.hpp"
 
 #include "relay/config/kafka_settings.hpp"
 #include "relay/config/settings.hpp"

@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-namespace once::database {
+namespace once::postgres {
 
 // The session is gone or of no use; a new one may work. Whoever held the lane lock does not any
 // more.
@@ -10,4 +10,4 @@ struct SessionLost : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-} // namespace once::database
+} // namespace once::postgres

@@ -1,13 +1,13 @@
-#include "relay/database/pooling.hpp"
+#include "relay/postgres/pooling.hpp"
 
-#include "relay/database/session_lost.hpp"
+#include "relay/postgres/session_lost.hpp"
 
 #include <memory>
 #include <string>
 
 #include <poll.h>
 
-namespace once::database {
+namespace once::postgres {
 namespace {
 
 // A pool of one session that is kept lets nobody else in: no answer is an answer.
@@ -62,4 +62,4 @@ Pooling pooling_of(PGconn *session, const std::function<PGconn *()> &connect) {
     return shared ? Pooling::transaction : Pooling::session;
 }
 
-} // namespace once::database
+} // namespace once::postgres

@@ -2,8 +2,8 @@
 // session.
 #include "relay/outbox/postgres_source.hpp"
 
-#include "relay/crash_point.hpp"
-#include "relay/database/copy_stream.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/postgres/copy_stream.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -13,15 +13,15 @@
 namespace once::outbox {
 namespace {
 
-using database::Connection;
-using database::exec_row;
-using database::guarded;
-using database::SessionLost;
+using postgres::Connection;
+using postgres::exec_row;
+using postgres::guarded;
+using postgres::SessionLost;
 using std::chrono::milliseconds;
 
 constexpr int kDeliveryEvents = 200;        // of once.scheduled in one transaction
 constexpr milliseconds kDeliveryPause{500}; // how late an event with deliver_at may be
-constexpr milliseconds kSweepPause{15000};  // a step of each generation; a hand-over takes four
+constexpr milliseconds kSweepPause{15000};  // a step of each generation; a handover takes four
 
 std::string host_name() {
     char name[256] = "";
@@ -95,7 +95,7 @@ Claim PostgresSource::claim() {
     std::packaged_task<Claim()> task([this] {
         try {
             if (!connection)
-                connection = database::connect(options.database);
+                connection = postgres::connect(options.database);
             return guarded([&] {
                 pqxx::nontransaction work(session().pqxx());
                 const auto row = exec_row(
@@ -293,7 +293,7 @@ std::optional<Redrive> PostgresSource::read_stamped(Connection &db, std::int64_t
     Redrive redrive;
     redrive.number = *number;
     redrive.batch.arena = std::make_shared<Arena>();
-    database::CopyStream stream(
+    postgres::CopyStream stream(
         db.raw(), std::string("SELECT ") + kEventColumns + " FROM once.redrive_stamped(" +
                       lane_text + ", " + std::to_string(above) +
                       ") WHERE stamp = " + std::to_string(*number) + " ORDER BY seq");

@@ -1,9 +1,9 @@
 // Member: whether a partition may be read, and from where.
 #include "relay/inbox/member.hpp"
 
-#include "relay/crash_point.hpp"
-#include "relay/exit_code.hpp"
-#include "relay/log.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/log.hpp"
 #include "relay/options.hpp"
 
 #include <algorithm>
@@ -20,19 +20,19 @@ constexpr int kAnsweredMs = 2000;
 
 // Claims every partition whose turn it is, and reads on from what the database says.
 void Member::claim_due() {
-    std::vector<Place> due;
+    std::vector<TopicPartition> due;
     for (const auto &[place, partition] : assignment)
         if (!partition.claimed && now_ms() >= partition.claim_at_ms)
             due.push_back(place);
     if (due.empty())
         return;
-    for (const Place &place : due) // should anything below fail, not at once again
+    for (const TopicPartition &place : due) // should anything below fail, not at once again
         assignment[place].claim_at_ms = now_ms() + assignment[place].claim_backoff.next().count();
     const auto ids = consumer->topic_ids(due);
     // A topic that is not there, and is made again before the next request, would be read from the
     // old one's offset.
     if (Consumer::tells_topic_ids())
-        std::erase_if(due, [&](const Place &place) { return !ids.contains(place.topic); });
+        std::erase_if(due, [&](const TopicPartition &place) { return !ids.contains(place.topic); });
     if (due.empty())
         return;
     const std::vector<Claim> claims = receiver->claim(due, ids);
@@ -41,7 +41,7 @@ void Member::claim_due() {
 }
 
 void Member::begin_reading(const std::vector<Claim> &claims) {
-    std::vector<Place> claimed;
+    std::vector<TopicPartition> claimed;
     for (const Claim &claim : claims)
         claimed.push_back(claim.place);
     const auto committed = consumer->committed(claimed);
@@ -81,7 +81,7 @@ void Member::begin_reading(const std::vector<Claim> &claims) {
     answered = true;
 }
 
-void Member::refuse_foreign(const Place &place, const Committed &committed) const {
+void Member::refuse_foreign(const TopicPartition &place, const Committed &committed) const {
     if (committed.offset >= 0 && committed.note != kCommitNote)
         throw Refusal(ExitCode::refused,
                       "group \"" + inbox.group + "\" is used by another consumer",
@@ -122,7 +122,7 @@ std::int64_t Member::first_offset(const Claim &claim, const Committed &committed
 
 // The database no longer takes our word for this partition. While the group says it is ours it is
 // claimed again after a while; what was read of it is read again.
-void Member::forget_claim(const Place &place, const std::string &why) {
+void Member::forget_claim(const TopicPartition &place, const std::string &why) {
     Partition &partition = assignment[place];
     if (partition.claimed)
         log::warning(

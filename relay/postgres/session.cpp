@@ -1,13 +1,13 @@
-#include "relay/database/session.hpp"
+#include "relay/postgres/session.hpp"
 
 #include "extension/wire/protocol.hpp"
-#include "relay/database/pooling.hpp"
-#include "relay/database/server_error.hpp"
-#include "relay/exit_code.hpp"
-#include "relay/one_line.hpp"
+#include "relay/postgres/pooling.hpp"
+#include "relay/postgres/server_error.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/one_line.hpp"
 #include "relay/options.hpp"
 
-namespace once::database {
+namespace once::postgres {
 namespace {
 
 // Parameters that must stand in the start-up packet or in libpq; ours come last, so they win.
@@ -40,7 +40,7 @@ std::string session_settings(const DatabaseOptions &options) {
         " SET client_connection_check_interval = 200;"
         // What dead_letter and the report say must survive a crash of the server.
         " SET synchronous_commit = on;"
-        // A statement that outlives the time-out of a holder looks like a holder that hangs.
+        // A statement that outlives the timeout of a holder looks like a holder that hangs.
         " SET statement_timeout = 10000; SET lock_timeout = 5000;"
         " SET default_transaction_isolation = 'read committed';"
         // A function or operator that fits our arguments better than the server's, in a schema
@@ -108,4 +108,4 @@ std::unique_ptr<Connection> connect(const DatabaseOptions &options) {
     });
 }
 
-} // namespace once::database
+} // namespace once::postgres

@@ -1,4 +1,4 @@
-#include "relay/metrics.hpp"
+#include "relay/process/metrics.hpp"
 
 #include <utility>
 

@@ -8,15 +8,15 @@
 
 namespace once::inbox {
 
-struct Place {
+struct TopicPartition {
     std::string topic;
     std::int32_t partition = 0;
 
-    friend auto operator<=>(const Place &, const Place &) = default;
+    friend auto operator<=>(const TopicPartition &, const TopicPartition &) = default;
 };
 
 // The same without a string of its own, to look one up.
-struct PlaceView {
+struct TopicPartitionView {
     std::string_view topic;
     std::int32_t partition = 0;
 };
@@ -31,7 +31,7 @@ struct PlaceOrder {
     }
 };
 
-inline std::string to_string(const Place &place) {
+inline std::string to_string(const TopicPartition &place) {
     return place.topic + "/" + std::to_string(place.partition);
 }
 
