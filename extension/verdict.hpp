@@ -25,7 +25,7 @@ struct ReturnedVerdicts {
         if (function != called) {
             pg::call([&] {
                 const Oid type = get_func_rettype(called);
-                for (int i = 0; i < 3; i++)
+                for (int i = 0; i < 3; ++i)
                     values[i] = pg::enum_datum(type, labels[i]);
             });
             function = called;

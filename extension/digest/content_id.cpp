@@ -24,7 +24,7 @@ std::vector<std::string_view> fields_of(Datum array) {
                           &nulls, &count);
     });
     std::vector<std::string_view> fields;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; ++i) {
         if (nulls[i])
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "field must not be null"};
         fields.push_back(pg::bytes_of(names[i]));

@@ -31,7 +31,7 @@ inline Digest128 digest128(std::initializer_list<std::string_view> parts) {
     Sha256 hash;
     for (std::string_view part : parts) {
         unsigned char length[8];
-        for (size_t i = 0; i < sizeof length; i++)
+        for (size_t i = 0; i < sizeof length; ++i)
             length[i] =
                 static_cast<unsigned char>(static_cast<uint64_t>(part.size()) >> (56 - 8 * i));
         hash.update(length, sizeof length);
@@ -42,7 +42,7 @@ inline Digest128 digest128(std::initializer_list<std::string_view> parts) {
 
 inline uint32_t load32(const Digest128 &digest, size_t offset) {
     uint32_t value = 0;
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4; ++i)
         value = value << 8 | digest[offset + i];
     return value;
 }

@@ -62,7 +62,7 @@ struct Decider {
         snapshot = under;
         horizon = of.horizon;
         const TimestampTz now = GetCurrentTimestamp();
-        for (int i = 0; i < of.read_only_count; i++) {
+        for (int i = 0; i < of.read_only_count; ++i) {
             const ReadOnlyGeneration &generation = of.read_only[i];
             const bool expired = generation.expires_at <= now;
             if (expired)
@@ -87,7 +87,7 @@ struct Decider {
 
     Verdict decide(const StoredKey &key, TimestampTz made_at) {
         const Datum datum = key_datum(*memory, key);
-        for (int i = 0; i < old_count; i++)
+        for (int i = 0; i < old_count; ++i)
             if (find(old_tables[i], &datum))
                 return Verdict::duplicate;
         if (too_old(made_at))
@@ -102,14 +102,14 @@ struct Decider {
     // For keys in ascending order, and only while no generation is closing.
     void begin_walks() {
         walking = true;
-        for (int i = 0; i < old_count; i++)
+        for (int i = 0; i < old_count; ++i)
             begin_walk(old_walks[i], old_tables[i], snapshot);
     }
 
     // The same for keys in ascending order; what is new is written by the end.
     Verdict decide_in_run(const StoredKey &key, TimestampTz made_at) {
         const Datum datum = key_datum(*memory, key);
-        for (int i = 0; i < old_count; i++)
+        for (int i = 0; i < old_count; ++i)
             if (!absent(old_walks[i], datum) && find(old_tables[i], &datum))
                 return Verdict::duplicate;
         if (too_old(made_at))
@@ -144,13 +144,13 @@ struct Decider {
     }
 
     void end() {
-        for (int i = 0; walking && i < old_count; i++)
+        for (int i = 0; walking && i < old_count; ++i)
             end_walk(old_walks[i]);
         if (walking && writing) {
             end_run(run);
             end_walk(open_walk);
         }
-        for (int i = 0; i < old_count; i++)
+        for (int i = 0; i < old_count; ++i)
             close(old_tables[i]);
         if (writing && closing.heap)
             close(closing);
@@ -218,7 +218,7 @@ std::vector<Asked> asked_of(FunctionCallInfo fcinfo, const Memory &memory, IdTyp
                               "sent_at must have as many elements as ids"};
     }
     std::vector<Asked> asked(ids.count);
-    for (int i = 0; i < ids.count; i++) {
+    for (int i = 0; i < ids.count; ++i) {
         if (ids.nulls[i])
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "id must not be null"};
         const StoredKey key = stored_key(memory.type, argument, ids.values[i]);
@@ -281,10 +281,10 @@ void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
         auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
         const Oid type = TupleDescAttr(result->setDesc, 1)->atttypid;
         Datum labels[3];
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < 3; ++i)
             labels[i] = pg::enum_datum(type, kVerdicts[i]);
         bool nulls[2] = {false, false};
-        for (size_t i = 0; i < verdicts.size(); i++) {
+        for (size_t i = 0; i < verdicts.size(); ++i) {
             Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)),
                                labels[static_cast<int>(verdicts[i])]};
             tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

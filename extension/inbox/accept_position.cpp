@@ -84,7 +84,7 @@ std::vector<int64> positions_of(Datum array) {
                           TYPALIGN_DOUBLE, &values, &nulls, &count);
     });
     std::vector<int64> positions(count);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; ++i) {
         if (nulls[i])
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "position must not be null"};
         positions[i] = DatumGetInt64(values[i]);
@@ -135,7 +135,7 @@ void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
         const Datum labels[] = {pg::enum_datum(type, kVerdicts[0]),
                                 pg::enum_datum(type, kVerdicts[1])};
         bool nulls[2] = {false, false};
-        for (size_t i = 0; i < verdicts.size(); i++) {
+        for (size_t i = 0; i < verdicts.size(); ++i) {
             Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)),
                                labels[static_cast<int>(verdicts[i])]};
             tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

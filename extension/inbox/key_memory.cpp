@@ -187,7 +187,7 @@ void read_generations(Settings &settings, Snapshot snapshot) {
                         errmsg("consumer number %d has no open generation", memory.consumer)));
 
     int64 newer = 0;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; ++i) {
         ReadOnlyGeneration &generation = found[i].generation;
         if (settings.keep)
             generation.expires_at = generation.closed_at + settings.keep;

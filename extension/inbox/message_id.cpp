@@ -47,7 +47,7 @@ TimestampTz time_of(const pg_uuid_t &id) {
     if (id.data[6] >> 4 != 7 || id.data[8] >> 6 != 2)
         return DT_NOBEGIN;
     uint64 milliseconds = 0;
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 6; ++i)
         milliseconds = milliseconds << 8 | id.data[i];
     constexpr int64 kUnixToPostgres =
         (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC;

@@ -66,7 +66,7 @@ struct Messages {
 
 Messages messages_of(FunctionCallInfo fcinfo, int first) {
     Messages messages{};
-    for (int i = 0; i < kFields; i++) {
+    for (int i = 0; i < kFields; ++i) {
         int16 length;
         bool by_value;
         char alignment;
@@ -89,10 +89,10 @@ Datum array_of_rows(FunctionCallInfo fcinfo) {
     if (shape->natts != kFields)
         elog(ERROR, "type once.message has another shape than this version of pg_once knows");
     auto *rows = static_cast<Datum *>(palloc(sizeof(Datum) * static_cast<Size>(messages.count)));
-    for (int i = 0; i < messages.count; i++) {
+    for (int i = 0; i < messages.count; ++i) {
         Datum values[kFields];
         bool nulls[kFields];
-        for (int field = 0; field < kFields; field++) {
+        for (int field = 0; field < kFields; ++field) {
             values[field] = messages.values[field][i];
             nulls[field] = messages.nulls[field][i];
         }
@@ -105,7 +105,7 @@ Datum array_of_rows(FunctionCallInfo fcinfo) {
 // The row as INSERT would make it, with the defaults that sql/schema/inbox/inbox.sql declares.
 void fill(TupleTableSlot *slot, const Messages &messages, int i, Datum consumer, Oid sequence,
           Datum ready, TimestampTz now) {
-    for (int column = 0; column < kColumns; column++) {
+    for (int column = 0; column < kColumns; ++column) {
         const int field = kFieldOf[column];
         slot->tts_values[column] = field < 0 ? 0 : messages.values[field][i];
         slot->tts_isnull[column] = field >= 0 && messages.nulls[field][i];
@@ -129,7 +129,7 @@ void append(Relation inbox, const Messages &messages, Datum consumer) {
     RowSlots rows = row_slots(inbox, kRowsAtOnce);
     for (int from = 0; from < messages.count; from += kRowsAtOnce) {
         const int count = Min(kRowsAtOnce, messages.count - from);
-        for (int i = 0; i < count; i++) {
+        for (int i = 0; i < count; ++i) {
             TupleTableSlot *slot = slot_of(rows, i);
             fill(slot, messages, from + i, consumer, sequence, ready, now);
             ExecConstraints(target, slot, executor);
@@ -137,7 +137,7 @@ void append(Relation inbox, const Messages &messages, Datum consumer) {
         const MemoryContext caller =
             MemoryContextSwitchTo(GetPerTupleMemoryContext(executor)); // copies of the rows
         table_multi_insert(inbox, rows.slots, count, GetCurrentCommandId(true), 0, nullptr);
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < count; ++i)
             pg::insert_index_entries(target, rows.slots[i], executor);
         MemoryContextSwitchTo(caller);
         ResetPerTupleExprContext(executor);

@@ -21,7 +21,7 @@ class Window {
     // An unseen source: its first position may be anything.
     Window() = default;
     Window(int64_t highest, const uint8_t *bits) : highest_(highest), seen_any_(true) {
-        for (size_t i = 0; i < bits_.size(); i++)
+        for (size_t i = 0; i < bits_.size(); ++i)
             bits_[i] = bits[i];
     }
 

@@ -120,7 +120,7 @@ Oid watched = InvalidOid; // once.machine; another oid after DROP and CREATE EXT
 
 void on_relcache_invalidation(Datum, Oid relation) {
     if (relation == InvalidOid || relation == watched)
-        changes++;
+        ++changes;
 }
 
 void watch(Oid relation) {
@@ -131,7 +131,7 @@ void watch(Oid relation) {
     }
     if (watched != relation) {
         watched = relation;
-        changes++;
+        ++changes;
     }
 }
 
@@ -160,7 +160,7 @@ std::shared_ptr<const Machine> load(std::string_view name) {
         std::string(name), std::string(column(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
         DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null)));
     transitions.execute({&key, 1}, newest);
-    for (uint64_t i = 0; i < SPI_processed; i++) {
+    for (uint64_t i = 0; i < SPI_processed; ++i) {
         HeapTuple row = SPI_tuptable->vals[i];
         TupleDesc shape = SPI_tuptable->tupdesc;
         loaded->add(column(row, shape, 1), column(row, shape, 2), column(row, shape, 3));

@@ -49,7 +49,7 @@ std::vector<LOCKTAG> tags_of(FunctionCallInfo fcinfo) {
     if (count == 0)
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "at least one name is needed"};
     std::vector<LOCKTAG> tags;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; ++i) {
         if (nulls[i])
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "lock must not be null"};
         const auto name = pg::bytes_of(names[i]);

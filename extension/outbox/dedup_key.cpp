@@ -27,7 +27,7 @@ class Keys {
     EventId claim() {
         const Wheel wheel = this->wheel();
         const int next = (wheel.generation + 1) % kGenerations;
-        for (int g = 0; g < kGenerations; g++)
+        for (int g = 0; g < kGenerations; ++g)
             if (wheel.closing ||
                 g != wheel.generation) // while closing: a known key is not carried over
                 if (const auto first = find(g))

@@ -110,7 +110,7 @@ int deliver_due(int max_events, int max_bytes) {
                             Int64GetDatum(max_bytes)};
     plan.execute(values);
     std::vector<Event> events;
-    for (uint64_t i = 0; i < SPI_processed; i++)
+    for (uint64_t i = 0; i < SPI_processed; ++i)
         events.push_back(event_of(i));
     append_many(events);
     return static_cast<int>(events.size());

@@ -245,7 +245,7 @@ std::optional<Datum> differs(const Request &request, const ClaimRecord &record) 
     return pg::call([&] {
         auto *values =
             static_cast<Datum *>(palloc(sizeof(Datum) * std::max<size_t>(names.size(), 1)));
-        for (size_t i = 0; i < names.size(); i++)
+        for (size_t i = 0; i < names.size(); ++i)
             values[i] = bytea_datum(names[i]);
         return PointerGetDatum(construct_array(values, static_cast<int>(names.size()), TEXTOID, -1,
                                                false, TYPALIGN_INT));

@@ -140,7 +140,7 @@ void insert_into_indexes(Relation heap, HeapTuple row, ClaimRecord &record) {
 // The present generation first: that is where nearly every key is.
 template <typename Look> ClaimRecord first_found(const Scope &scope, Look look) {
     ClaimRecord record;
-    for (int i = 0; i < kGenerations && !record.found(); i++)
+    for (int i = 0; i < kGenerations && !record.found(); ++i)
         record = look((scope.generation + kGenerations - i) % kGenerations);
     return record;
 }
@@ -284,7 +284,7 @@ void wake_waiters(const ClaimKey &key) {
     const LOCKTAG tag = key_tag(key, kWaiterLockClass);
     int count = 0;
     VirtualTransactionId *waiters = GetLockConflicts(&tag, ExclusiveLock, &count);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; ++i)
         if (PGPROC *process = pg::process_of(waiters[i]))
             SetLatch(&process->procLatch);
     pfree(waiters);

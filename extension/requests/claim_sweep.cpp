@@ -52,7 +52,7 @@ bool lock_expired(const Scope &scope, Oid relation) {
         return false;
     bool locked = false;
     if (all_expired(scope, relation)) {
-        for (int i = 0; i < kTries && !locked; i++) {
+        for (int i = 0; i < kTries && !locked; ++i) {
             locked = ConditionalLockRelationOid(relation, AccessExclusiveLock);
             if (!locked)
                 pg_usleep(1000);

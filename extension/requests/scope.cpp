@@ -114,7 +114,7 @@ Row read_row(Relation settings, std::string_view name, Scope *scope) {
 // in that moment does not look into a generation that was empty. So the sweep has the next one
 // locked until all are told, and who reads the new settings first waits for it here.
 void find_tables(Oid schema, int store, Scope *scope) {
-    for (int i = 0; i < kGenerations; i++) {
+    for (int i = 0; i < kGenerations; ++i) {
         char name[NAMEDATALEN];
         snprintf(name, sizeof name, "claim_%d_%d", store, i);
         scope->heap[i] = get_relname_relid(name, schema);

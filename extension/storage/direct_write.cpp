@@ -31,7 +31,7 @@ void add_to_further_indexes(Relation table, std::initializer_list<Oid> own, Tupl
     InitResultRelInfo(target, table, 0, nullptr, 0);
     ExecOpenIndices(target, false);
     int kept = 0;
-    for (int i = 0; i < target->ri_NumIndices; i++) {
+    for (int i = 0; i < target->ri_NumIndices; ++i) {
         const Relation index = target->ri_IndexRelationDescs[i];
         if (std::find(own.begin(), own.end(), RelationGetRelid(index)) != own.end()) {
             index_close(index, RowExclusiveLock);

@@ -64,7 +64,7 @@ bool absent(KeyWalk &walk, Datum key) {
     if (!walk.begun)
         jump(walk, key);
     walk.begun = true;
-    for (int steps = 0; !walk.ended; steps++) {
+    for (int steps = 0; !walk.ended; ++steps) {
         const int order = compare(walk, walk.next, key);
         if (order >= 0)
             return order > 0;
@@ -101,7 +101,7 @@ void write(KeyRun &run) {
     const KeyedTable &table = *run.table;
     TupleTableSlot **slots = run.rows.slots;
     table_multi_insert(table.heap, slots, run.count, GetCurrentCommandId(true), 0, nullptr);
-    for (int i = 0; i < run.count; i++) {
+    for (int i = 0; i < run.count; ++i) {
         bool null = false;
         index_insert(table.index, slots[i]->tts_values, &null, &slots[i]->tts_tid, table.heap,
                      UNIQUE_CHECK_YES, false, table.info);

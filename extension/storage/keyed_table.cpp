@@ -47,7 +47,7 @@ void begin(KeyedTable &table, Oid heap, LOCKMODE lock) {
     if (table.key_count > KeyedTable::kMostKeys)
         elog(ERROR, "primary key of \"%s\" has too many columns",
              RelationGetRelationName(table.heap));
-    for (int i = 0; i < table.key_count; i++) {
+    for (int i = 0; i < table.key_count; ++i) {
         const Oid type = TupleDescAttr(RelationGetDescr(table.index), i)->atttypid;
         ScanKeyInit(&table.keys[i], static_cast<AttrNumber>(i + 1), BTEqualStrategyNumber,
                     equality_of(type), 0);
@@ -63,7 +63,7 @@ void begin_writing(KeyedTable &table) {
 }
 
 void seek(KeyedTable &table, const Datum *key) {
-    for (int i = 0; i < table.key_count; i++)
+    for (int i = 0; i < table.key_count; ++i)
         table.keys[i].sk_argument = key[i];
     index_rescan(table.scan, table.keys, table.key_count, nullptr, 0);
 }
@@ -128,7 +128,7 @@ void check_visible(KeyedTable &table, Snapshot snapshot) {
 void store(KeyedTable &table, const Datum *row, const bool *nulls) {
     const int columns = RelationGetDescr(table.heap)->natts;
     ExecClearTuple(table.fresh);
-    for (int i = 0; i < columns; i++) {
+    for (int i = 0; i < columns; ++i) {
         table.fresh->tts_values[i] = row[i];
         table.fresh->tts_isnull[i] = nulls && nulls[i];
     }
@@ -169,7 +169,7 @@ Place places[kPlaces];
 
 Place &place_of(const KeyedTable &table, const Datum *key) {
     uint32 hash = RelationGetRelid(table.heap);
-    for (int i = 0; i < table.key_count; i++) {
+    for (int i = 0; i < table.key_count; ++i) {
         const Form_pg_attribute column = TupleDescAttr(RelationGetDescr(table.heap), i);
         hash = hash * 31 + datum_image_hash(key[i], column->attbyval, column->attlen);
     }
@@ -177,7 +177,7 @@ Place &place_of(const KeyedTable &table, const Datum *key) {
 }
 
 bool has_key(KeyedTable &table, const Datum *key) {
-    for (int i = 0; i < table.key_count; i++) {
+    for (int i = 0; i < table.key_count; ++i) {
         bool isnull;
         const Datum value = slot_getattr(table.found, i + 1, &isnull);
         if (!DatumGetBool(FunctionCall2Coll(&table.keys[i].sk_func, table.keys[i].sk_collation,

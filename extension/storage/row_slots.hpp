@@ -34,7 +34,7 @@ inline TupleTableSlot *slot_of(RowSlots &rows, int number) {
 }
 
 inline void drop(RowSlots &rows) {
-    for (int i = 0; i < rows.made; i++)
+    for (int i = 0; i < rows.made; ++i)
         ExecDropSingleTupleTableSlot(rows.slots[i]);
     pfree(rows.slots);
     FreeTupleDesc(rows.columns);

@@ -30,7 +30,7 @@ namespace {
 bool snapshots_after(TransactionId limit) {
     bool after = true;
     LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
-    for (uint32 i = 0; after && i < ProcGlobal->allProcCount; i++) {
+    for (uint32 i = 0; after && i < ProcGlobal->allProcCount; ++i) {
         const PGPROC *process = &ProcGlobal->allProcs[i];
         if (process->databaseId != MyDatabaseId ||
             (process->statusFlags & (PROC_IN_VACUUM | PROC_IN_LOGICAL_DECODING)) != 0)
