@@ -2,11 +2,8 @@
 // (fingerprint.hpp).
 #include "arguments.hpp"
 #include "digest/fingerprint.hpp"
+#include "pg/array.hpp"
 #include "pg/value.hpp"
-
-extern "C" {
-#include <utils/array.h>
-}
 
 #include <algorithm>
 #include <vector>
@@ -16,18 +13,12 @@ namespace {
 
 // Sorted and each once: a set, whatever the caller's order.
 std::vector<std::string_view> fields_of(Datum array) {
-    Datum *names;
-    bool *nulls;
-    int count;
-    pg::call([&] {
-        deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &names,
-                          &nulls, &count);
-    });
+    const pg::Elements names = pg::elements_of(array, "fields", TEXTOID);
     std::vector<std::string_view> fields;
-    for (int i = 0; i < count; ++i) {
-        if (nulls[i])
+    for (int i = 0; i < names.count; ++i) {
+        if (names.null[i])
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "field must not be null"};
-        fields.push_back(pg::bytes_of(names[i]));
+        fields.push_back(pg::bytes_of(names.value[i]));
     }
     if (fields.empty())
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "at least one field is needed",

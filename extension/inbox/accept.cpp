@@ -10,16 +10,16 @@
 #include "storage/key_run.hpp"
 #include "storage/keyed_table.hpp"
 #include "pg/attempt.hpp"
+#include "pg/array.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
+#include "pg/row.hpp"
 #include "pg/memory.hpp"
 #include "verdict.hpp"
 
 extern "C" {
-#include <utils/array.h>
 #include <utils/snapmgr.h>
 #include <utils/timestamp.h>
-#include <utils/tuplestore.h>
 }
 
 #include <algorithm>
@@ -35,6 +35,14 @@ constexpr const char *kVerdicts[] = {"new", "duplicate", "too_old"};
 // Below it a batch is decided key by key: a transaction that calls accept_many for every few ids
 // must not fill the server's list of subtransactions.
 constexpr size_t kFewKeys = 32;
+
+// The tables of keys are of two kinds.
+constexpr pg::Column kNumber[] = {{"id", INT8OID}};
+constexpr pg::Column kUuid[] = {{"id", UUIDOID}};
+
+RowShape shape_of(const Memory &memory) {
+    return memory.type == IdType::bigint ? RowShape{kNumber, 1} : RowShape{kUuid, 1};
+}
 
 Datum key_datum(const Memory &memory, const StoredKey &key) {
     return memory.type == IdType::bigint ? Int64GetDatum(key.number) : UUIDPGetDatum(&key.bytes);
@@ -68,7 +76,7 @@ struct Decider {
             if (expired)
                 horizon = std::max(horizon, generation.closed_at);
             if (!expired || of.reject_older)
-                open_for_lookup(old_tables[old_count++], generation.table, snapshot);
+                open_for_lookup(old_tables[old_count++], generation.table, shape_of(of), snapshot);
         }
     }
 
@@ -76,8 +84,8 @@ struct Decider {
         if (writing)
             return;
         if (OidIsValid(memory->closing))
-            open_for_insert(closing, memory->closing);
-        open_for_insert(open, memory->open);
+            open_for_insert(closing, memory->closing, shape_of(*memory));
+        open_for_insert(open, memory->open, shape_of(*memory));
         if (walking) {
             begin_walk(open_walk, open, &open.dirty);
             begin_run(run, open);
@@ -134,7 +142,7 @@ struct Decider {
             if (!OidIsValid(heap))
                 continue;
             KeyedTable table;
-            open_for_lookup(table, heap, snapshot);
+            open_for_lookup(table, heap, shape_of(*memory), snapshot);
             const bool known = find(table, &key);
             close(table);
             if (known)
@@ -189,41 +197,19 @@ struct Asked {
     int ordinal; // from 0
 };
 
-struct Elements {
-    Datum *values;
-    bool *nulls;
-    int count;
-};
-
-Elements elements_of(Datum array, Oid type) {
-    return pg::call([&] {
-        Elements elements;
-        int16 length;
-        bool by_value;
-        char alignment;
-        get_typlenbyvalalign(type, &length, &by_value, &alignment);
-        deconstruct_array(DatumGetArrayTypeP(array), type, length, by_value, alignment,
-                          &elements.values, &elements.nulls, &elements.count);
-        return elements;
-    });
-}
-
 std::vector<Asked> asked_of(FunctionCallInfo fcinfo, const Memory &memory, IdType argument,
-                            const Elements &ids) {
-    Elements times{nullptr, nullptr, 0};
-    if (!PG_ARGISNULL(2)) {
-        times = elements_of(PG_GETARG_DATUM(2), TIMESTAMPTZOID);
-        if (times.count != ids.count)
-            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
-                              "sent_at must have as many elements as ids"};
-    }
+                            const pg::Elements &ids) {
+    const pg::Elements times = pg::elements_of(fcinfo, 2, "sent_at", TIMESTAMPTZOID);
+    if (!PG_ARGISNULL(2) && times.count != ids.count)
+        throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
+                          "sent_at must have as many elements as ids"};
     std::vector<Asked> asked(ids.count);
     for (int i = 0; i < ids.count; ++i) {
-        if (ids.nulls[i])
+        if (ids.null[i])
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "id must not be null"};
-        const StoredKey key = stored_key(memory.type, argument, ids.values[i]);
-        const bool told = i < times.count && !times.nulls[i];
-        asked[i] = {key, made_at(key, told ? DatumGetTimestampTz(times.values[i]) : DT_NOBEGIN), i};
+        const StoredKey key = stored_key(memory.type, argument, ids.value[i]);
+        asked[i] = {
+            key, made_at(key, times.has(i) ? DatumGetTimestampTz(times.value[i]) : DT_NOBEGIN), i};
     }
     return asked;
 }
@@ -275,19 +261,18 @@ std::vector<Verdict> decide_all(const View &view, std::vector<Asked> &asked) {
     return verdicts;
 }
 
-// (ordinal, verdict) in input order.
-void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
+// In input order.
+constexpr pg::Column kAnswer[] = {{"ordinal", INT4OID}, {"verdict", pg::kEnum}};
+
+void return_rows(pg::ResultRows rows, std::span<const Verdict> verdicts) {
     pg::call([&] {
-        auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-        const Oid type = TupleDescAttr(result->setDesc, 1)->atttypid;
         Datum labels[3];
         for (int i = 0; i < 3; ++i)
-            labels[i] = pg::enum_datum(type, kVerdicts[i]);
-        bool nulls[2] = {false, false};
+            labels[i] = pg::enum_datum(rows.type_of(1), kVerdicts[i]);
         for (size_t i = 0; i < verdicts.size(); ++i) {
-            Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)),
-                               labels[static_cast<int>(verdicts[i])]};
-            tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+            const Datum values[] = {Int32GetDatum(static_cast<int32>(i + 1)),
+                                    labels[static_cast<int>(verdicts[i])]};
+            rows.put(values);
         }
     });
 }
@@ -296,14 +281,15 @@ Datum accept_many(FunctionCallInfo fcinfo, IdType argument, Oid element) {
     require_argument(fcinfo, 0, "consumer");
     require_argument(fcinfo, 1, "ids");
     check_writable("once.accept_many()");
-    pg::call([&] { pg::answer_with_rows(fcinfo); });
-    const Elements ids = elements_of(PG_GETARG_DATUM(1), element);
+    pg::ResultRows rows;
+    pg::call([&] { rows.begin(fcinfo, kAnswer); });
+    const pg::Elements ids = pg::elements_of(fcinfo, 1, "ids", element);
     const std::string_view consumer = pg::bytes_of(PG_GETARG_DATUM(0));
     check_name(consumer, "consumer", kInvalidConsumer);
     if (ids.count > 0) {
         const View view(consumer, argument);
         std::vector<Asked> asked = asked_of(fcinfo, view.memory(), argument, ids);
-        return_rows(fcinfo, decide_all(view, asked));
+        return_rows(rows, decide_all(view, asked));
     }
     return static_cast<Datum>(0);
 }

@@ -10,6 +10,7 @@
 #include "inbox/message_id.hpp"
 #include "pg/boundary.hpp"
 #include "pg/memory.hpp"
+#include "pg/row.hpp"
 #include "verdict.hpp"
 
 extern "C" {
@@ -26,6 +27,12 @@ namespace {
 
 enum class Verdict { fresh, duplicate, fenced };
 constexpr const char *kVerdicts[] = {"new", "duplicate", "fenced"};
+
+constexpr pg::Column kNext[] = {
+    {"grp", TEXTOID}, {"topic", TEXTOID}, {"partition", INT4OID}, {"next", INT8OID}};
+constexpr pg::Column kFence[] = {
+    {"grp", TEXTOID}, {"topic", TEXTOID}, {"partition", INT4OID}, {"fence", INT8OID}};
+constexpr int kKeys = 3, kValue = 3; // of both: the partition, and what stands for it
 
 struct Partition {
     Datum group;
@@ -80,19 +87,19 @@ std::optional<int64> stored_fence(const Partition &partition) {
     std::optional<int64> fence;
     PushActiveSnapshot(GetTransactionSnapshot());
     KeyedTable table;
-    open_for_lookup(table, known_table("offset_fence"), GetActiveSnapshot());
+    open_for_lookup(table, known_table("offset_fence"), {kFence, kKeys}, GetActiveSnapshot());
     if (find(table, key))
-        fence = DatumGetInt64(column(table, 4));
+        fence = DatumGetInt64(value_of(table, kValue));
     close(table);
     PopActiveSnapshot();
     return fence;
 }
 
 void store_fence(const Partition &partition, int64 fence) {
-    change_row<4>(
-        "offset_fence", {partition.group, partition.topic, partition.number},
+    change_row(
+        "offset_fence", kFence, {partition.group, partition.topic, partition.number},
         [](KeyedTable *) { return Step::write; },
-        [&](Datum *row, bool *) { row[3] = Int64GetDatum(fence); });
+        [&](Datum *row, bool *) { row[kValue] = Int64GetDatum(fence); });
 }
 
 Answer answer_to(const Range &range, std::optional<int64> next, std::optional<int64> fence) {
@@ -111,12 +118,12 @@ Answer accept_offset(const Partition &partition, const Range &range) {
     Answer answer;
     std::optional<int64> fence;
     pg::call([&] {
-        change_row<4>(
-            "consumer_offset", {partition.group, partition.topic, partition.number},
+        change_row(
+            "consumer_offset", kNext, {partition.group, partition.topic, partition.number},
             [&](KeyedTable *found) {
                 std::optional<int64> next;
                 bool isnull = true;
-                if (const Datum value = found ? column(*found, 4, &isnull) : 0; !isnull)
+                if (const Datum value = found ? value_of(*found, kValue, &isnull) : 0; !isnull)
                     next = DatumGetInt64(value);
                 fence = stored_fence(partition);
                 answer = answer_to(range, next, fence);
@@ -124,7 +131,7 @@ Answer accept_offset(const Partition &partition, const Range &range) {
                     return Step::leave;
                 return answer.gap ? Step::look_again : Step::write;
             },
-            [&](Datum *row, bool *) { row[3] = Int64GetDatum(range.last + 1); });
+            [&](Datum *row, bool *) { row[kValue] = Int64GetDatum(range.last + 1); });
         if (answer.verdict == Verdict::fresh && !answer.gap && range.fence && range.fence != fence)
             store_fence(partition, *range.fence);
     });
@@ -132,16 +139,11 @@ Answer accept_offset(const Partition &partition, const Range &range) {
 }
 
 Datum row_of(FunctionCallInfo fcinfo, const Answer &answer) {
-    return pg::call([&] {
-        TupleDesc columns;
-        if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE)
-            elog(ERROR, "return type must be a row type");
-        Datum values[] = {pg::enum_datum(TupleDescAttr(columns, 0)->atttypid,
-                                         kVerdicts[static_cast<int>(answer.verdict)]),
-                          Int64GetDatum(answer.next.value_or(0))};
-        bool nulls[] = {false, !answer.next.has_value()};
-        return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
-    });
+    static constexpr pg::Column kColumns[] = {{"verdict", pg::kEnum}, {"next", INT8OID}};
+    pg::ResultRow row(fcinfo, kColumns);
+    row.set_label(0, kVerdicts[static_cast<int>(answer.verdict)]);
+    row.set(1, Int64GetDatum(answer.next.value_or(0)), !answer.next);
+    return row.datum();
 }
 
 // The session that is just writing the row, 0 for nobody, -1 for a prepared transaction. Server
@@ -149,7 +151,7 @@ Datum row_of(FunctionCallInfo fcinfo, const Answer &answer) {
 int writer_process(const Partition &partition) {
     const Datum key[] = {partition.group, partition.topic, partition.number};
     KeyedTable table;
-    open_for_insert(table, known_table("consumer_offset"));
+    open_for_insert(table, known_table("consumer_offset"), {kNext, kKeys});
     const TransactionId writer = writer_of(table, key);
     close(table);
     if (!TransactionIdIsValid(writer))

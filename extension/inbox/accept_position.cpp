@@ -8,16 +8,12 @@
 #include "storage/change_row.hpp"
 #include "errors.hpp"
 #include "inbox/message_id.hpp"
+#include "pg/array.hpp"
 #include "pg/boundary.hpp"
-#include "pg/compat.hpp"
 #include "pg/memory.hpp"
+#include "pg/row.hpp"
 #include "verdict.hpp"
 #include "inbox/window.hpp"
-
-extern "C" {
-#include <utils/array.h>
-#include <utils/tuplestore.h>
-}
 
 #include <algorithm>
 #include <numeric>
@@ -31,6 +27,11 @@ namespace {
 enum class Verdict { fresh, duplicate, gap };
 constexpr const char *kVerdicts[] = {"new", "duplicate", "gap"};
 constexpr const char *kWindowVerdicts[] = {"new", "duplicate", "too_old"};
+
+constexpr pg::Column kPosition[] = {{"consumer", TEXTOID}, {"source", TEXTOID}, {"pos", INT8OID}};
+constexpr pg::Column kWindow[] = {
+    {"consumer", TEXTOID}, {"source", TEXTOID}, {"highest", INT8OID}, {"seen", BYTEAOID}};
+constexpr int kHighest = 2, kSeen = 3;
 
 struct Source {
     Datum consumer;
@@ -55,11 +56,11 @@ void check_position(int64 position) {
 Verdict accept_position(const Source &source, int64 position, std::optional<int64> previous) {
     Verdict verdict{};
     pg::call([&] {
-        change_row<3>(
-            "position", {source.consumer, source.name},
+        change_row(
+            "position", kPosition, {source.consumer, source.name},
             [&](KeyedTable *found) {
                 // An unseen source stands nowhere, and its numbering may begin with 0 or with 1.
-                const int64 stored = found ? DatumGetInt64(column(*found, 3)) : -1;
+                const int64 stored = found ? DatumGetInt64(value_of(*found, kHighest)) : -1;
                 const bool follows = !previous || *previous == stored || (!found && *previous <= 0);
                 verdict = position <= stored ? Verdict::duplicate
                           : follows          ? Verdict::fresh
@@ -70,24 +71,17 @@ Verdict accept_position(const Source &source, int64 position, std::optional<int6
                 return verdict == Verdict::gap && found && *previous > stored ? Step::look_again
                                                                               : Step::leave;
             },
-            [&](Datum *row, bool *) { row[2] = Int64GetDatum(position); });
+            [&](Datum *row, bool *) { row[kHighest] = Int64GetDatum(position); });
     });
     return verdict;
 }
 
-std::vector<int64> positions_of(Datum array) {
-    Datum *values = nullptr;
-    bool *nulls = nullptr;
-    int count = 0;
-    pg::call([&] {
-        deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-                          TYPALIGN_DOUBLE, &values, &nulls, &count);
-    });
-    std::vector<int64> positions(count);
-    for (int i = 0; i < count; ++i) {
-        if (nulls[i])
+std::vector<int64> positions_of(const pg::Elements &given) {
+    std::vector<int64> positions(static_cast<size_t>(given.count));
+    for (int i = 0; i < given.count; ++i) {
+        if (given.null[i])
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "position must not be null"};
-        positions[i] = DatumGetInt64(values[i]);
+        positions[i] = DatumGetInt64(given.value[i]);
         check_position(positions[i]);
     }
     return positions;
@@ -117,36 +111,35 @@ std::vector<Verdict> accept_positions(const Source &source, const std::vector<in
     const int64 highest = *std::max_element(positions.begin(), positions.end());
     int64 stored = -1;
     pg::call([&] {
-        change_row<3>(
-            "position", {source.consumer, source.name},
+        change_row(
+            "position", kPosition, {source.consumer, source.name},
             [&](KeyedTable *found) {
-                stored = found ? DatumGetInt64(column(*found, 3)) : -1;
+                stored = found ? DatumGetInt64(value_of(*found, kHighest)) : -1;
                 return highest > stored ? Step::write : Step::leave;
             },
-            [&](Datum *row, bool *) { row[2] = Int64GetDatum(highest); });
+            [&](Datum *row, bool *) { row[kHighest] = Int64GetDatum(highest); });
     });
     return verdicts_of(positions, stored);
 }
 
-void return_rows(FunctionCallInfo fcinfo, std::span<const Verdict> verdicts) {
+constexpr pg::Column kAnswer[] = {{"ordinal", INT4OID}, {"verdict", pg::kEnum}};
+
+void return_rows(pg::ResultRows rows, std::span<const Verdict> verdicts) {
     pg::call([&] {
-        auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-        const Oid type = TupleDescAttr(result->setDesc, 1)->atttypid;
-        const Datum labels[] = {pg::enum_datum(type, kVerdicts[0]),
-                                pg::enum_datum(type, kVerdicts[1])};
-        bool nulls[2] = {false, false};
+        const Datum labels[] = {pg::enum_datum(rows.type_of(1), kVerdicts[0]),
+                                pg::enum_datum(rows.type_of(1), kVerdicts[1])};
         for (size_t i = 0; i < verdicts.size(); ++i) {
-            Datum values[2] = {Int32GetDatum(static_cast<int32>(i + 1)),
-                               labels[static_cast<int>(verdicts[i])]};
-            tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+            const Datum values[] = {Int32GetDatum(static_cast<int32>(i + 1)),
+                                    labels[static_cast<int>(verdicts[i])]};
+            rows.put(values);
         }
     });
 }
 
 // The row's two last columns. Server world.
 Window window_of(KeyedTable &table) {
-    const int64 highest = DatumGetInt64(column(table, 3));
-    const auto *seen = DatumGetByteaPP(column(table, 4));
+    const int64 highest = DatumGetInt64(value_of(table, kHighest));
+    const auto *seen = DatumGetByteaPP(value_of(table, kSeen));
     if (VARSIZE_ANY_EXHDR(seen) != Window::kSize / 8)
         ereport(ERROR,
                 (errcode(ERRCODE_DATA_CORRUPTED), errmsg("bitmap of a window has a wrong size")));
@@ -157,8 +150,8 @@ Window::Verdict accept_window(const Source &source, int64 position) {
     Window::Verdict verdict{};
     pg::call([&] {
         Window window;
-        change_row<4>(
-            "position_window", {source.consumer, source.name},
+        change_row(
+            "position_window", kWindow, {source.consumer, source.name},
             [&](KeyedTable *found) {
                 window = found ? window_of(*found) : Window();
                 verdict = window.check(position);
@@ -170,8 +163,8 @@ Window::Verdict accept_window(const Source &source, int64 position) {
                 auto *seen = static_cast<bytea *>(palloc(VARHDRSZ + bits.size()));
                 SET_VARSIZE(seen, VARHDRSZ + bits.size());
                 memcpy(VARDATA(seen), bits.data(), bits.size());
-                row[2] = Int64GetDatum(window.highest());
-                row[3] = PointerGetDatum(seen);
+                row[kHighest] = Int64GetDatum(window.highest());
+                row[kSeen] = PointerGetDatum(seen);
             });
     });
     return verdict;
@@ -208,10 +201,12 @@ PGDLLEXPORT Datum once_accept_positions(PG_FUNCTION_ARGS) {
         const once::Source source = once::source_of(fcinfo);
         once::require_argument(fcinfo, 2, "positions");
         once::check_writable("once.accept_positions()");
-        pg::call([&] { pg::answer_with_rows(fcinfo); });
-        const std::vector<int64> positions = once::positions_of(PG_GETARG_DATUM(2));
+        pg::ResultRows rows;
+        pg::call([&] { rows.begin(fcinfo, once::kAnswer); });
+        const std::vector<int64> positions =
+            once::positions_of(pg::elements_of(fcinfo, 2, "positions", INT8OID));
         if (!positions.empty())
-            once::return_rows(fcinfo, once::accept_positions(source, positions));
+            once::return_rows(rows, once::accept_positions(source, positions));
         return static_cast<Datum>(0);
     });
 }

@@ -3,18 +3,19 @@
 //
 // The rows are written as COPY does it: many at once by the table access method, then the entries
 // of every index the table has. Checks are made; a table with triggers is left to SQL.
-#include "storage/keyed_table.hpp"
-#include "pg/boundary.hpp"
+#include "pg/array.hpp"
+#include "pg/columns.hpp"
 #include "pg/compat.hpp"
+#include "storage/known_table.hpp"
 #include "storage/row_slots.hpp"
 
+#include <iterator>
+
 extern "C" {
-#include <access/htup_details.h>
 #include <access/table.h>
 #include <access/tableam.h>
 #include <commands/sequence.h>
 #include <executor/executor.h>
-#include <utils/array.h>
 #include <utils/lsyscache.h>
 #include <utils/timestamp.h>
 #include <utils/typcache.h>
@@ -23,102 +24,93 @@ extern "C" {
 namespace once {
 namespace {
 
-// Fields of once.message, from 0, as sql/schema/inbox/inbox.sql has them.
-enum Field {
-    kTopic,
-    kPartition,
-    kOffset,
-    kKey,
-    kPayload,
-    kHeaders,
-    kId,
-    kSource,
-    kPosition,
-    kSent,
-    kFields
-};
-constexpr Oid kFieldTypes[kFields] = {TEXTOID,  INT4OID, INT8OID, TEXTOID, BYTEAOID,
-                                      JSONBOID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID};
+// A message's fields: of once.message, and in this order the arrays of the arguments.
+constexpr pg::Column kMessage[] = {
+    {"topic", TEXTOID},    {"partition", INT4OID},     {"log_offset", INT8OID}, {"key", TEXTOID},
+    {"payload", BYTEAOID}, {"headers", JSONBOID},      {"id", TEXTOID},         {"source", TEXTOID},
+    {"pos", INT8OID},      {"sent_at", TIMESTAMPTZOID}};
+constexpr int kFields = std::size(kMessage);
 
-// Columns of once.inbox, from 0, and which field each one takes; -1: none.
-enum Column {
-    kConsumer,
-    kSeq = 2,
-    kReceived = 10,
-    kState,
-    kAttempts,
-    kNextAt,
-    kError,
-    kColumns = 17
-};
-constexpr int kFieldOf[kColumns] = {-1,      kId,  -1,       kSource,   kTopic, kPartition,
-                                    kOffset, kKey, kPayload, kHeaders,  -1,     -1,
-                                    -1,      -1,   -1,       kPosition, kSent};
+// Columns of once.inbox: the message's, then our own.
+enum Column { kConsumer = kFields, kSeq, kReceived, kState, kAttempts, kNextAt, kColumns };
+constexpr pg::Column kInbox[] = {{"topic", TEXTOID},
+                                 {"partition", INT4OID},
+                                 {"log_offset", INT8OID},
+                                 {"key", TEXTOID},
+                                 {"payload", BYTEAOID},
+                                 {"headers", JSONBOID},
+                                 {"id", TEXTOID},
+                                 {"source", TEXTOID},
+                                 {"pos", INT8OID},
+                                 {"sent_at", TIMESTAMPTZOID},
+                                 {"consumer", TEXTOID},
+                                 {"seq", INT8OID},
+                                 {"received_at", TIMESTAMPTZOID},
+                                 {"state", TEXTOID},
+                                 {"attempts", INT4OID},
+                                 {"next_at", TIMESTAMPTZOID}};
+static_assert(std::size(kInbox) == kColumns);
 
 constexpr int kRowsAtOnce = 200; // so many stand in memory twice
 
-// Server world, trivially destructible, like everything below.
+// Trivially destructible.
 struct Messages {
     int count;
-    Datum *values[kFields];
-    bool *nulls[kFields];
+    pg::Elements field[kFields];
 };
 
 Messages messages_of(FunctionCallInfo fcinfo, int first) {
     Messages messages{};
     for (int i = 0; i < kFields; ++i) {
-        int16 length;
-        bool by_value;
-        char alignment;
-        int count;
-        get_typlenbyvalalign(kFieldTypes[i], &length, &by_value, &alignment);
-        deconstruct_array(PG_GETARG_ARRAYTYPE_P(first + i), kFieldTypes[i], length, by_value,
-                          alignment, &messages.values[i], &messages.nulls[i], &count);
-        if (i > 0 && count != messages.count)
-            ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                            errmsg("the arrays must have as many elements as each other")));
-        messages.count = count;
+        messages.field[i] = pg::elements_of(fcinfo, first + i, kMessage[i].name, kMessage[i].type);
+        if (i > 0 && messages.field[i].count != messages.count)
+            throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
+                              "the arrays must have as many elements as each other"};
+        messages.count = messages.field[i].count;
     }
     return messages;
 }
 
-Datum array_of_rows(FunctionCallInfo fcinfo) {
-    const Messages messages = messages_of(fcinfo, 0);
+// The fields of one message, in the order of kMessage.
+void take_fields(const Messages &messages, int i, Datum *values, bool *nulls) {
+    for (int field = 0; field < kFields; ++field) {
+        values[field] = messages.field[field].value[i];
+        nulls[field] = messages.field[field].null[i];
+    }
+}
+
+// Server world, like everything below.
+Datum array_of_rows(FunctionCallInfo fcinfo, const Messages &messages) {
     const Oid type = get_element_type(get_func_rettype(fcinfo->flinfo->fn_oid));
     const TupleDesc shape = lookup_rowtype_tupdesc(type, -1);
-    if (shape->natts != kFields)
-        elog(ERROR, "type once.message has another shape than this version of pg_once knows");
+    const pg::ColumnMap map = pg::columns_of(shape, kMessage, "type \"once.message\"");
     auto *rows = static_cast<Datum *>(palloc(sizeof(Datum) * static_cast<Size>(messages.count)));
     for (int i = 0; i < messages.count; ++i) {
         Datum values[kFields];
         bool nulls[kFields];
-        for (int field = 0; field < kFields; ++field) {
-            values[field] = messages.values[field][i];
-            nulls[field] = messages.nulls[field][i];
-        }
-        rows[i] = HeapTupleGetDatum(heap_form_tuple(shape, values, nulls));
+        take_fields(messages, i, values, nulls);
+        rows[i] = HeapTupleGetDatum(pg::form_row(shape, map, values, nulls));
     }
     ReleaseTupleDesc(shape);
     return PointerGetDatum(construct_array(rows, messages.count, type, -1, false, TYPALIGN_DOUBLE));
 }
 
 // The row as INSERT would make it, with the defaults that sql/schema/inbox/inbox.sql declares.
-void fill(TupleTableSlot *slot, const Messages &messages, int i, Datum consumer, Oid sequence,
-          Datum ready, TimestampTz now) {
-    for (int column = 0; column < kColumns; ++column) {
-        const int field = kFieldOf[column];
-        slot->tts_values[column] = field < 0 ? 0 : messages.values[field][i];
-        slot->tts_isnull[column] = field >= 0 && messages.nulls[field][i];
-    }
-    slot->tts_values[kConsumer] = consumer;
-    slot->tts_values[kSeq] = Int64GetDatum(nextval_internal(sequence, false));
-    slot->tts_values[kReceived] = slot->tts_values[kNextAt] = TimestampTzGetDatum(now);
-    slot->tts_values[kState] = ready;
-    slot->tts_isnull[kError] = true;
-    ExecStoreVirtualTuple(slot);
+void fill(TupleTableSlot *slot, const pg::ColumnMap &map, const Messages &messages, int i,
+          Datum consumer, Oid sequence, Datum ready, TimestampTz now) {
+    Datum values[kColumns];
+    bool nulls[kColumns] = {};
+    take_fields(messages, i, values, nulls);
+    values[kConsumer] = consumer;
+    values[kSeq] = Int64GetDatum(nextval_internal(sequence, false));
+    values[kReceived] = values[kNextAt] = TimestampTzGetDatum(now);
+    values[kState] = ready;
+    values[kAttempts] = Int32GetDatum(0);
+    pg::store_row(slot, map, values, nulls);
 }
 
 void append(Relation inbox, const Messages &messages, Datum consumer) {
+    const pg::ColumnMap map = pg::columns_of(inbox, kInbox, pg::Use::write);
     const Oid sequence = get_relname_relid("inbox_seq_seq", RelationGetNamespace(inbox));
     const Datum ready = CStringGetTextDatum("ready");
     const TimestampTz now = GetCurrentTimestamp();
@@ -131,7 +123,7 @@ void append(Relation inbox, const Messages &messages, Datum consumer) {
         const int count = Min(kRowsAtOnce, messages.count - from);
         for (int i = 0; i < count; ++i) {
             TupleTableSlot *slot = slot_of(rows, i);
-            fill(slot, messages, from + i, consumer, sequence, ready, now);
+            fill(slot, map, messages, from + i, consumer, sequence, ready, now);
             ExecConstraints(target, slot, executor);
         }
         const MemoryContext caller =
@@ -154,19 +146,20 @@ extern "C" {
 
 PG_FUNCTION_INFO_V1(once_inbox_messages);
 PGDLLEXPORT Datum once_inbox_messages(PG_FUNCTION_ARGS) {
-    return pg::entry(
-        [&]() -> Datum { return pg::call([&] { return once::array_of_rows(fcinfo); }); });
+    return pg::entry([&]() -> Datum {
+        const once::Messages messages = once::messages_of(fcinfo, 0);
+        return pg::call([&] { return once::array_of_rows(fcinfo, messages); });
+    });
 }
 
 // False: nothing was done, because the table has something that only INSERT serves.
 PG_FUNCTION_INFO_V1(once_inbox_append);
 PGDLLEXPORT Datum once_inbox_append(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
+        const once::Messages messages = once::messages_of(fcinfo, 1);
         return pg::call([&] {
-            const once::Messages messages = once::messages_of(fcinfo, 1);
             const Relation inbox = table_open(once::known_table("inbox"), RowExclusiveLock);
-            const bool plain = !inbox->trigdesc && !inbox->rd_rules &&
-                               RelationGetNumberOfAttributes(inbox) == once::kColumns;
+            const bool plain = !inbox->trigdesc && !inbox->rd_rules;
             if (plain)
                 once::append(inbox, messages, PG_GETARG_DATUM(0));
             table_close(inbox, NoLock);

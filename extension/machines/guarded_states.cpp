@@ -50,6 +50,8 @@ char *question(Oid relation, const char *column) {
                                                get_rel_name(relation)));
 }
 
+constexpr pg::Column kAnswer[] = {{"total", INT8OID}, {"stranded", TEXTOID}};
+
 } // namespace
 } // namespace once
 
@@ -62,7 +64,7 @@ PGDLLEXPORT Datum once_guarded_states(PG_FUNCTION_ARGS) {
         Datum answer[2] = {Int64GetDatum(0), 0};
         bool nulls[2] = {false, true};
         if (!pg::call([&] { return once::lock_against_writers(relation); }))
-            return pg::row(fcinfo, answer, nulls);
+            return pg::row(fcinfo, once::kAnswer, answer, nulls);
         // What the owner's code sets ends with it: our search_path must be what it was.
         const int settings = pg::call([] { return NewGUCNestLevel(); });
         {
@@ -82,7 +84,7 @@ PGDLLEXPORT Datum once_guarded_states(PG_FUNCTION_ARGS) {
             });
         }
         pg::call([&] { AtEOXact_GUC(false, settings); });
-        return pg::row(fcinfo, answer, nulls);
+        return pg::row(fcinfo, once::kAnswer, answer, nulls);
     });
 }
 

@@ -7,6 +7,7 @@
 #include "errors.hpp"
 #include "pg/memory.hpp"
 #include "pg/owner.hpp"
+#include "pg/session_cache.hpp"
 #include "pg/spi.hpp"
 
 extern "C" {
@@ -113,12 +114,13 @@ bool Machine::was_legal_before(std::string_view present, const Event &event) con
 
 namespace {
 
-std::unordered_map<std::string, std::shared_ptr<const Machine>, StringHash, std::equal_to<>> known;
+std::unordered_map<std::string, std::shared_ptr<const Machine>, pg::StringHash, std::equal_to<>>
+    known;
 uint64_t changes = 1;     // raised by the callback, which must do nothing else
 uint64_t known_as_of = 0; // `changes` when `known` was last emptied
 Oid watched = InvalidOid; // once.machine; another oid after DROP and CREATE EXTENSION
 
-void on_relcache_invalidation(Datum, Oid relation) {
+void on_relcache_invalidation(void *, Oid relation) noexcept {
     if (relation == InvalidOid || relation == watched)
         ++changes;
 }
@@ -126,7 +128,7 @@ void on_relcache_invalidation(Datum, Oid relation) {
 void watch(Oid relation) {
     static bool registered = false;
     if (!registered) {
-        pg::call([] { CacheRegisterRelcacheCallback(on_relcache_invalidation, Datum(0)); });
+        pg::call([] { pg::watch_relations(on_relcache_invalidation); });
         registered = true;
     }
     if (watched != relation) {

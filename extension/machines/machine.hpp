@@ -7,7 +7,7 @@
 // before it removes states.
 #pragma once
 
-#include "pg/boundary.hpp"
+#include "pg/session_cache.hpp"
 
 #include <memory>
 #include <string>
@@ -17,13 +17,7 @@
 
 namespace once {
 
-struct StringHash {
-    using is_transparent = void;
-    size_t operator()(std::string_view text) const noexcept {
-        return std::hash<std::string_view>{}(text);
-    }
-};
-using IndexByName = std::unordered_map<std::string, int, StringHash, std::equal_to<>>;
+using IndexByName = std::unordered_map<std::string, int, pg::StringHash, std::equal_to<>>;
 
 class Machine {
   public:

@@ -3,6 +3,7 @@
 // One call takes its names in the order of their hashes: two calls with the same names cannot
 // deadlock, whatever order they give them in.
 #include "arguments.hpp"
+#include "pg/array.hpp"
 #include "digest/digest.hpp"
 #include "machines/named_lock.hpp"
 #include "pg/compat.hpp"
@@ -39,20 +40,14 @@ constexpr const char *kLocked = "locked", *kAlready = "already", *kBusy = "busy"
 
 std::vector<LOCKTAG> tags_of(FunctionCallInfo fcinfo) {
     require_argument(fcinfo, 0, "names");
-    Datum *names;
-    bool *nulls;
-    int count;
-    pg::call([&] {
-        deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &names,
-                          &nulls, &count);
-    });
-    if (count == 0)
+    const pg::Elements names = pg::elements_of(fcinfo, 0, "names", TEXTOID);
+    if (names.count == 0)
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "at least one name is needed"};
     std::vector<LOCKTAG> tags;
-    for (int i = 0; i < count; ++i) {
-        if (nulls[i])
+    for (int i = 0; i < names.count; ++i) {
+        if (names.null[i])
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "lock must not be null"};
-        const auto name = pg::bytes_of(names[i]);
+        const auto name = pg::bytes_of(names.value[i]);
         check_name(name, "lock");
         tags.push_back(lock_tag(LockSpace::names, name));
     }

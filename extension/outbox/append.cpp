@@ -1,6 +1,8 @@
 #include "outbox/append.hpp"
 
 #include "errors.hpp"
+#include "pg/columns.hpp"
+#include "pg/random.hpp"
 #include "storage/direct_write.hpp"
 #include "storage/row_slots.hpp"
 #include "wire/lane_of.hpp"
@@ -8,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 #include <vector>
 
@@ -27,8 +30,12 @@ extern "C" {
 namespace once {
 namespace {
 
-// Columns of a child table, from 0.
-enum Column { kXid, kSeq, kTime, kId, kPartition, kTopic, kKey, kPayload, kHeaders, kColumns };
+// What is written of a child table.
+enum Column { kXid, kSeq, kTime, kId, kPartition, kTopic, kKey, kPayload, kHeaders };
+constexpr pg::Column kColumns[] = {
+    {"xid", XID8OID}, {"seq", INT8OID},       {"time", TIMESTAMPTZOID},
+    {"id", UUIDOID},  {"partition", INT4OID}, {"topic", TEXTOID},
+    {"key", TEXTOID}, {"payload", BYTEAOID},  {"headers", BYTEAOID}};
 
 void take_id(const Event &event, TimestampTz now, unsigned char *id) {
     if (event.id)
@@ -42,6 +49,7 @@ void take_id(const Event &event, TimestampTz now, unsigned char *id) {
 struct Target {
     Relation table, by_seq, by_xid;
     bool more_indexes;
+    pg::ColumnMap columns;
 };
 
 // Within pg::call. False when what was known of the lanes changed before the lock was there.
@@ -52,6 +60,7 @@ bool open(Target &target, const Child &child, const Lanes &known) {
             relation_close(target.table, RowExclusiveLock);
         return false;
     }
+    target.columns = pg::columns_of(target.table, kColumns, pg::Use::write);
     target.by_seq = index_open(child.by_seq, RowExclusiveLock);
     target.by_xid = index_open(child.by_xid, RowExclusiveLock);
     target.more_indexes = has_further_indexes(target.table, 2);
@@ -65,12 +74,10 @@ void close(const Target &target) {
     relation_close(target.table, NoLock);
 }
 
-void fill(TupleTableSlot *slot, const Event &event, FullTransactionId xid, Written &written,
-          TimestampTz now) {
-    Datum *values = slot->tts_values;
-    bool *nulls = slot->tts_isnull;
-    ExecClearTuple(slot);
-    memset(nulls, 0, kColumns);
+void fill(TupleTableSlot *slot, const Target &target, const Event &event, FullTransactionId xid,
+          Written &written, TimestampTz now) {
+    Datum values[std::size(kColumns)];
+    bool nulls[std::size(kColumns)] = {};
     values[kXid] = FullTransactionIdGetDatum(xid);
     values[kSeq] = Int64GetDatum(written.seq);
     values[kTime] = TimestampTzGetDatum(now);
@@ -84,11 +91,12 @@ void fill(TupleTableSlot *slot, const Event &event, FullTransactionId xid, Writt
     nulls[kPayload] = !event.has_payload;
     values[kHeaders] = event.headers;
     nulls[kHeaders] = !event.has_headers;
-    ExecStoreVirtualTuple(slot);
+    pg::store_row(slot, target.columns, values, nulls);
 }
 
 void add_to_indexes(const Target &target, TupleTableSlot *slot, IndexInfo *info) {
-    Datum keys[2] = {slot->tts_values[kXid], slot->tts_values[kSeq]};
+    Datum keys[2] = {slot->tts_values[target.columns.number[kXid] - 1],
+                     slot->tts_values[target.columns.number[kSeq] - 1]};
     bool nulls[2] = {false, false};
     index_insert(target.by_seq, keys + 1, nulls, &slot->tts_tid, target.table, UNIQUE_CHECK_YES,
                  false, info);
@@ -99,21 +107,14 @@ void add_to_indexes(const Target &target, TupleTableSlot *slot, IndexInfo *info)
             target.table, {RelationGetRelid(target.by_seq), RelationGetRelid(target.by_xid)}, slot);
 }
 
-void assert_shape(const Target &target) {
-    if (RelationGetNumberOfAttributes(target.table) != kColumns)
-        elog(ERROR, "table \"%s\" has another shape than this version of pg_once writes",
-             RelationGetRelationName(target.table));
-}
-
 bool write_one(const Event &event, const Child &child, const Lanes &known, FullTransactionId xid,
                Written &written, TimestampTz now) {
     Target target;
     if (!open(target, child, known))
         return false;
-    assert_shape(target);
     TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(target.table), &TTSOpsVirtual);
     IndexInfo *info = makeNode(IndexInfo);
-    fill(slot, event, xid, written, now);
+    fill(slot, target, event, xid, written, now);
     table_tuple_insert(target.table, slot, GetCurrentCommandId(true), 0, nullptr);
     add_to_indexes(target, slot, info);
     ExecDropSingleTupleTableSlot(slot);
@@ -128,11 +129,10 @@ bool write_run(std::span<const Event> events, Written *written, const uint32_t *
     Target target;
     if (!open(target, child, known))
         return false;
-    assert_shape(target);
     RowSlots rows = row_slots(target.table, count);
     IndexInfo *info = makeNode(IndexInfo);
     for (int i = 0; i < count; ++i)
-        fill(slot_of(rows, i), events[order[i]], xid, written[order[i]], now);
+        fill(slot_of(rows, i), target, events[order[i]], xid, written[order[i]], now);
     table_multi_insert(target.table, rows.slots, count, GetCurrentCommandId(true), 0, nullptr);
     for (int i = 0; i < count; ++i)
         add_to_indexes(target, rows.slots[i], info);
@@ -198,20 +198,10 @@ Place place_of(const Event &event, int64_t seq) {
 } // namespace
 
 void new_id(TimestampTz now, unsigned char *id) {
-    // One call of the random source for many ids.
-    static unsigned char pool[512];
-    static size_t used = sizeof(pool);
-    if (used == sizeof(pool)) {
-        pg::call([] {
-            if (!pg_strong_random(pool, sizeof(pool)))
-                ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-                                errmsg("could not generate random values")));
-        });
-        used = 0;
-    }
+    unsigned char random[8];
+    pg::random_bytes(random, sizeof random);
     constexpr int64_t kEpochOffset = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-    const wire::Uuid made = wire::uuid7(now + kEpochOffset, pool + used);
-    used += 8;
+    const wire::Uuid made = wire::uuid7(now + kEpochOffset, random);
     memcpy(id, made.data(), made.size());
 }
 

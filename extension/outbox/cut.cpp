@@ -121,6 +121,9 @@ void wait_for_standbys(XLogRecPtr lsn) {
         give_up_wait();
 }
 
+constexpr pg::Column kCutColumns[] = {
+    {"snapshot", PG_SNAPSHOTOID}, {"lsn", PG_LSNOID}, {"timeline", INT4OID}, {"seq", INT8OID}};
+
 struct Cut {
     int64_t seq;
     Datum snapshot;
@@ -153,7 +156,7 @@ PGDLLEXPORT Datum once_cut(PG_FUNCTION_ARGS) {
         const Datum values[] = {made.snapshot, LSNGetDatum(made.lsn),
                                 Int32GetDatum(static_cast<int>(pg::write_timeline())),
                                 Int64GetDatum(made.seq)};
-        return pg::row(fcinfo, values, nullptr);
+        return pg::row(fcinfo, once::kCutColumns, values);
     });
 }
 

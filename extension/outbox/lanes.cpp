@@ -1,6 +1,7 @@
 #include "outbox/lanes.hpp"
 
 #include "errors.hpp"
+#include "pg/columns.hpp"
 #include "storage/direct_write.hpp"
 #include "wire/lane_of.hpp"
 
@@ -24,10 +25,11 @@ extern "C" {
 namespace once {
 namespace {
 
-// Columns of once.lane and once.topic, and how far they are read.
-constexpr int kLaneColumn = 1, kChildrenColumn = 7, kGenerationRowsColumn = 8;
-constexpr int kTopicColumn = 1, kMaxBytesColumn = 2, kMaxBacklogColumn = 3;
-constexpr int kXidColumn = 1, kSeqColumn = 2; // of a child table
+constexpr pg::Column kLaneColumns[] = {
+    {"lane", INT4OID}, {"children", INT4OID}, {"generation_rows", INT8OID}};
+constexpr pg::Column kTopicColumns[] = {
+    {"topic", TEXTOID}, {"max_bytes", INT4OID}, {"max_backlog", INT8OID}};
+constexpr pg::Column kChildKeys[] = {{"xid", XID8OID}, {"seq", INT8OID}};
 constexpr int kMaxLanes = 64;
 
 uint64_t generation = 1; // raised by invalidation messages
@@ -45,7 +47,7 @@ bool watched(Oid relation) {
 }
 
 // Comes in the middle of anything, also of the reading below: it may only count.
-void on_relation_changed(Datum, Oid relation) {
+void on_relation_changed(void *, Oid relation) noexcept {
     if (!OidIsValid(relation) || !OidIsValid(lane_table) || watched(relation))
         ++generation;
 }
@@ -67,16 +69,22 @@ Oid relation_oid(Oid schema, const char *name) {
     return relation;
 }
 
-// Calls row(slot) for every row, under the newest snapshot: what is remembered outlives this
-// transaction, so an old snapshot of a REPEATABLE READ transaction must not get in. Within
-// pg::call.
-template <typename F> void scan(Oid table, F &&row) {
+// Calls row(value, null) for every row, with these columns, under the newest snapshot: what is
+// remembered outlives this transaction, so an old snapshot of a REPEATABLE READ transaction must
+// not get in. Within pg::call.
+template <size_t N, typename F> void scan(Oid table, const pg::Column (&columns)[N], F &&row) {
     Relation relation = table_open(table, AccessShareLock);
+    const pg::ColumnMap map = pg::columns_of(relation, columns, pg::Use::read);
     Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
     TableScanDesc scan = table_beginscan(relation, snapshot, 0, nullptr);
     TupleTableSlot *slot = table_slot_create(relation, nullptr);
-    while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-        row(slot);
+    while (table_scan_getnextslot(scan, ForwardScanDirection, slot)) {
+        Datum value[N];
+        bool null[N];
+        for (size_t i = 0; i < N; ++i)
+            value[i] = pg::read_column(slot, map, static_cast<int>(i), &null[i]);
+        row(value, null);
+    }
     ExecDropSingleTupleTableSlot(slot);
     table_endscan(scan);
     UnregisterSnapshot(snapshot);
@@ -92,14 +100,11 @@ void read_lanes(Oid schema, Lanes &into) {
     LaneRow rows[kMaxLanes] = {};
     int count = 0;
     pg::call([&] {
-        scan(lane_table, [&](TupleTableSlot *slot) {
-            bool null;
-            const int lane = DatumGetInt32(slot_getattr(slot, kLaneColumn, &null));
+        scan(lane_table, kLaneColumns, [&](const Datum *value, const bool *) {
+            const int lane = DatumGetInt32(value[0]);
             if (lane < 0 || lane >= kMaxLanes)
                 return;
-            rows[lane].children = DatumGetInt32(slot_getattr(slot, kChildrenColumn, &null));
-            rows[lane].generation_rows =
-                DatumGetInt64(slot_getattr(slot, kGenerationRowsColumn, &null));
+            rows[lane] = {DatumGetInt32(value[1]), DatumGetInt64(value[2])};
             count = Max(count, lane + 1);
         });
     });
@@ -128,11 +133,8 @@ void read_topics(Lanes &into) {
     TopicRow *rows = nullptr;
     int count = 0, room = 0;
     pg::call([&] {
-        scan(topic_table, [&](TupleTableSlot *slot) {
-            bool null, no_bytes, no_backlog;
-            text *name = DatumGetTextPP(slot_getattr(slot, kTopicColumn, &null));
-            const int max_bytes = DatumGetInt32(slot_getattr(slot, kMaxBytesColumn, &no_bytes));
-            const Datum max_backlog = slot_getattr(slot, kMaxBacklogColumn, &no_backlog);
+        scan(topic_table, kTopicColumns, [&](const Datum *value, const bool *null) {
+            text *name = DatumGetTextPP(value[0]);
             if (count == room) {
                 room = room ? 2 * room : 64;
                 const Size size = static_cast<Size>(room) * sizeof(TopicRow);
@@ -142,7 +144,7 @@ void read_topics(Lanes &into) {
             rows[count++] = {
                 pnstrdup(VARDATA_ANY(name), static_cast<Size>(length)),
                 length,
-                {no_bytes ? 0 : max_bytes, no_backlog ? 0 : DatumGetInt64(max_backlog)}};
+                {null[1] ? 0 : DatumGetInt32(value[1]), null[2] ? 0 : DatumGetInt64(value[2])}};
         });
     });
     for (int i = 0; i < count; ++i)
@@ -151,11 +153,7 @@ void read_topics(Lanes &into) {
 }
 
 void rebuild() {
-    static bool registered = false;
-    if (!registered) {
-        pg::call([] { CacheRegisterRelcacheCallback(on_relation_changed, 0); });
-        registered = true;
-    }
+    pg::call([] { pg::watch_relations(on_relation_changed); });
     Lanes fresh;
     fresh.generation = generation;
     lane_table = topic_table = InvalidOid; // whatever comes in from here on counts
@@ -170,14 +168,14 @@ void rebuild() {
 
 // Whether it is the table's index (xid, seq): of two, during a REINDEX CONCURRENTLY, the one that
 // is complete.
-bool is_by_xid(Oid index) {
+bool is_by_xid(Oid index, const pg::ColumnMap &keys) {
     HeapTuple row = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
     if (!HeapTupleIsValid(row))
         return false;
     const auto *form = reinterpret_cast<Form_pg_index>(GETSTRUCT(row));
     const bool found = form->indisvalid && !form->indisunique && form->indnkeyatts == 2 &&
-                       form->indkey.values[0] == kXidColumn &&
-                       form->indkey.values[1] == kSeqColumn &&
+                       form->indkey.values[0] == keys.number[0] &&
+                       form->indkey.values[1] == keys.number[1] &&
                        heap_attisnull(row, Anum_pg_index_indpred, nullptr);
     ReleaseSysCache(row);
     return found;
@@ -186,11 +184,13 @@ bool is_by_xid(Oid index) {
 Child indexes_of(Oid table) {
     Relation relation = table_open(table, RowExclusiveLock);
     refuse_triggers(relation);
+    const pg::ColumnMap keys =
+        pg::columns_of(RelationGetDescr(relation), kChildKeys, RelationGetRelationName(relation));
     List *list = RelationGetIndexList(relation);
     Child found = {table, relation->rd_pkindex, InvalidOid};
     ListCell *cell;
     foreach (cell, list)
-        if (is_by_xid(lfirst_oid(cell)))
+        if (is_by_xid(lfirst_oid(cell), keys))
             found.by_xid = lfirst_oid(cell);
     list_free(list);
     table_close(relation, NoLock);

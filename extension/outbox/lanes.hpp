@@ -3,7 +3,7 @@
 // rebuilds.
 #pragma once
 
-#include "pg/boundary.hpp"
+#include "pg/session_cache.hpp"
 
 #include <cstdint>
 #include <string>
@@ -32,14 +32,8 @@ struct TopicLimits {
 };
 
 struct Lanes {
-    struct Hash {
-        using is_transparent = void;
-        size_t operator()(std::string_view text) const noexcept {
-            return std::hash<std::string_view>{}(text);
-        }
-    };
     std::vector<Lane> lane;
-    std::unordered_map<std::string, TopicLimits, Hash, std::equal_to<>> topic;
+    std::unordered_map<std::string, TopicLimits, pg::StringHash, std::equal_to<>> topic;
     uint64_t generation = 0; // of the invalidation counter when it was read
 };
 

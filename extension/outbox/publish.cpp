@@ -3,7 +3,9 @@
 #include "arguments.hpp"
 #include "outbox/backlog.hpp"
 #include "errors.hpp"
+#include "pg/array.hpp"
 #include "pg/memory.hpp"
+#include "pg/value.hpp"
 #include "outbox/dedup_key.hpp"
 #include "outbox/scheduled.hpp"
 
@@ -11,10 +13,7 @@
 
 extern "C" {
 #include <catalog/pg_type.h>
-#include <utils/array.h>
-#include <utils/lsyscache.h>
 #include <utils/timestamp.h>
-#include <utils/uuid.h>
 }
 
 namespace once {
@@ -27,12 +26,6 @@ enum Argument { kTopic, kPayload, kKey, kHeaders, kPartition, kDedupKey, kDelive
 constexpr size_t kBatchEvents = 1000;
 constexpr size_t kBatchBytes = 4 * 1024 * 1024;
 
-Datum uuid_datum(const unsigned char *id) {
-    auto *uuid = pg::call([] { return static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t))); });
-    memcpy(uuid->data, id, sizeof(uuid->data));
-    return UUIDPGetDatum(uuid);
-}
-
 // The id has to be known before the event is written: its dedup key is stored with it, or it waits
 // in once.scheduled. A key that stands already answers with the first event's id, and nothing is
 // written.
@@ -43,7 +36,7 @@ Datum publish_by_id(FunctionCallInfo fcinfo, const Topic &topic, Event &event) {
         const EventId first =
             claim_publish_key(topic.datum, name_argument(fcinfo, kDedupKey, "dedup_key"), id);
         if (first != id)
-            return uuid_datum(first.data());
+            return pg::uuid_of(first);
     }
     event.id = id.data();
     const TimestampTz due =
@@ -52,7 +45,7 @@ Datum publish_by_id(FunctionCallInfo fcinfo, const Topic &topic, Event &event) {
         schedule(event, due);
     else
         (void)append(event);
-    return uuid_datum(id.data());
+    return pg::uuid_of(id);
 }
 
 Datum publish(FunctionCallInfo fcinfo, Form form) {
@@ -73,47 +66,25 @@ Datum publish(FunctionCallInfo fcinfo, Form form) {
         check_backlog(event.lane, topic.max_backlog);
     if (!PG_ARGISNULL(kDedupKey) || !PG_ARGISNULL(kDeliverAt))
         return publish_by_id(fcinfo, topic, event);
-    return uuid_datum(append(event).id);
-}
-
-// The elements of an array argument; none when it is null.
-struct Elements {
-    Datum *value = nullptr;
-    bool *null = nullptr;
-    int count = 0;
-    [[nodiscard]] bool has(int i) const { return count > 0 && !null[i]; }
-};
-
-Elements elements(FunctionCallInfo fcinfo, int argument, const char *name) {
-    Elements found;
-    if (PG_ARGISNULL(argument))
-        return found;
-    ArrayType *array = pg::call([&] { return PG_GETARG_ARRAYTYPE_P(argument); });
-    if (ARR_NDIM(array) > 1)
-        throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
-                          std::string(name) + " must be an array of one dimension"};
-    pg::call([&] {
-        int16 length;
-        bool by_value;
-        char alignment;
-        get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &alignment);
-        deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, alignment, &found.value,
-                          &found.null, &found.count);
-    });
-    return found;
+    return pg::uuid_of(append(event).id);
 }
 
 struct ManyArguments {
-    Elements keys, payloads, headers;
+    pg::Elements keys, payloads, headers;
 };
 
-ManyArguments many_arguments(FunctionCallInfo fcinfo) {
+Oid element_of(Form form) {
+    return form == Form::json ? JSONBOID : form == Form::text ? TEXTOID : BYTEAOID;
+}
+
+ManyArguments many_arguments(FunctionCallInfo fcinfo, Form form) {
     if (PG_ARGISNULL(2))
         throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "payloads must not be null",
                           "An element may be: it is a tombstone."};
-    const ManyArguments found = {elements(fcinfo, 1, "keys"), elements(fcinfo, 2, "payloads"),
-                                 elements(fcinfo, 3, "headers")};
-    const auto differs = [&](const Elements &other, int argument) {
+    const ManyArguments found = {pg::elements_of(fcinfo, 1, "keys", TEXTOID),
+                                 pg::elements_of(fcinfo, 2, "payloads", element_of(form)),
+                                 pg::elements_of(fcinfo, 3, "headers", JSONBOID)};
+    const auto differs = [&](const pg::Elements &other, int argument) {
         return !PG_ARGISNULL(argument) && other.count != found.payloads.count;
     };
     if (differs(found.keys, 1) || differs(found.headers, 3))
@@ -146,7 +117,7 @@ MemoryContext batch_context() {
 Datum publish_many(FunctionCallInfo fcinfo, Form form) {
     check_writable("once.publish_many()");
     const Topic topic = check_topic(lanes(), PG_ARGISNULL(0), PG_GETARG_DATUM(0));
-    const ManyArguments from = many_arguments(fcinfo);
+    const ManyArguments from = many_arguments(fcinfo, form);
     const MemoryContext batch = batch_context();
     std::vector<Event> events;
     for (int i = 0; i < from.payloads.count;) {

@@ -68,7 +68,8 @@ PGDLLEXPORT Datum once_rotate_lane(PG_FUNCTION_ARGS) {
             values[1] = Int64GetDatum(pg::call([&] { return once::draw_up_to(sequence, last); }));
             nulls[0] = nulls[1] = false;
         }
-        return pg::row(fcinfo, values, nulls);
+        static constexpr pg::Column kColumns[] = {{"drawn_from", INT8OID}, {"drawn_to", INT8OID}};
+        return pg::row(fcinfo, kColumns, values, nulls);
     });
 }
 

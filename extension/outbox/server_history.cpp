@@ -83,12 +83,11 @@ PGDLLEXPORT Datum once_timeline_fault(PG_FUNCTION_ARGS) {
                 nulls[i] = false;
             }
         }
-        return pg::row(fcinfo, values, nulls);
+        static constexpr pg::Column kColumns[] = {{"reason", TEXTOID}, {"detail", TEXTOID}};
+        return pg::row(fcinfo, kColumns, values, nulls);
     });
 }
 
-// () → (system_identifier bigint, timeline int, in_recovery boolean, next_xid xid8, database_oid
-// oid, encoding text)
 PG_FUNCTION_INFO_V1(once_server_identity);
 PGDLLEXPORT Datum once_server_identity(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
@@ -104,7 +103,10 @@ PGDLLEXPORT Datum once_server_identity(PG_FUNCTION_ARGS) {
             values[4] = ObjectIdGetDatum(MyDatabaseId);
             values[5] = CStringGetTextDatum(GetDatabaseEncodingName());
         });
-        return pg::row(fcinfo, values, nulls);
+        static constexpr pg::Column kColumns[] = {
+            {"system_identifier", INT8OID}, {"timeline", INT4OID},    {"in_recovery", BOOLOID},
+            {"next_xid", XID8OID},          {"database_oid", OIDOID}, {"encoding", TEXTOID}};
+        return pg::row(fcinfo, kColumns, values, nulls);
     });
 }
 

@@ -2,7 +2,7 @@
 // publisher.
 #include "errors.hpp"
 #include "outbox/lanes.hpp"
-#include "pg/boundary.hpp"
+#include "pg/columns.hpp"
 #include "wire/snapshot.hpp"
 
 #include <algorithm>
@@ -27,14 +27,15 @@ namespace once {
 namespace {
 
 constexpr long kShortestPauseMs = 1, kLongestPauseMs = 5;
-constexpr int kXidAttribute = 1;
+constexpr pg::Column kXid[] = {{"xid", XID8OID}};
 
 // Within pg::call. First row of the index from `strategy xid` on, in the order of xids: its xid, or
 // 0 if none. `snapshot` decides which rows count; SnapshotAny: all that are still stored.
 uint64_t first_xid(Relation table, Relation index, Snapshot snapshot, StrategyNumber strategy,
                    RegProcedure compare, uint64_t xid) {
+    const pg::ColumnMap map = pg::columns_of(RelationGetDescr(table), kXid, "an event table");
     ScanKeyData key;
-    ScanKeyInit(&key, kXidAttribute, strategy, compare,
+    ScanKeyInit(&key, map.number[0], strategy, compare,
                 FullTransactionIdGetDatum(FullTransactionIdFromU64(xid)));
     SysScanDesc scan = systable_beginscan_ordered(table, index, snapshot, 1, &key);
     HeapTuple tuple = systable_getnext_ordered(scan, ForwardScanDirection);
@@ -42,7 +43,7 @@ uint64_t first_xid(Relation table, Relation index, Snapshot snapshot, StrategyNu
     if (HeapTupleIsValid(tuple)) {
         bool null;
         found = U64FromFullTransactionId(DatumGetFullTransactionId(
-            heap_getattr(tuple, kXidAttribute, RelationGetDescr(table), &null)));
+            pg::read_column(tuple, RelationGetDescr(table), map, 0, &null)));
     }
     systable_endscan_ordered(scan);
     return found;

@@ -26,11 +26,15 @@ inline Datum enum_datum(Oid type, const char *label) {
     return ObjectIdGetDatum(enumerator);
 }
 
-// A uuid in the current memory context.
-inline Datum uuid_of(const std::array<unsigned char, 16> &bytes) {
+// A uuid of these 16 bytes in the current memory context.
+inline Datum uuid_of(const unsigned char *bytes) {
     auto *uuid = static_cast<pg_uuid_t *>(call([] { return palloc(sizeof(pg_uuid_t)); }));
-    memcpy(uuid->data, bytes.data(), bytes.size());
+    memcpy(uuid->data, bytes, sizeof uuid->data);
     return UUIDPGetDatum(uuid);
+}
+
+inline Datum uuid_of(const std::array<unsigned char, 16> &bytes) {
+    return uuid_of(bytes.data());
 }
 
 inline Datum interval_of(int64 microseconds) {

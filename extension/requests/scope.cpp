@@ -3,6 +3,7 @@
 #include "arguments.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
+#include "pg/session_cache.hpp"
 
 #include <map>
 
@@ -55,7 +56,7 @@ struct Cache {
 Cache cache;
 
 // Runs at any time, in any state: it only tags.
-void invalidated(Datum, Oid relation) {
+void invalidated(void *, Oid relation) noexcept {
     if (relation == InvalidOid || relation == cache.settings_table)
         cache.stale = true;
 }
@@ -187,7 +188,7 @@ std::shared_ptr<const Scope> load(std::string_view name) {
 
 std::shared_ptr<const Scope> scope_of(std::string_view name) {
     if (!cache.registered) {
-        pg::call([] { CacheRegisterRelcacheCallback(invalidated, Datum{0}); });
+        pg::call([] { pg::watch_relations(invalidated); });
         cache.registered = true;
     }
     if (cache.stale || cache.scopes.size() > kMaxCached) {

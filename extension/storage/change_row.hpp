@@ -18,25 +18,27 @@ enum class Step { leave, look_again, write };
 // A fresh snapshot each time: our own statement may have written the row just now. Server world;
 // the functions may stand twice before the row is locked.
 //   decide(found) → Step; `found` is null for a row that is not there
-//   row(values, nulls) → fills the columns behind the key
-template <int Columns, typename Decide, typename Row>
-void change_row(const char *name, std::initializer_list<Datum> key, Decide &&decide, Row &&row) {
+//   row(values, nulls) → fills the columns behind the key, in the order of `columns`
+template <size_t N, typename Decide, typename Row>
+void change_row(const char *name, const pg::Column (&columns)[N], std::initializer_list<Datum> key,
+                Decide &&decide, Row &&row) {
     const Oid heap = known_table(name);
+    const RowShape shape{columns, static_cast<int>(key.size())};
     for (bool done = false; !done;) {
         PushActiveSnapshot(GetTransactionSnapshot());
         const Snapshot snapshot = GetActiveSnapshot();
         KeyedTable table;
-        open_for_lookup(table, heap, snapshot);
+        open_for_lookup(table, heap, shape, snapshot);
         const bool there = find_again(table, key.begin());
         const Step step = decide(there ? &table : nullptr);
         close(table);
-        Datum values[Columns] = {};
-        bool nulls[Columns] = {};
+        Datum values[N] = {};
+        bool nulls[N] = {};
         std::copy(key.begin(), key.end(), values);
         if (step == Step::leave) {
             done = true;
         } else if (there) {
-            open_for_update(table, heap, snapshot);
+            open_for_update(table, heap, shape, snapshot);
             done = lock(table, key.begin(), snapshot);
             if (done && decide(&table) == Step::write) {
                 row(values, nulls);
@@ -45,7 +47,7 @@ void change_row(const char *name, std::initializer_list<Datum> key, Decide &&dec
             close(table);
         } else {
             row(values, nulls);
-            open_for_insert(table, heap);
+            open_for_insert(table, heap, shape);
             done = insert(table, values, snapshot, nulls) == Insertion::done;
             close(table);
             CommandCounterIncrement();

@@ -88,9 +88,7 @@ void begin_run(KeyRun &run, KeyedTable &table) {
 
 void add(KeyRun &run, Datum key) {
     TupleTableSlot *slot = slot_of(run.rows, run.count++);
-    slot->tts_values[0] = key;
-    slot->tts_isnull[0] = false;
-    ExecStoreVirtualTuple(slot);
+    pg::store_row(slot, run.table->columns, &key, nullptr);
     if (run.count == kMostInRun)
         write(run);
 }
@@ -103,8 +101,8 @@ void write(KeyRun &run) {
     table_multi_insert(table.heap, slots, run.count, GetCurrentCommandId(true), 0, nullptr);
     for (int i = 0; i < run.count; ++i) {
         bool null = false;
-        index_insert(table.index, slots[i]->tts_values, &null, &slots[i]->tts_tid, table.heap,
-                     UNIQUE_CHECK_YES, false, table.info);
+        index_insert(table.index, &slots[i]->tts_values[table.columns.number[0] - 1], &null,
+                     &slots[i]->tts_tid, table.heap, UNIQUE_CHECK_YES, false, table.info);
         if (table.more_indexes)
             add_to_further_indexes(table.heap, {RelationGetRelid(table.index)}, slots[i]);
     }

@@ -23,6 +23,30 @@ extern "C" {
 namespace once {
 namespace {
 
+[[noreturn]] void wrong_primary_key(Relation heap) {
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("table \"once.%s\" has not the primary key it was made with",
+                    RelationGetRelationName(heap)),
+             errdetail("Rows are found by it, and of two with the same key one would not be."),
+             errhint("Make it again over the same columns in the same order.")));
+    pg_unreachable();
+}
+
+// The primary key's columns must be the shape's first ones.
+Relation open_primary_key(const KeyedTable &table, LOCKMODE lock) {
+    const Oid found = pg::primary_key_of(table.heap);
+    if (!OidIsValid(found))
+        wrong_primary_key(table.heap);
+    const Relation index = index_open(found, lock);
+    bool same = IndexRelationGetNumberOfKeyAttributes(index) == table.key_count;
+    for (int i = 0; same && i < table.key_count; ++i)
+        same = index->rd_index->indkey.values[i] == table.columns.number[i];
+    if (!same)
+        wrong_primary_key(table.heap);
+    return index;
+}
+
 RegProcedure equality_of(Oid type) {
     switch (type) {
     case INT4OID:
@@ -38,15 +62,13 @@ RegProcedure equality_of(Oid type) {
     }
 }
 
-void begin(KeyedTable &table, Oid heap, LOCKMODE lock) {
+void begin(KeyedTable &table, Oid heap, const RowShape &shape, LOCKMODE lock, pg::Use use) {
     table = KeyedTable{};
     table.heap = table_open(heap, lock);
-    table.index = index_open(pg::primary_key_of(table.heap), lock);
+    table.columns = pg::columns_of(table.heap, shape.columns, use);
+    table.key_count = shape.keys;
+    table.index = open_primary_key(table, lock);
     table.found = table_slot_create(table.heap, nullptr);
-    table.key_count = IndexRelationGetNumberOfKeyAttributes(table.index);
-    if (table.key_count > KeyedTable::kMostKeys)
-        elog(ERROR, "primary key of \"%s\" has too many columns",
-             RelationGetRelationName(table.heap));
     for (int i = 0; i < table.key_count; ++i) {
         const Oid type = TupleDescAttr(RelationGetDescr(table.index), i)->atttypid;
         ScanKeyInit(&table.keys[i], static_cast<AttrNumber>(i + 1), BTEqualStrategyNumber,
@@ -126,13 +148,7 @@ void check_visible(KeyedTable &table, Snapshot snapshot) {
 }
 
 void store(KeyedTable &table, const Datum *row, const bool *nulls) {
-    const int columns = RelationGetDescr(table.heap)->natts;
-    ExecClearTuple(table.fresh);
-    for (int i = 0; i < columns; ++i) {
-        table.fresh->tts_values[i] = row[i];
-        table.fresh->tts_isnull[i] = nulls && nulls[i];
-    }
-    ExecStoreVirtualTuple(table.fresh);
+    pg::store_row(table.fresh, table.columns, row, nulls);
 }
 
 bool insert_index_entry(KeyedTable &table, const Datum *row, IndexUniqueCheck check) {
@@ -170,7 +186,8 @@ Place places[kPlaces];
 Place &place_of(const KeyedTable &table, const Datum *key) {
     uint32 hash = RelationGetRelid(table.heap);
     for (int i = 0; i < table.key_count; ++i) {
-        const Form_pg_attribute column = TupleDescAttr(RelationGetDescr(table.heap), i);
+        const Form_pg_attribute column =
+            TupleDescAttr(RelationGetDescr(table.heap), table.columns.number[i] - 1);
         hash = hash * 31 + datum_image_hash(key[i], column->attbyval, column->attlen);
     }
     return places[hash % kPlaces];
@@ -179,7 +196,7 @@ Place &place_of(const KeyedTable &table, const Datum *key) {
 bool has_key(KeyedTable &table, const Datum *key) {
     for (int i = 0; i < table.key_count; ++i) {
         bool isnull;
-        const Datum value = slot_getattr(table.found, i + 1, &isnull);
+        const Datum value = pg::read_column(table.found, table.columns, i, &isnull);
         if (!DatumGetBool(FunctionCall2Coll(&table.keys[i].sk_func, table.keys[i].sk_collation,
                                             value, key[i])))
             return false;
@@ -189,54 +206,10 @@ bool has_key(KeyedTable &table, const Datum *key) {
 
 } // namespace
 
-Oid table_named(const char *name) {
-    const Oid table = get_relname_relid(name, get_namespace_oid("once", false));
-    if (!OidIsValid(table))
-        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-                        errmsg("relation \"once.%s\" does not exist", name)));
-    return table;
-}
-
-namespace {
-
-struct KnownTable {
-    const char *name = nullptr;
-    Oid table = InvalidOid;
-};
-constexpr int kMostKnown = 8;
-KnownTable known[kMostKnown];
-
-// Only tags: the next lookup finds the table again, or that it is gone.
-void forget_table(Datum, Oid relation) {
-    for (KnownTable &one : known)
-        if (!OidIsValid(relation) || relation == one.table)
-            one.name = nullptr;
-}
-
-} // namespace
-
-Oid known_table(const char *name) {
-    static bool registered = false;
-    if (!registered) {
-        CacheRegisterRelcacheCallback(forget_table, 0);
-        registered = true;
-    }
-    for (const KnownTable &one : known)
-        if (one.name && strcmp(one.name, name) == 0)
-            return one.table;
-    const Oid table = table_named(name);
-    for (KnownTable &one : known)
-        if (!one.name) {
-            one = {name, table};
-            break;
-        }
-    return table;
-}
-
 // The lock goes when the table is closed: who truncates it has first waited for every snapshot that
 // leads here.
-void open_for_lookup(KeyedTable &table, Oid heap, Snapshot snapshot) {
-    begin(table, heap, AccessShareLock);
+void open_for_lookup(KeyedTable &table, Oid heap, const RowShape &shape, Snapshot snapshot) {
+    begin(table, heap, shape, AccessShareLock, pg::Use::read);
     table.release = AccessShareLock;
     table.scan = pg::begin_index_scan(table.heap, table.index, snapshot, table.key_count);
 }
@@ -261,8 +234,8 @@ bool find_again(KeyedTable &table, const Datum *key) {
     return there;
 }
 
-void open_for_insert(KeyedTable &table, Oid heap) {
-    begin(table, heap, RowExclusiveLock);
+void open_for_insert(KeyedTable &table, Oid heap, const RowShape &shape) {
+    begin(table, heap, shape, RowExclusiveLock, pg::Use::write);
     InitDirtySnapshot(table.dirty);
     table.scan = pg::begin_index_scan(table.heap, table.index, &table.dirty, table.key_count);
     begin_writing(table);
@@ -291,8 +264,8 @@ TransactionId writer_of(KeyedTable &table, const Datum *key) {
     return writer;
 }
 
-void open_for_update(KeyedTable &table, Oid heap, Snapshot snapshot) {
-    begin(table, heap, RowExclusiveLock);
+void open_for_update(KeyedTable &table, Oid heap, const RowShape &shape, Snapshot snapshot) {
+    begin(table, heap, shape, RowExclusiveLock, pg::Use::write);
     table.scan = pg::begin_index_scan(table.heap, table.index, snapshot, table.key_count);
     begin_writing(table);
 }
@@ -334,13 +307,15 @@ void update(KeyedTable &table, const Datum *row, Snapshot snapshot, const bool *
     CommandCounterIncrement();
 }
 
-Datum column(KeyedTable &table, int number, bool *isnull) {
+Datum value_of(KeyedTable &table, int column, bool *isnull) {
     bool is_null;
-    const Datum value = slot_getattr(table.found, number, &is_null);
+    const Datum value = pg::read_column(table.found, table.columns, column, &is_null);
     if (isnull)
         *isnull = is_null;
     else if (is_null)
-        elog(ERROR, "column %d of \"%s\" is null", number, RelationGetRelationName(table.heap));
+        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                        errmsg("column %d of \"once.%s\" is null", table.columns.number[column],
+                               RelationGetRelationName(table.heap))));
     return value;
 }
 
