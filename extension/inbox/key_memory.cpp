@@ -3,6 +3,8 @@
 #include "arguments.hpp"
 #include "errors.hpp"
 #include "pg/boundary.hpp"
+#include "pg/columns.hpp"
+#include "storage/known_table.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
 
@@ -25,34 +27,49 @@ extern "C" {
 namespace once {
 namespace {
 
-// Columns by number, as sql/schema/{consumer,generation}.sql declare them.
+// Columns that are read, from 0.
 namespace consumer_column {
-enum { number = 1, version, name, id_type, reject_older, horizon, keep, keep_count };
-}
+enum { number, version, name, id_type, reject_older, horizon, keep, keep_count };
+constexpr pg::Column all[] = {{"no", INT4OID},           {"version", UUIDOID},
+                              {"name", TEXTOID},         {"id_type", TEXTOID},
+                              {"reject_older", BOOLOID}, {"horizon", TIMESTAMPTZOID},
+                              {"keep", INTERVALOID},     {"keep_count", INT8OID}};
+} // namespace consumer_column
 namespace generation_column {
-enum { consumer = 1, slot, state, closed_at, keys };
-}
+enum { consumer, slot, state, closed_at, keys };
+constexpr pg::Column all[] = {{"consumer", INT4OID},
+                              {"slot", INT2OID},
+                              {"state", TEXTOID},
+                              {"closed_at", TIMESTAMPTZOID},
+                              {"keys", INT8OID}};
+} // namespace generation_column
 
 struct Row {
     HeapTuple tuple;
     TupleDesc columns;
+    pg::ColumnMap map;
 
-    bool null(int column) const { return heap_attisnull(tuple, column, columns); }
+    bool null(int column) const { return heap_attisnull(tuple, map.number[column], columns); }
     Datum operator[](int column) const {
         bool isnull;
-        return heap_getattr(tuple, column, columns, &isnull);
+        return pg::read_column(tuple, columns, map, column, &isnull);
     }
 };
 
 // Rows by primary key under a snapshot. The table stays locked for reading until the transaction
 // ends: the next call finds the lock. Server world.
 template <typename F>
-void each_row(const char *table, ScanKeyData *key, Snapshot snapshot, F &&take) {
+void each_row(const char *table, std::span<const pg::Column> columns, int key_column,
+              RegProcedure equal, Datum value, Snapshot snapshot, F &&take) {
     const Relation heap = table_open(known_table(table), AccessShareLock);
+    const pg::ColumnMap map = pg::columns_of(heap, columns, pg::Use::read);
+    ScanKeyData key;
+    ScanKeyInit(&key, map.number[key_column], BTEqualStrategyNumber, equal, value);
+    key.sk_collation = C_COLLATION_OID;
     const SysScanDesc scan =
-        systable_beginscan(heap, pg::primary_key_of(heap), true, snapshot, 1, key);
+        systable_beginscan(heap, pg::primary_key_of(heap), true, snapshot, 1, &key);
     while (HeapTuple tuple = systable_getnext(scan))
-        take(Row{tuple, RelationGetDescr(heap)});
+        take(Row{tuple, RelationGetDescr(heap), map});
     systable_endscan(scan);
     table_close(heap, NoLock);
 }
@@ -95,7 +112,8 @@ bool still_visible(const Seen &last, Snapshot snapshot) {
     bool visible = ItemPointerGetBlockNumber(&last.at) < RelationGetNumberOfBlocks(heap) &&
                    pg::fetch_row(heap, snapshot, &tuple, &buffer);
     if (visible) {
-        const Row row{&tuple, RelationGetDescr(heap)};
+        const Row row{&tuple, RelationGetDescr(heap),
+                      pg::columns_of(heap, consumer_column::all, pg::Use::read)};
         // The place may have been taken by another row since.
         visible = std::memcmp(DatumGetUUIDP(row[consumer_column::version])->data, last.version.data,
                               UUID_LEN) == 0;
@@ -119,10 +137,7 @@ bool cached(int consumer, const pg_uuid_t &version) {
 Settings read_consumer(Datum name, Snapshot snapshot) {
     using namespace consumer_column;
     Settings result;
-    ScanKeyData key;
-    ScanKeyInit(&key, consumer_column::name, BTEqualStrategyNumber, F_TEXTEQ, name);
-    key.sk_collation = C_COLLATION_OID;
-    each_row("consumer", &key, snapshot, [&](const Row &row) {
+    each_row("consumer", all, consumer_column::name, F_TEXTEQ, name, snapshot, [&](const Row &row) {
         Memory &memory = result.memory;
         result.at = row.tuple->t_self;
         memory.consumer = DatumGetInt32(row[number]);
@@ -164,24 +179,23 @@ void read_generations(Settings &settings, Snapshot snapshot) {
     Memory &memory = settings.memory;
     Found found[kSlots];
     int count = 0;
-    ScanKeyData key;
-    ScanKeyInit(&key, consumer, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(memory.consumer));
-    each_row("generation", &key, snapshot, [&](const Row &row) {
-        const text *text_state = DatumGetTextPP(row[state]);
-        const std::string_view is{VARDATA_ANY(text_state),
-                                  static_cast<size_t>(VARSIZE_ANY_EXHDR(text_state))};
-        if (is == "free" || is == "retired")
-            return;
-        const Oid table = table_of(memory.consumer, DatumGetInt16(row[slot]));
-        if (is == "open")
-            memory.open = table;
-        else if (is == "closing")
-            memory.closing = table;
-        else if (count < kSlots)
-            add_newest_first(
-                found, count,
-                {{table, DatumGetTimestampTz(row[closed_at])}, DatumGetInt64(row[keys])});
-    });
+    each_row("generation", all, consumer, F_INT4EQ, Int32GetDatum(memory.consumer), snapshot,
+             [&](const Row &row) {
+                 const text *text_state = DatumGetTextPP(row[state]);
+                 const std::string_view is{VARDATA_ANY(text_state),
+                                           static_cast<size_t>(VARSIZE_ANY_EXHDR(text_state))};
+                 if (is == "free" || is == "retired")
+                     return;
+                 const Oid table = table_of(memory.consumer, DatumGetInt16(row[slot]));
+                 if (is == "open")
+                     memory.open = table;
+                 else if (is == "closing")
+                     memory.closing = table;
+                 else if (count < kSlots)
+                     add_newest_first(
+                         found, count,
+                         {{table, DatumGetTimestampTz(row[closed_at])}, DatumGetInt64(row[keys])});
+             });
     if (!OidIsValid(memory.open))
         ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
                         errmsg("consumer number %d has no open generation", memory.consumer)));

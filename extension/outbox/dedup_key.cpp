@@ -45,7 +45,7 @@ class Keys {
 
   private:
     static Wheel wheel() {
-        static pg::Plan plan("SELECT generation, closing_xid IS NOT NULL FROM once.memory "
+        static pg::Plan plan("SELECT generation::pg_catalog.int2, closing_xid IS NOT NULL FROM once.memory "
                              "WHERE family OPERATOR(pg_catalog.=) 'publish_key'",
                              {});
         plan.execute({});
@@ -59,13 +59,13 @@ class Keys {
 
     std::optional<EventId> find(int generation) {
         static pg::Plan plans[kGenerations] = {
-            {"SELECT id FROM once.publish_key_0 "
+            {"SELECT id::pg_catalog.uuid FROM once.publish_key_0 "
              "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
              {TEXTOID, TEXTOID}},
-            {"SELECT id FROM once.publish_key_1 "
+            {"SELECT id::pg_catalog.uuid FROM once.publish_key_1 "
              "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
              {TEXTOID, TEXTOID}},
-            {"SELECT id FROM once.publish_key_2 "
+            {"SELECT id::pg_catalog.uuid FROM once.publish_key_2 "
              "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
              {TEXTOID, TEXTOID}}};
         plans[generation].execute({values_, 2});
