@@ -2,7 +2,7 @@
 FUZZ_TARGETS = $(basename $(notdir $(wildcard test/fuzz/*.cpp)))
 FUZZ ?= $(FUZZ_TARGETS)
 SECONDS ?= 600
-CLANGXX ?= $(notdir $(firstword $(wildcard /usr/bin/clang++-14 /usr/bin/clang++-19) clang++))
+CLANGXX ?= clang++
 FUZZ_FLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link \
 	-fno-sanitize-recover=undefined -DONCE_LIBFUZZER
 # What the targets reach, and what that is linked with.

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is missing to build and test pg_once on Debian 12 or 13: packages through apt, the Kafka broker's
-# jars (through Maven) and the pooler into a cache outside the tree, the Java test tools into build/java.
-# Prints nothing and takes well below a second when everything is there. `install.sh bench` adds what only
-# the benchmark needs, `install.sh fuzz` what only libFuzzer needs. Exit 1 names the command that failed and what to do.
+# Installs what is missing to build and test pg_once on Debian (12 and newer): packages through apt, the Kafka
+# broker's jars (through Maven) and the pooler into a cache outside the tree, the Java test tools into build/java.
+# PostgreSQL is the one of PG_CONFIG where its server headers are installed, else the release's own.
+# Prints nothing and takes well below a second when everything is there. `install.sh bench` adds what only the
+# benchmark needs, `install.sh fuzz` what only libFuzzer needs, `install.sh lint` what only `make tidy` and `make pgspot`
+# need. Exit 1 names the command that failed and what to do.
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -11,21 +13,17 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/pg_once
 kafka_home=$cache/kafka-$kafka_version
 pooler_home=$cache/pgbouncer
 
-# What carries a version in its package's name: Debian 12, then 13.
-postgresql=15 libevent=libevent-2.1-7 clang=14
-if [ "$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${VERSION_ID:-}")" = "debian 13" ]; then
-    postgresql=17 libevent=libevent-2.1-7t64 clang=19
-fi
-
 packages=(
-    build-essential pkg-config clang-format
-    "postgresql-$postgresql" "postgresql-server-dev-$postgresql" "postgresql-$postgresql-pgtap"
+    build-essential pkg-config clang-format shellcheck
     libpq-dev libpqxx-dev librdkafka-dev libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev
     libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev prometheus-cpp-dev
     libcpp-httplib-dev libjemalloc-dev zlib1g-dev libssl-dev maven default-jdk-headless python3 python3-pytest
-    python3-pytest-xdist python3-psycopg2 faketime kcat openssl procps util-linux "$libevent" libc-ares2)
-[ "${1:-}" = bench ] && packages+=(redis-server python3-pip)
-[ "${1:-}" = fuzz ] && packages+=("clang-$clang" "libclang-rt-$clang-dev")
+    python3-pytest-xdist python3-psycopg2 faketime kcat openssl procps util-linux)
+case ${1:-} in
+bench) packages+=(redis-server python3-pip) ;;
+fuzz) packages+=(clang libclang-rt-dev) ;;
+lint) packages+=(clang-tidy python3-pip) ;;
+esac
 
 fail() {
     printf 'install: %s\n  command: %s\n  what to do: %s\n' "$1" "$2" "$3" >&2
@@ -36,11 +34,26 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
+# The server to build for: the one of PG_CONFIG where its headers are installed (one that is no package of Debian's brings
+# what it needs itself), else the release's own, which only apt knows.
+server_packages() {
+    local config=${PG_CONFIG:-pg_config} bin major=
+    if command -v "$config" >/dev/null && [ -f "$("$config" --includedir-server)/postgres.h" ]; then
+        bin=$("$config" --bindir)
+        if [[ $bin =~ ^/usr/lib/postgresql/([0-9]+)/bin$ ]]; then major=${BASH_REMATCH[1]}; fi
+    else
+        major=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p' | head -1)
+        [ -n "$major" ] || { echo postgresql; return; } # apt has no list yet
+    fi
+    [ -z "$major" ] || printf '%s\n' "postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap"
+}
+
 missing_packages() {
-    local installed
-    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
+    local wanted installed
+    mapfile -t wanted < <(printf '%s\n' "${packages[@]}" && server_packages)
+    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null |
         sed -n 's/^installed //p') || true
-    printf '%s\n' "${packages[@]}" | grep -vxF -f <(printf '%s\n' "$installed") || true
+    printf '%s\n' "${wanted[@]}" | grep -vxF -f <(printf '%s\n' "$installed") || true
 }
 
 # Debian's package makes and starts a cluster of its own on port 5432. Nobody asked for one here, so
@@ -63,10 +76,11 @@ install_packages() {
         fail "packages are missing and there is no root" "sudo -n true" \
             "run as root: apt-get install ${missing[*]}"
     fi
-    echo "install: Debian packages: ${missing[*]}"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update </dev/null >/dev/null ||
         fail "could not read the package lists" "apt-get update" \
             "check the network and /etc/apt/sources.list, then run this again"
+    mapfile -t missing < <(missing_packages)
+    echo "install: Debian packages: ${missing[*]}"
     without_main_cluster as_root env DEBIAN_FRONTEND=noninteractive "${apt[@]}" install "${missing[@]}" \
         </dev/null >/dev/null ||
         fail "could not install packages" "apt-get install ${missing[*]}" \
@@ -105,9 +119,10 @@ POM
     fi
 }
 
-# Debian's pgbouncer starts a service when it is installed. The tests want the program alone.
+# Debian's pgbouncer starts a service when it is installed. The tests want the program alone, and the libraries its
+# package asks for.
 install_pooler() {
-    local work=$pooler_home.$$
+    local work=$pooler_home.$$ libraries
     echo "install: pgbouncer into $pooler_home"
     mkdir -p "$work"
     if ! (cd "$work" &&
@@ -116,9 +131,20 @@ install_pooler() {
         rm -rf "$work"
         fail "could not fetch pgbouncer" "apt-get download pgbouncer" "run it by hand and read what apt says"
     fi
+    mapfile -t libraries < <(dpkg-deb -f "$work"/pgbouncer_*.deb Depends | tr , '\n' |
+        sed -n 's/^ *\(lib[a-z0-9.+-]*\).*/\1/p')
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install "${libraries[@]}" \
+        </dev/null >/dev/null || fail "could not install pgbouncer's libraries" "apt-get install ${libraries[*]}" \
+        "run it by hand and read what apt says"
+    rm -rf "$pooler_home"
     if ! mv -T "$work" "$pooler_home" 2>/dev/null; then
         rm -rf "$work" # somebody else was faster
     fi
+}
+
+# Also where the cache came from a machine that had the libraries.
+pooler_runs() {
+    "$pooler_home/usr/sbin/pgbouncer" --version >/dev/null 2>&1
 }
 
 compile_java_tools() {
@@ -135,5 +161,5 @@ compile_java_tools() {
 mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 [ -f "$kafka_home/libs/kafka-tools-$kafka_version.jar" ] || install_broker
-[ -x "$pooler_home/usr/sbin/pgbouncer" ] || install_pooler
+pooler_runs || install_pooler
 compile_java_tools
