@@ -44,6 +44,7 @@ done
 for function in $(perl -0ne "while (/COMMENT ON FUNCTION once\.(\w+)\([^;]*?\) IS\s+'(?!internal)/g) { print \"\$1\n\" }" sql/api/*.sql | sort -u); do
     grep -qw "$function" sql/README.md || { echo "lint: sql/README.md does not name once.$function" >&2; failed=1; }
 done
+test/cases --check || failed=1
 # Every folder says what it is; wings of SQL, specs, expected output, corpora and the Java tools are told of one folder above.
 for folder in $(git ls-files extension sql relay test | xargs -n1 dirname | sort -u); do
     case $folder in sql/*/* | test/isolation/* | test/support/java | test/fuzz/corpus*) continue ;; esac

@@ -58,7 +58,7 @@ build/bench/%: test/bench/%.cpp $(wildcard test/bench/*.hpp)
 	$(CCACHE) $(CXX) $(RELAY_CFLAGS) -o $@ $< -lrdkafka -lpq -lpthread
 
 # Ratios are taken in one run; BENCH=drain,latency,... chooses, BENCH_JSON=file keeps the figures for machines.
-.PHONY: bench lint checkver format dist
+.PHONY: bench lint cases checkver format dist
 bench:
 	@test/support/install.sh bench
 	@$(MAKE) -s -j2 stage $(BENCH_PROGRAMS)
@@ -66,6 +66,9 @@ bench:
 
 lint:
 	@test/lint.sh
+# The last column of test/CASES.md, from the names of the tests.
+cases:
+	@test/cases
 checkver: all
 	@test/checkver.sh
 format:

@@ -164,12 +164,12 @@ def run(cluster, name, reader_type, seed):
     return found
 
 
-def test_p2_p23_the_difference_is_exact(cluster, world_name):
+def test_P2_P23_the_difference_is_exact(cluster, world_name):
     with ThreadPoolExecutor(AT_ONCE) as pool:
         rounds = {seed: pool.submit(run, cluster, f"{world_name}_{seed}", Difference, seed) for seed in range(1, ROUNDS + 1)}
     assert {seed: done.result() for seed, done in rounds.items()} == dict.fromkeys(rounds, 0)
 
 
 @pytest.mark.parametrize("reader", [BelowTheOldest, BehindTheLast])
-def test_p2_the_wrong_ways_are_caught(cluster, world_name, reader):
+def test_P2_the_wrong_ways_are_caught(cluster, world_name, reader):
     assert run(cluster, world_name, reader, 1) > 0

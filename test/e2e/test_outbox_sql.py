@@ -18,7 +18,7 @@ def lock(cursor, lane):
     return cursor.fetchone()
 
 
-def test_p4_a_hung_holder_loses_the_lane(cluster, world_name):
+def test_P4_a_hung_holder_loses_the_lane(cluster, world_name):
     """One holder idle, one stopped in the middle of a COPY, one alive, one of another role."""
     database = cluster.create_database(world_name)
     database.execute("SELECT once.set_lanes(4)")
@@ -66,7 +66,7 @@ def verdict(database, at):
     return "ok" if ok else reason
 
 
-def test_p11_p12_p29_histories_after_a_failover(world_name):
+def test_P11_P12_P29_histories_after_a_failover(world_name):
     with Cluster(name="primary").create() as primary, Cluster(name="standby") as standby:
         primary.start()
         old = primary.create_database(world_name)
@@ -98,7 +98,7 @@ def test_p11_p12_p29_histories_after_a_failover(world_name):
         assert verdict(old, position(new)) == "timeline"
 
 
-def test_p21_a_cancelled_wait_for_standbys_ships_nothing(world_name):
+def test_P21_a_cancelled_wait_for_standbys_ships_nothing(world_name):
     with Cluster(name="alone").create() as cluster:
         cluster.start()
         database = cluster.create_database(world_name)
@@ -120,7 +120,7 @@ def test_p21_a_cancelled_wait_for_standbys_ships_nothing(world_name):
         canceller.join()
 
 
-def test_p12_the_cut_waits_before_commits_do(world_name):
+def test_P12_the_cut_waits_before_commits_do(world_name):
     """Commits wait for a new synchronous standby once the checkpointer has read the setting, and it may be busy; what
     pg_settings and pg_stat_replication say is ahead of it. A standby promoted meanwhile lacks commits that were
     acknowledged, which is PostgreSQL's affair; they must not have been shipped."""
@@ -150,7 +150,7 @@ def test_p12_the_cut_waits_before_commits_do(world_name):
         assert not cut.is_alive(), "nothing to wait for any more"
 
 
-def test_h20_a_dump_has_the_settings_and_no_identity(cluster, world_name):
+def test_H20_a_dump_has_the_settings_and_no_identity(cluster, world_name):
     source = cluster.create_database(world_name)
     source.execute("SELECT once.set_lanes(3, 5, 1000)")
     source.execute("SELECT once.topic_set('small', 100)")
@@ -175,7 +175,7 @@ def test_h20_a_dump_has_the_settings_and_no_identity(cluster, world_name):
     target.drop()
 
 
-def test_p19_text_leaves_every_encoding_as_utf8(cluster, world_name):
+def test_P19_text_leaves_every_encoding_as_utf8(cluster, world_name):
     for encoding, accented in (("LATIN1", True), ("SQL_ASCII", False)):
         name = f"{world_name}_{encoding.lower()}"
         cluster.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'")

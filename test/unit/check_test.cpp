@@ -12,7 +12,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(check, exit_code_is_that_of_the_first_error) {
+TEST(Check, ExitCodeIsThatOfTheFirstError) {
     Findings findings;
     findings.ok("database", "fine");
     findings.warning("kafka", "hm", "repair");
@@ -24,7 +24,7 @@ TEST(check, exit_code_is_that_of_the_first_error) {
     EXPECT_THAT(findings.lines(), HasSubstr("1 ok, 1 warnings, 2 errors\n"));
 }
 
-TEST(check, json_carries_the_same_and_survives_broken_text) {
+TEST(Check, JsonCarriesTheSameAndSurvivesBrokenText) {
     Findings findings;
     findings.error(ExitCode::refused, "kafka", "not \xff utf-8", "fix it");
     const auto parsed = nlohmann::json::parse(findings.json());
@@ -40,7 +40,7 @@ struct TopicCase {
     int code; // -1: warning, 0: nothing
 };
 
-TEST(check, settings_of_topics) {
+TEST(Check, SettingsOfTopics) {
     const TopicCase cases[] = {
         {"sound", "cleanup.policy", "delete", false, 3, 4, 0},
         {"sound positions", "cleanup.policy", "compact", true, 3, 1, 0},
@@ -85,7 +85,7 @@ struct RightCase {
     Granted expected; // of WRITE
 };
 
-TEST(check, a_deny_wins_then_one_allow_is_enough) {
+TEST(Check, ADenyWinsThenOneAllowIsEnough) {
     const Principal relay{"User:relay", true, false, false};
     const Principal anybody{"", true, false, false};
     const RightCase cases[] = {
@@ -121,7 +121,7 @@ TEST(check, a_deny_wins_then_one_allow_is_enough) {
               Granted::unknown);
 }
 
-TEST(check, the_principal_is_the_sasl_user_unless_the_brokers_make_another) {
+TEST(Check, ThePrincipalIsTheSaslUserUnlessTheBrokersMakeAnother) {
     KafkaOptions options;
     options.passthrough = {{"sasl.username", "relay"}};
     const SettingMap plain = {{"authorizer.class.name", "A"}, {"super.users", "User:a;User:relay"}};

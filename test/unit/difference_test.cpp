@@ -22,7 +22,7 @@ bool has(const std::string &text, const std::string &part) {
     return text.find(part) != std::string::npos;
 }
 
-TEST(DifferenceSql, P2_covers_new_transactions_and_those_that_were_running) {
+TEST(DifferenceSql, P2CoversNewTransactionsAndThoseThatWereRunning) {
     const std::string sql = difference("10:20:10,15", "15:30:15,25").narrow(7);
     EXPECT_TRUE(has(sql, "xid >= '20'::xid8 AND xid < '30'::xid8")) << sql;
     EXPECT_TRUE(has(sql, "pg_visible_in_snapshot(xid, '15:30:15,25')")) << sql; // 25 runs still
@@ -31,25 +31,25 @@ TEST(DifferenceSql, P2_covers_new_transactions_and_those_that_were_running) {
     EXPECT_TRUE(has(sql, "ORDER BY seq")) << sql;
 }
 
-TEST(DifferenceSql, P15_nothing_can_be_in_it_when_nothing_ended) {
+TEST(DifferenceSql, P15NothingCanBeInItWhenNothingEnded) {
     EXPECT_FALSE(difference("10:20:10", "10:20:10").possible());
     EXPECT_TRUE(difference("10:20:10", "20:20:").possible());
     EXPECT_TRUE(difference("10:20:10", "10:21:10").possible());
 }
 
-TEST(DifferenceSql, P16_slices_go_on_behind_the_last_seq) {
+TEST(DifferenceSql, P16SlicesGoOnBehindTheLastSeq) {
     const std::string sql = difference("3:3:", "9:9:").wide(41, 100, 5);
     EXPECT_TRUE(has(sql, "seq > 41 AND seq <= 100")) << sql;
     EXPECT_TRUE(has(sql, "NOT pg_visible_in_snapshot(xid, '3:3:')")) << sql;
     EXPECT_TRUE(has(sql, "ORDER BY seq LIMIT 5")) << sql;
 }
 
-TEST(DifferenceSql, P16_lower_bound_looks_at_those_that_were_running) {
+TEST(DifferenceSql, P16LowerBoundLooksAtThoseThatWereRunning) {
     EXPECT_EQ(difference("3:3:", "9:9:").lowest_of_running(), "SELECT NULL::bigint");
     EXPECT_TRUE(has(difference("3:8:4", "9:9:").lowest_of_running(), "'{4}'::xid8[]"));
 }
 
-TEST(CopyRow, P19_null_and_empty_differ_and_cut_off_rows_are_refused) {
+TEST(CopyRow, P19NullAndEmptyDifferAndCutOffRowsAreRefused) {
     const std::string row("\0\0\0\0\xff\xff\xff\xff\0\0\0\x02hi", 14);
     postgres::RowReader reader(row);
     EXPECT_EQ(reader.field(), std::string_view(""));
@@ -60,7 +60,7 @@ TEST(CopyRow, P19_null_and_empty_differ_and_cut_off_rows_are_refused) {
     EXPECT_THROW(cut.field(), postgres::SessionLost);
 }
 
-TEST(CopyRow, P19_a_message_has_one_row_or_none) {
+TEST(CopyRow, P19AMessageHasOneRowOrNone) {
     const std::string header("PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19);
     EXPECT_EQ(postgres::row_of_message(header), std::nullopt);
     EXPECT_EQ(postgres::row_of_message("\xff\xff"), std::nullopt);
@@ -83,7 +83,7 @@ std::string event_row(std::int64_t time_us, const std::string &behind = {}) {
            number(static_cast<std::uint64_t>(time_us), 8) + behind;
 }
 
-TEST(EventRow, P19_any_time_is_a_time) {
+TEST(EventRow, P19AnyTimeIsATime) {
     EXPECT_EQ(decode_event(event_row(0)).time_ms, 946684800000);
     EXPECT_EQ(decode_event(event_row(-1)).time_ms, 946684799999);
     EXPECT_EQ(decode_event(event_row(-1000)).time_ms, 946684799999);
@@ -92,13 +92,13 @@ TEST(EventRow, P19_any_time_is_a_time) {
     EXPECT_EQ(decode_event(event_row(INT64_MAX)).time_ms, INT64_MAX / 1000 + 946684800000);
 }
 
-TEST(EventRow, P19_more_than_the_columns_is_no_event) {
+TEST(EventRow, P19MoreThanTheColumnsIsNoEvent) {
     EXPECT_EQ(decode_event(event_row(0)).seq, 7);
     EXPECT_THROW(decode_event(event_row(0, "x")), postgres::SessionLost);
     EXPECT_THROW(decode_event(event_row(0).substr(0, 64)), postgres::SessionLost);
 }
 
-TEST(BackoffWaits, P26_grow_to_the_ceiling_and_start_again) {
+TEST(BackoffWaits, P26GrowToTheCeilingAndStartAgain) {
     using std::chrono::milliseconds;
     Backoff backoff(milliseconds(20), milliseconds(100));
     for (int i = 0; i < 10; ++i) {
@@ -111,13 +111,13 @@ TEST(BackoffWaits, P26_grow_to_the_ceiling_and_start_again) {
     EXPECT_LE(backoff.next(), milliseconds(20));
 }
 
-TEST(CrashPoints, P3_each_has_a_name_of_its_own) {
+TEST(CrashPoints, P3EachHasANameOfItsOwn) {
     const std::set<std::string_view> names(kCrashPointNames.begin(), kCrashPointNames.end());
     EXPECT_EQ(names.size(), kCrashPointNames.size());
     EXPECT_FALSE(names.count("")); // a point without its name
 }
 
-TEST(DeadLettersKept, P18_a_null_key_holds_nothing_else) {
+TEST(DeadLettersKept, P18ANullKeyHoldsNothingElse) {
     DeadLetters letters;
     Event event;
     event.seq = 1;
@@ -132,7 +132,7 @@ TEST(DeadLettersKept, P18_a_null_key_holds_nothing_else) {
     EXPECT_FALSE(letters.is_held(event));
 }
 
-TEST(Classifier, R5_by_flags) {
+TEST(Classifier, R5ByFlags) {
     EXPECT_EQ(kafka::classify(nullptr), Outcome::ok);
     const kafka::Error plain(rd_kafka_error_new(RD_KAFKA_RESP_ERR__FAIL, "no flag"));
     EXPECT_EQ(kafka::classify(plain.get()), Outcome::fatal);

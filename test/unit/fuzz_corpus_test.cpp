@@ -39,7 +39,7 @@ std::string damaged(std::string bytes, std::mt19937 &random) {
     return bytes;
 }
 
-TEST(FuzzCorpus, P14_every_target_takes_its_corpus_and_what_resembles_it) {
+TEST(FuzzCorpus, P14EveryTargetTakesItsCorpusAndWhatResemblesIt) {
     std::mt19937 random(1);
     std::set<std::string> names;
     for (const Target &target : targets()) {
@@ -64,7 +64,7 @@ TEST(FuzzCorpus, P14_every_target_takes_its_corpus_and_what_resembles_it) {
 }
 
 // The list of targets is made by their files: here it must not be empty without anybody noticing.
-TEST(FuzzCorpus, P14_a_broken_property_is_seen) {
+TEST(FuzzCorpus, P14ABrokenPropertyIsSeen) {
     EXPECT_THROW(hold(false, "broken"), Broken);
     EXPECT_GE(targets().size(), 8u);
 }

@@ -17,13 +17,13 @@ namespace {
 using ::testing::HasSubstr;
 constexpr std::int64_t kStaleMs = 10'000;
 
-TEST(health, nothing_started_is_alive_and_not_ready) {
+TEST(Health, NothingStartedIsAliveAndNotReady) {
     Metrics metrics;
     EXPECT_TRUE(metrics.alive(kStaleMs).good);
     EXPECT_FALSE(metrics.progressing(kStaleMs).good);
 }
 
-TEST(health, idle_with_answers_of_the_source_is_ready) {
+TEST(Health, IdleWithAnswersOfTheSourceIsReady) {
     Metrics metrics;
     LaneMetrics &lane = metrics.lane(0);
     lane.enter(WorkState::running);
@@ -34,7 +34,7 @@ TEST(health, idle_with_answers_of_the_source_is_ready) {
     EXPECT_THAT(metrics.progressing(kStaleMs).reason, HasSubstr("no answer"));
 }
 
-TEST(health, work_without_a_commit_is_not_ready_although_the_thread_runs) {
+TEST(Health, WorkWithoutACommitIsNotReadyAlthoughTheThreadRuns) {
     Metrics metrics;
     LaneMetrics &lane = metrics.lane(0);
     lane.enter(WorkState::running);
@@ -48,7 +48,7 @@ TEST(health, work_without_a_commit_is_not_ready_although_the_thread_runs) {
     EXPECT_TRUE(metrics.progressing(kStaleMs).good);
 }
 
-TEST(health, states_that_ship_nothing_are_not_ready_but_a_standby_is) {
+TEST(Health, StatesThatShipNothingAreNotReadyButAStandbyIs) {
     Metrics metrics;
     LaneMetrics &lane = metrics.lane(0);
     for (const WorkState state : {WorkState::starting, WorkState::recovering, WorkState::retrying,
@@ -60,7 +60,7 @@ TEST(health, states_that_ship_nothing_are_not_ready_but_a_standby_is) {
     EXPECT_TRUE(metrics.progressing(kStaleMs).good);
 }
 
-TEST(health, a_silent_thread_is_not_alive) {
+TEST(Health, ASilentThreadIsNotAlive) {
     Metrics metrics;
     metrics.lane(0).beat();
     EXPECT_TRUE(metrics.alive(kStaleMs).good);
@@ -68,7 +68,7 @@ TEST(health, a_silent_thread_is_not_alive) {
     EXPECT_THAT(metrics.alive(kStaleMs).reason, HasSubstr("inbox \"billing\" has not come by"));
 }
 
-TEST(health, http_answers_measure_and_name_the_reason) {
+TEST(Health, HttpAnswersMeasureAndNameTheReason) {
     Metrics metrics;
     LaneMetrics &lane = metrics.lane(0);
     lane.enter(WorkState::running);
@@ -90,7 +90,7 @@ TEST(health, http_answers_measure_and_name_the_reason) {
     EXPECT_THAT(stuck->body, HasSubstr("lane 0 has work and committed none for 10 s"));
 }
 
-TEST(health, a_taken_port_is_refused) {
+TEST(Health, ATakenPortIsRefused) {
     Metrics metrics;
     HttpOptions options;
     options.listen = "127.0.0.1:0";
@@ -99,7 +99,7 @@ TEST(health, a_taken_port_is_refused) {
     EXPECT_ANY_THROW(HttpServer(options, metrics));
 }
 
-TEST(health, only_loopback_unless_allowed) {
+TEST(Health, OnlyLoopbackUnlessAllowed) {
     HttpOptions options;
     for (const char *good : {"127.0.0.1:1", "127.8.9.1:1", "[::1]:1", "localhost:1"}) {
         options.listen = good;
@@ -115,13 +115,13 @@ TEST(health, only_loopback_unless_allowed) {
     EXPECT_NO_THROW(check_listen(options, "test"));
 }
 
-TEST(health, progress_bar_shows_part_and_rate) {
+TEST(Health, ProgressBarShowsPartAndRate) {
     EXPECT_EQ(ProgressBar::draw(500, 500, 2),
               "[###############               ]  50 %  500 of 1000, 250/s");
     EXPECT_THAT(ProgressBar::draw(0, 0, 0), HasSubstr("100 %  0 of 0"));
 }
 
-TEST(stop_signal, a_signal_sets_the_flag_and_ends_a_sleep) {
+TEST(StopSignal, ASignalSetsTheFlagAndEndsASleep) {
     StopSignal stop;
     stop.listen_to_signals();
     EXPECT_FALSE(stop.wait_for(std::chrono::milliseconds(10)));

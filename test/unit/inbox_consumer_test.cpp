@@ -65,7 +65,7 @@ void wait_for_fetches(Consumer &consumer, int count) {
 
 // What was met before a partition got another position is of that earlier reading. Were its end
 // given out afterwards, --until-empty would take everything for read.
-TEST(InboxConsumer, F11_ForgetsWhatWasMetBeforeAnotherPosition) {
+TEST(InboxConsumer, F11ForgetsWhatWasMetBeforeAnotherPosition) {
     Broker broker;
     broker.produce("0");
     broker.produce("1");

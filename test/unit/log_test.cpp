@@ -9,7 +9,7 @@
 namespace once::log {
 namespace {
 
-TEST(log, values_are_quoted_when_they_need_it) {
+TEST(Log, ValuesAreQuotedWhenTheyNeedIt) {
     EXPECT_EQ(format_line("lane_acquired", {{"lane", 0}, {"waited_ms", 12}}),
               "lane_acquired lane=0 waited_ms=12");
     EXPECT_EQ(format_line("failed", {{"error", "no \"such\" topic"}}),
@@ -17,13 +17,13 @@ TEST(log, values_are_quoted_when_they_need_it) {
     EXPECT_EQ(format_line("failed", {{"error", ""}}), "failed error=\"\"");
 }
 
-TEST(log, a_value_cannot_forge_a_second_line) {
+TEST(Log, AValueCannotForgeASecondLine) {
     const std::string line = format_line("failed", {{"error", "a\nb\r\x01=c"}});
     EXPECT_EQ(line.find_first_of("\n\r"), std::string::npos);
     EXPECT_EQ(line, "failed error=\"a\\nb\\x0d\\x01=c\"");
 }
 
-TEST(log, repeats_are_held_back_and_counted) {
+TEST(Log, RepeatsAreHeldBackAndCounted) {
     LogOptions options;
     options.repeat_s = 1;
     start(options);
@@ -40,7 +40,7 @@ TEST(log, repeats_are_held_back_and_counted) {
     EXPECT_THAT(text, ::testing::HasSubstr(" warning broker_away broker=b:1"));
 }
 
-TEST(log, level_holds_back_what_is_below) {
+TEST(Log, LevelHoldsBackWhatIsBelow) {
     LogOptions options;
     options.level = "warning";
     start(options);

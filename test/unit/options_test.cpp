@@ -64,7 +64,7 @@ Refused file_refusal(const std::string &text) {
     return refusal_of([&] { load_file(text); });
 }
 
-TEST(options, more_than_nine_inboxes_by_environment) {
+TEST(Options, MoreThanNineInboxesByEnvironment) {
     std::vector<std::string> environment;
     for (int i = 1; i <= 12; ++i)
         environment.push_back("ONCE_INBOX_" + std::to_string(i) + "_TOPIC=t" + std::to_string(i));
@@ -74,13 +74,13 @@ TEST(options, more_than_nine_inboxes_by_environment) {
     EXPECT_EQ(settings.options.inbox[9].topic, "t10");
 }
 
-TEST(options, a_refused_value_leaves_no_inbox_behind) {
+TEST(Options, ARefusedValueLeavesNoInboxBehind) {
     Settings settings;
     EXPECT_EQ(refusal_of([&] { assign(settings, {"inbox.1.max_rows", "x", "test"}); }).code, 2);
     EXPECT_EQ(print(settings), print(Settings()));
 }
 
-TEST(options, a_name_or_value_with_a_nul_passes_no_guard) {
+TEST(Options, ANameOrValueWithANulPassesNoGuard) {
     for (const auto &[name, value] : {std::pair{std::string("acks\0", 5), std::string("1")},
                                       std::pair{std::string("acks\0x", 6), std::string("1")},
                                       std::pair{std::string("client.id"), std::string("a\0b", 3)}})
@@ -88,7 +88,7 @@ TEST(options, a_name_or_value_with_a_nul_passes_no_guard) {
     EXPECT_EQ(file_refusal("[kafka]\n\"acks\\u0000\" = \"1\"\n").code, 2);
 }
 
-TEST(options, later_wins_default_file_environment_flag) {
+TEST(Options, LaterWinsDefaultFileEnvironmentFlag) {
     const File file("brokers = 'file:1'\n[outbox]\nmax_rows = 1\nstop_ms = 200\nreport_ms = 333\n");
     const Settings settings =
         load(parse({"print-config", "--config", file.path.c_str(), "--set", "outbox.max_rows=3"}),
@@ -103,7 +103,7 @@ TEST(options, later_wins_default_file_environment_flag) {
     EXPECT_EQ(settings.origin_of("outbox.slice_rows"), "default");
 }
 
-TEST(options, environment_names_are_unique_and_reach_each_option) {
+TEST(Options, EnvironmentNamesAreUniqueAndReachEachOption) {
     std::vector<std::string> names;
     for (const std::string &key : known_keys())
         names.push_back(environment_name(key));
@@ -123,7 +123,7 @@ TEST(options, environment_names_are_unique_and_reach_each_option) {
     }
 }
 
-TEST(options, inbox_tables_by_file_and_environment) {
+TEST(Options, InboxTablesByFileAndEnvironment) {
     const Settings settings = load_file(
         "[[inbox]]\ntopic='orders'\ngroup='billing'\nhandler='app.apply'\n"
         "[[inbox]]\ntopic='^pay.*'\ngroup='ledger'\nconsumer='books'\nstore=true\nmax_rows=7\n",
@@ -137,7 +137,7 @@ TEST(options, inbox_tables_by_file_and_environment) {
     EXPECT_TRUE(settings.options.inbox[1].store);
 }
 
-TEST(options, enumerations_stand_in_the_order_of_their_names) {
+TEST(Options, EnumerationsStandInTheOrderOfTheirNames) {
     Settings settings;
     for (const PoisonPolicy policy :
          {PoisonPolicy::hold_key, PoisonPolicy::skip, PoisonPolicy::stop}) {
@@ -159,7 +159,7 @@ struct BadFile {
     const char *text, *expected;
 };
 
-TEST(options, each_mistake_in_a_file_names_line_and_remedy) {
+TEST(Options, EachMistakeInAFileNamesLineAndRemedy) {
     const BadFile cases[] = {
         {"databse = ''", "unknown option \"databse\" (file "},
         {"databse = ''", "Did you mean \"database\"?"},
@@ -212,7 +212,7 @@ TEST(options, each_mistake_in_a_file_names_line_and_remedy) {
     }
 }
 
-TEST(options, unreadable_file_is_refused_with_the_reason) {
+TEST(Options, UnreadableFileIsRefusedWithTheReason) {
     const auto load_path = [](const char *path) {
         return refusal_of([&] { load(parse({"print-config", "--config", path}), {}); });
     };
@@ -227,7 +227,7 @@ struct BadLine {
     int code = 1;
 };
 
-TEST(options, each_mistake_on_the_command_line_is_usage) {
+TEST(Options, EachMistakeOnTheCommandLineIsUsage) {
     const BadLine cases[] = {
         {{}, "no command given"},
         {{"outbx"}, "Did you mean \"outbox\"?"},
@@ -254,7 +254,7 @@ TEST(options, each_mistake_on_the_command_line_is_usage) {
     }
 }
 
-TEST(options, the_word_behind_a_value_is_no_second_value) {
+TEST(Options, TheWordBehindAValueIsNoSecondValue) {
     const CommandLine line = parse({"check", "--brokers", "a:1", "outbox"});
     EXPECT_TRUE(line.check_outbox);
     EXPECT_FALSE(line.check_inbox);
@@ -262,7 +262,7 @@ TEST(options, the_word_behind_a_value_is_no_second_value) {
     EXPECT_EQ(line.assignments.front().value, "a:1");
 }
 
-TEST(options, required_ones_are_named) {
+TEST(Options, RequiredOnesAreNamed) {
     const auto load_words = [](std::initializer_list<const char *> words) {
         return refusal_of([&] { load(parse(words), {}); });
     };
@@ -274,7 +274,7 @@ TEST(options, required_ones_are_named) {
     EXPECT_EQ(load_words({"print-config"}).code, 0);
 }
 
-TEST(options, misspelt_environment_is_refused_and_others_are_ignored) {
+TEST(Options, MisspeltEnvironmentIsRefusedAndOthersAreIgnored) {
     Settings settings;
     read_environment(settings, {"ONCE_CRASH_AT=x", "ONCE_CONFIG=y", "PATH=/bin", "nonsense"});
     EXPECT_TRUE(settings.origin.empty());
@@ -288,7 +288,7 @@ TEST(options, misspelt_environment_is_refused_and_others_are_ignored) {
     EXPECT_EQ(settings.options.kafka.passthrough.at("sasl.password"), "a b=c");
 }
 
-TEST(options, settings_that_break_exactness_are_refused) {
+TEST(Options, SettingsThatBreakExactnessAreRefused) {
     const std::pair<const char *, const char *> refused[] = {
         {"enable.idempotence", "false"},
         {"acks", "1"},
@@ -326,7 +326,7 @@ TEST(options, settings_that_break_exactness_are_refused) {
         EXPECT_EQ(refusal_of([&] { check_kafka_setting(name, value, "test"); }).text, "") << name;
 }
 
-TEST(options, passwords_are_never_printed) {
+TEST(Options, PasswordsAreNeverPrinted) {
     const Settings settings = load_file(
         "database = 'postgresql://relay:hunter2@db1/shop?sslpassword=hunter3'\nbrokers='a:1'\n"
         "[kafka]\nsasl.username='relay'\nsasl.password='hunter4'\nssl.key.password='hunter5'\n"
@@ -338,7 +338,7 @@ TEST(options, passwords_are_never_printed) {
     EXPECT_THAT(text, HasSubstr("\"sasl.username\" = \"relay\""));
 }
 
-TEST(options, passwords_are_not_in_refusals_either) {
+TEST(Options, PasswordsAreNotInRefusalsEither) {
     const char *bad[] = {
         "database = 'host=a password=x hunter2'", "database = 'host=a password=\"hunter2'",
         "database = 'postgresql://relay:hunter2@[::1/shop'", "database = \"host='hunter2\"",
@@ -355,7 +355,7 @@ TEST(options, passwords_are_not_in_refusals_either) {
         EXPECT_THAT(masked_conninfo(good), Not(HasSubstr("hun"))) << good;
 }
 
-TEST(options, what_newer_libraries_have_for_secrets_is_secret_too) {
+TEST(Options, WhatNewerLibrariesHaveForSecretsIsSecretToo) {
     for (const char *keyword : {"scram_client_key", "scram_server_key", "oauth_client_secret"})
         EXPECT_TRUE(is_secret_keyword(keyword, "")) << keyword;
     EXPECT_TRUE(is_secret_keyword("sslpassword", "*"));
@@ -368,7 +368,7 @@ TEST(options, what_newer_libraries_have_for_secrets_is_secret_too) {
     EXPECT_FALSE(is_secret_kafka_setting("ssl.key.location"));
 }
 
-TEST(options, what_is_printed_can_be_read_again) {
+TEST(Options, WhatIsPrintedCanBeReadAgain) {
     const Settings settings = load_file(
         "database='host=a'\nbrokers=['a:1','b:2']\n[outbox]\nlanes=[0,2]\non_poison='stop'\n"
         "[kafka]\ncompression.type='lz4'\n[[inbox]]\ntopic='a\"b'\ngroup='g'\nstore=true\n");
@@ -380,13 +380,13 @@ TEST(options, what_is_printed_can_be_read_again) {
     EXPECT_EQ(again.options.kafka.passthrough, settings.options.kafka.passthrough);
 }
 
-TEST(options, lanes_may_be_said_several_times) {
+TEST(Options, LanesMayBeSaidSeveralTimes) {
     const Settings settings = load(parse({"print-config", "--lane", "1", "--lane", "4"}), {});
     EXPECT_EQ(settings.options.outbox.lanes, (std::vector<int>{1, 4}));
     EXPECT_EQ(refusal_of([] { load(parse({"print-config", "--lane", "x"}), {}); }).code, 2);
 }
 
-TEST(options, help_names_every_option_its_variable_and_every_exit_code) {
+TEST(Options, HelpNamesEveryOptionItsVariableAndEveryExitCode) {
     const std::string text = help_text();
     for (const std::string &key : known_keys()) {
         EXPECT_THAT(text, HasSubstr(key));
@@ -397,7 +397,7 @@ TEST(options, help_names_every_option_its_variable_and_every_exit_code) {
         EXPECT_THAT(text, HasSubstr(code));
 }
 
-TEST(options, nearest_name_only_when_it_is_near) {
+TEST(Options, NearestNameOnlyWhenItIsNear) {
     const std::vector<std::string> names{"brokers", "database"};
     EXPECT_EQ(nearest("borkers", names), "brokers");
     EXPECT_EQ(nearest("xyz", names), "");

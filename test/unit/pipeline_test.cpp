@@ -24,7 +24,7 @@ ExitCode refusal_of(Lane &lane) {
     return ExitCode::stopped;
 }
 
-TEST(Pipeline, P28_first_start_ships_everything_that_is_there) {
+TEST(Pipeline, P28FirstStartShipsEverythingThatIsThere) {
     Lane lane;
     lane.database.publish(250);
     lane.run();
@@ -36,7 +36,7 @@ TEST(Pipeline, P28_first_start_ships_everything_that_is_there) {
     EXPECT_TRUE(lane.database.who.armed);
 }
 
-TEST(Pipeline, P28_lost_position_is_refused_and_nobody_is_fenced) {
+TEST(Pipeline, P28LostPositionIsRefusedAndNobodyIsFenced) {
     Lane lane;
     lane.database.publish(5);
     lane.database.who.armed = true;
@@ -45,7 +45,7 @@ TEST(Pipeline, P28_lost_position_is_refused_and_nobody_is_fenced) {
     EXPECT_EQ(lane.kafka.opens, 0);
 }
 
-TEST(Pipeline, P13_other_history_is_refused_and_nobody_is_fenced) {
+TEST(Pipeline, P13OtherHistoryIsRefusedAndNobodyIsFenced) {
     Lane lane;
     lane.database.publish(5);
     lane.run();
@@ -65,7 +65,7 @@ std::string detail_of_refusal(Lane &lane) {
     return "not refused";
 }
 
-TEST(Pipeline, P11_refusal_says_what_is_at_stake) {
+TEST(Pipeline, P11RefusalSaysWhatIsAtStake) {
     Lane lane;
     lane.database.publish(5);
     lane.run();
@@ -77,7 +77,7 @@ TEST(Pipeline, P11_refusal_says_what_is_at_stake) {
 
 // Shipped to a topic whose first mention was lost with it, or not to be read: "0 messages" would be
 // no answer.
-TEST(Pipeline, P11_refusal_counts_what_it_could_not_find) {
+TEST(Pipeline, P11RefusalCountsWhatItCouldNotFind) {
     Lane lane;
     lane.database.publish(8);
     lane.run();
@@ -92,7 +92,7 @@ TEST(Pipeline, P11_refusal_counts_what_it_could_not_find) {
 
 // What the last report covers was trimmed, not lost; and a database whose clock is ahead stamps
 // what lies in its tables later than the relay stamped the messages.
-TEST(Pipeline, P11_what_is_at_stake_begins_with_the_last_report) {
+TEST(Pipeline, P11WhatIsAtStakeBeginsWithTheLastReport) {
     Lane lane;
     lane.database.publish(8);
     lane.run();
@@ -112,7 +112,7 @@ TEST(Pipeline, P11_what_is_at_stake_begins_with_the_last_report) {
     EXPECT_EQ(lane.kafka.scanned_since, 86400'000 - 300'000);
 }
 
-TEST(Pipeline, P11_refusal_stands_when_what_is_at_stake_takes_too_long) {
+TEST(Pipeline, P11RefusalStandsWhenWhatIsAtStakeTakesTooLong) {
     Lane lane;
     lane.database.publish(5);
     lane.run();
@@ -122,7 +122,7 @@ TEST(Pipeline, P11_refusal_stands_when_what_is_at_stake_takes_too_long) {
 }
 
 // An unclean election or a truncated partition: counter 300 was committed, 100 is there.
-TEST(Pipeline, P28_position_behind_the_report_is_refused) {
+TEST(Pipeline, P28PositionBehindTheReportIsRefused) {
     Lane lane;
     lane.database.publish(300);
     lane.run();
@@ -134,7 +134,7 @@ TEST(Pipeline, P28_position_behind_the_report_is_refused) {
 }
 
 // Ids of transactions are used again: what commits under them would be taken for shipped.
-TEST(Pipeline, P13_continue_without_the_transactions_that_were_shipped_is_refused) {
+TEST(Pipeline, P13ContinueWithoutTheTransactionsThatWereShippedIsRefused) {
     Lane lane;
     lane.database.publish(8);
     lane.run();
@@ -147,7 +147,7 @@ TEST(Pipeline, P13_continue_without_the_transactions_that_were_shipped_is_refuse
     EXPECT_EQ(refusal_of(lane), ExitCode::stopped);
 }
 
-TEST(Pipeline, P28_position_behind_our_own_last_commit_is_refused) {
+TEST(Pipeline, P28PositionBehindOurOwnLastCommitIsRefused) {
     Lane lane;
     lane.database.publish(300);
     int calls = 0;
@@ -162,7 +162,7 @@ TEST(Pipeline, P28_position_behind_our_own_last_commit_is_refused) {
 
 // In the middle of a difference the cut is an old one; an entry put aside since then must not be
 // younger than the position that passes it.
-TEST(Pipeline, P11_position_covers_what_was_put_aside_before_it) {
+TEST(Pipeline, P11PositionCoversWhatWasPutAsideBeforeIt) {
     Lane lane;
     lane.options.outbox.on_poison = PoisonPolicy::skip;
     lane.database.publish(300);
@@ -175,7 +175,7 @@ TEST(Pipeline, P11_position_covers_what_was_put_aside_before_it) {
     EXPECT_EQ(last.timeline, 2u);
 }
 
-TEST(Pipeline, P32_replaced_incarnations_are_fenced_before_the_topics_are_looked_at) {
+TEST(Pipeline, P32ReplacedIncarnationsAreFencedBeforeTheTopicsAreLookedAt) {
     Lane lane;
     lane.database.publish(3);
     lane.database.who.mode = "missing";
@@ -188,7 +188,7 @@ TEST(Pipeline, P32_replaced_incarnations_are_fenced_before_the_topics_are_looked
     EXPECT_EQ(lane.kafka.log, lane.all());
 }
 
-TEST(LaneMetrics, work_read_ahead_is_still_waiting_when_what_came_before_is_committed) {
+TEST(LaneMetrics, WorkReadAheadIsStillWaitingWhenWhatCameBeforeIsCommitted) {
     LaneMetrics metrics(0);
     metrics.read(100, 5000);
     metrics.read(50, 0);
@@ -202,7 +202,7 @@ TEST(LaneMetrics, work_read_ahead_is_still_waiting_when_what_came_before_is_comm
     EXPECT_EQ(metrics.pending_since_ms, 0);
 }
 
-TEST(Pipeline, P13_other_cluster_is_refused) {
+TEST(Pipeline, P13OtherClusterIsRefused) {
     Lane lane;
     lane.database.publish(5);
     lane.run();
@@ -210,7 +210,7 @@ TEST(Pipeline, P13_other_cluster_is_refused) {
     EXPECT_EQ(refusal_of(lane), ExitCode::refused);
 }
 
-TEST(Pipeline, P32_record_found_but_not_armed_reports_first) {
+TEST(Pipeline, P32RecordFoundButNotArmedReportsFirst) {
     Lane lane;
     lane.database.publish(5);
     lane.run();
@@ -230,7 +230,7 @@ struct Step {
 struct Irregular : testing::TestWithParam<std::tuple<Step, Outcome, bool, std::size_t>> {};
 
 // P3, P7, I11: any step, any outcome, carried out or not, ring of one and of two.
-TEST_P(Irregular, P3_each_event_once_and_in_order) {
+TEST_P(Irregular, P3EachEventOnceAndInOrder) {
     const auto &[step, outcome, done, ring] = GetParam();
     Lane lane;
     lane.kafka.ring_size = ring;
@@ -267,7 +267,7 @@ INSTANTIATE_TEST_SUITE_P(
                std::to_string(std::get<3>(info.param));
     });
 
-TEST(Pipeline, P7_unclean_commit_recycles_and_is_not_sent_again) {
+TEST(Pipeline, P7UncleanCommitRecyclesAndIsNotSentAgain) {
     Lane lane;
     lane.database.publish(300);
     lane.kafka.on_settle = {{}, {Outcome::abort, Trouble::Kind::unclean, true}};
@@ -278,7 +278,7 @@ TEST(Pipeline, P7_unclean_commit_recycles_and_is_not_sent_again) {
     EXPECT_EQ(lane.metrics.producer_recycles, 1u);
 }
 
-TEST(Pipeline, R4_lane_is_confirmed_before_anybody_is_fenced) {
+TEST(Pipeline, R4LaneIsConfirmedBeforeAnybodyIsFenced) {
     Lane lane;
     lane.database.publish(100);
     lane.kafka.on_settle = {{}, {Outcome::fatal, Trouble::Kind::fenced, false}};
@@ -287,7 +287,7 @@ TEST(Pipeline, R4_lane_is_confirmed_before_anybody_is_fenced) {
     EXPECT_EQ(lane.kafka.log, lane.all());
 }
 
-TEST(Pipeline, P10_lost_session_takes_the_lane_again) {
+TEST(Pipeline, P10LostSessionTakesTheLaneAgain) {
     Lane lane;
     lane.database.publish(250);
     lane.database.lose_session_in = 3;
@@ -296,7 +296,7 @@ TEST(Pipeline, P10_lost_session_takes_the_lane_again) {
     EXPECT_EQ(lane.kafka.log, lane.all());
 }
 
-TEST(Pipeline, P4_standby_waits_and_takes_over) {
+TEST(Pipeline, P4StandbyWaitsAndTakesOver) {
     Lane lane;
     lane.database.publish(10);
     lane.database.held_by_other = true;
@@ -308,7 +308,7 @@ TEST(Pipeline, P4_standby_waits_and_takes_over) {
     EXPECT_EQ(lane.kafka.log, lane.all());
 }
 
-TEST(Pipeline, P4_standby_with_until_empty_ends_when_the_holder_reports_empty) {
+TEST(Pipeline, P4StandbyWithUntilEmptyEndsWhenTheHolderReportsEmpty) {
     Lane lane;
     lane.database.publish(10);
     lane.database.held_by_other = true;
@@ -319,7 +319,7 @@ TEST(Pipeline, P4_standby_with_until_empty_ends_when_the_holder_reports_empty) {
     EXPECT_EQ(lane.metrics.state, WorkState::stopped);
 }
 
-TEST(Pipeline, P24_stop_finishes_what_is_committing) {
+TEST(Pipeline, P24StopFinishesWhatIsCommitting) {
     Lane lane;
     lane.until_empty = false;
     lane.kafka.ring_size = 2;
@@ -332,7 +332,7 @@ TEST(Pipeline, P24_stop_finishes_what_is_committing) {
     EXPECT_GE(lane.kafka.log.size(), 100u);
 }
 
-TEST(Pipeline, P18_refused_message_is_found_parked_and_holds_its_key) {
+TEST(Pipeline, P18RefusedMessageIsFoundParkedAndHoldsItsKey) {
     Lane lane;
     lane.options.outbox.on_poison = PoisonPolicy::hold_key;
     for (int i = 0; i < 300; ++i)
@@ -351,7 +351,7 @@ TEST(Pipeline, P18_refused_message_is_found_parked_and_holds_its_key) {
     EXPECT_LT(lane.kafka.attempts.size(), 40u); // by halves, not one by one
 }
 
-TEST(Pipeline, P18_skip_holds_nothing_else) {
+TEST(Pipeline, P18SkipHoldsNothingElse) {
     Lane lane;
     lane.options.outbox.on_poison = PoisonPolicy::skip;
     lane.database.publish(50);
@@ -361,7 +361,7 @@ TEST(Pipeline, P18_skip_holds_nothing_else) {
     EXPECT_EQ(lane.database.parked, std::set<std::int64_t>{21});
 }
 
-TEST(Pipeline, P18_stop_refuses_and_parks_nothing) {
+TEST(Pipeline, P18StopRefusesAndParksNothing) {
     Lane lane;
     lane.options.outbox.on_poison = PoisonPolicy::stop;
     lane.database.publish(50);
@@ -371,7 +371,7 @@ TEST(Pipeline, P18_stop_refuses_and_parks_nothing) {
     EXPECT_EQ(lane.kafka.log.size(), 20u);
 }
 
-TEST(Pipeline, P18_redrive_ships_once_under_its_number) {
+TEST(Pipeline, P18RedriveShipsOnceUnderItsNumber) {
     Lane lane;
     lane.database.publish(50);
     lane.database.rows[20].refused = true;
@@ -386,7 +386,7 @@ TEST(Pipeline, P18_redrive_ships_once_under_its_number) {
     EXPECT_EQ(lane.kafka.positions.back().position.last_seq, 50);
 }
 
-TEST(Pipeline, P18_redrive_refused_again_frees_what_stands_before_it) {
+TEST(Pipeline, P18RedriveRefusedAgainFreesWhatStandsBeforeIt) {
     Lane lane;
     lane.database.publish(40);
     lane.database.rows[20].refused = true;
@@ -404,7 +404,7 @@ TEST(Pipeline, P18_redrive_refused_again_frees_what_stands_before_it) {
     EXPECT_FALSE(std::count(sorted.begin(), sorted.end(), 31));
 }
 
-TEST(Pipeline, P18_clocks_that_differ_park_only_what_is_old) {
+TEST(Pipeline, P18ClocksThatDifferParkOnlyWhatIsOld) {
     Lane lane;
     lane.database.publish(30);
     lane.kafka.for_time = true;
@@ -423,7 +423,7 @@ TEST(Pipeline, P18_clocks_that_differ_park_only_what_is_old) {
     EXPECT_TRUE(std::count(lane.kafka.log.begin(), lane.kafka.log.end(), 21));
 }
 
-TEST(Pipeline, P18_missing_topic_blocks_the_lane_and_recovers_by_itself) {
+TEST(Pipeline, P18MissingTopicBlocksTheLaneAndRecoversByItself) {
     Lane lane;
     lane.database.publish(10);
     lane.kafka.missing_topics = {"t"};
@@ -438,7 +438,7 @@ TEST(Pipeline, P18_missing_topic_blocks_the_lane_and_recovers_by_itself) {
     EXPECT_EQ(lane.kafka.log, lane.all());
 }
 
-TEST(Pipeline, P13_rearm_none_begins_with_what_comes) {
+TEST(Pipeline, P13RearmNoneBeginsWithWhatComes) {
     Lane lane;
     lane.database.publish(10);
     lane.database.who.mode = "none";
@@ -449,7 +449,7 @@ TEST(Pipeline, P13_rearm_none_begins_with_what_comes) {
     EXPECT_EQ(lane.kafka.log, (std::vector<std::int64_t>{11, 12, 13}));
 }
 
-TEST(Pipeline, P13_rearm_missing_ships_what_the_topics_lack) {
+TEST(Pipeline, P13RearmMissingShipsWhatTheTopicsLack) {
     Lane lane;
     lane.database.publish(300);
     lane.database.who.mode = "missing";
@@ -462,7 +462,7 @@ TEST(Pipeline, P13_rearm_missing_ships_what_the_topics_lack) {
     EXPECT_FALSE(lane.database.who.mode.has_value());
 }
 
-TEST(Pipeline, P13_rearm_continue_goes_on_from_the_position) {
+TEST(Pipeline, P13RearmContinueGoesOnFromThePosition) {
     Lane lane;
     lane.database.publish(10);
     lane.run();
@@ -476,7 +476,7 @@ TEST(Pipeline, P13_rearm_continue_goes_on_from_the_position) {
     EXPECT_EQ(lane.kafka.positions.back().position.mode, std::nullopt);
 }
 
-TEST(Lsn, the_later_of_two) {
+TEST(Lsn, TheLaterOfTwo) {
     EXPECT_EQ(later_lsn("0/20", "0/9"), "0/20");
     EXPECT_EQ(later_lsn("1/0", "0/FFFFFFFF"), "1/0");
     EXPECT_EQ(later_lsn("", "0/1"), "0/1");

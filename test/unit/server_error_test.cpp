@@ -6,7 +6,7 @@
 namespace once::postgres {
 namespace {
 
-TEST(server_error, message_detail_and_hint_are_taken_apart) {
+TEST(ServerError, MessageDetailAndHintAreTakenApart) {
     const ServerError parsed = parse_server_error(
         "ERROR:  lane 7 does not exist\nLINE 1: SELECT once.identity(7)\n               ^\n"
         "DETAIL:  There is one.\nHINT:  once.set_lanes sets their number.\nCONTEXT:  PL/pgSQL "
@@ -16,14 +16,14 @@ TEST(server_error, message_detail_and_hint_are_taken_apart) {
     EXPECT_EQ(parsed.hint, "once.set_lanes sets their number.");
 }
 
-TEST(server_error, any_text_gives_its_first_line) {
+TEST(ServerError, AnyTextGivesItsFirstLine) {
     EXPECT_EQ(parse_server_error("FATAL:  terminating connection").message,
               "terminating connection");
     EXPECT_EQ(parse_server_error("lost synchronisation\nmore").message, "lost synchronisation");
     EXPECT_EQ(parse_server_error("").message, "");
 }
 
-TEST(server_error, states_that_libpqxx_turned_into_types_are_known) {
+TEST(ServerError, StatesThatLibpqxxTurnedIntoTypesAreKnown) {
     EXPECT_EQ(server_error(pqxx::insufficient_privilege("ERROR:  no", "SELECT 1")).state, "42501");
     EXPECT_EQ(server_error(pqxx::undefined_function("ERROR:  no", "SELECT 1")).state, "42883");
     EXPECT_EQ(server_error(pqxx::undefined_table("ERROR:  no", "SELECT 1")).state, "42P01");

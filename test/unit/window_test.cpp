@@ -51,7 +51,7 @@ int64_t next_position(std::mt19937_64 &random, int64_t highest) {
 
 } // namespace
 
-TEST(Window, G1_a_million_operations_against_a_set) {
+TEST(Window, G1AMillionOperationsAgainstASet) {
     std::mt19937_64 random(4711);
     Window window;
     Reference reference;
@@ -72,7 +72,7 @@ TEST(Window, G1_a_million_operations_against_a_set) {
         EXPECT_GT(counts[static_cast<int>(verdict)], 10'000) << static_cast<int>(verdict);
 }
 
-TEST(Window, G3_an_implausible_jump_changes_nothing) {
+TEST(Window, G3AnImplausibleJumpChangesNothing) {
     Window window;
     window.accept(7);
     EXPECT_EQ(window.accept(7 + Window::kFarthestJump + 1), Verdict::implausible);
@@ -81,7 +81,7 @@ TEST(Window, G3_an_implausible_jump_changes_nothing) {
     EXPECT_EQ(window.accept(7 + Window::kFarthestJump), Verdict::fresh);
 }
 
-TEST(Window, G4_the_ends_of_int64) {
+TEST(Window, G4TheEndsOfInt64) {
     constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
     Window window;
     EXPECT_EQ(window.accept(kMost), Verdict::fresh);

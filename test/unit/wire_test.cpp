@@ -118,7 +118,7 @@ TEST(Uuid7, CarriesTimeVersionAndVariant) {
 }
 
 } // namespace
-TEST(Snapshot, P13_end_is_behind_the_last_one_seen) {
+TEST(Snapshot, P13EndIsBehindTheLastOneSeen) {
     EXPECT_EQ(once::wire::parse_snapshot("10:20:")->end(), 20u);
     EXPECT_EQ(once::wire::parse_snapshot("10:20:10,15")->end(), 20u);
     EXPECT_EQ(once::wire::parse_snapshot("10:20:15,18,19")->end(), 18u);
