@@ -37,19 +37,19 @@ rd_kafka_resp_err_t error_of(const Event &event) {
 } // namespace
 
 Cluster::Cluster(const KafkaOptions &kafka_options)
-    : options(kafka_options),
-      client(kafka::make_client(kafka::make_conf(kafka_options, kAsking, RD_KAFKA_CONSUMER),
-                                RD_KAFKA_CONSUMER)) {}
+    : options_(kafka_options),
+      client_(kafka::make_client(kafka::make_conf(kafka_options, kAsking, RD_KAFKA_CONSUMER),
+                                 RD_KAFKA_CONSUMER)) {}
 
 std::string Cluster::identity() {
-    return kafka::cluster_id(client.get(), options.request_timeout_ms);
+    return kafka::cluster_id(client_.get(), options_.request_timeout_ms);
 }
 
 std::vector<std::int32_t> Cluster::brokers() {
     const rd_kafka_metadata_t *raw = nullptr;
     std::vector<std::int32_t> ids;
     // No topic of ours is asked about: all_topics = 0 without a topic gives the locally known ones.
-    if (rd_kafka_metadata(client.get(), 0, nullptr, &raw, options.request_timeout_ms) !=
+    if (rd_kafka_metadata(client_.get(), 0, nullptr, &raw, options_.request_timeout_ms) !=
         RD_KAFKA_RESP_ERR_NO_ERROR)
         return ids;
     const kafka::Metadata metadata(raw);
@@ -59,11 +59,11 @@ std::vector<std::int32_t> Cluster::brokers() {
 }
 
 TopicState Cluster::topic(const std::string &name) {
-    const kafka::Topic handle(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+    const kafka::Topic handle(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
     const rd_kafka_metadata_t *raw = nullptr;
     TopicState state;
     state.error =
-        rd_kafka_metadata(client.get(), 0, handle.get(), &raw, options.request_timeout_ms);
+        rd_kafka_metadata(client_.get(), 0, handle.get(), &raw, options_.request_timeout_ms);
     if (state.error != RD_KAFKA_RESP_ERR_NO_ERROR)
         return state;
     const kafka::Metadata metadata(raw);
@@ -92,12 +92,12 @@ std::optional<SettingMap> Cluster::describe(rd_kafka_ResourceType_t type, const 
                                             std::string &error) {
     const kafka::Owned<rd_kafka_ConfigResource_t> resource(
         rd_kafka_ConfigResource_new(type, name.c_str()));
-    const Queue queue(rd_kafka_queue_new(client.get()));
-    const AdminOptions admin =
-        admin_options(client.get(), RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, options.request_timeout_ms);
+    const Queue queue(rd_kafka_queue_new(client_.get()));
+    const AdminOptions admin = admin_options(client_.get(), RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
+                                             options_.request_timeout_ms);
     rd_kafka_ConfigResource_t *list[] = {resource.get()};
-    rd_kafka_DescribeConfigs(client.get(), list, 1, admin.get(), queue.get());
-    const Event event = wait_for(queue.get(), options.request_timeout_ms);
+    rd_kafka_DescribeConfigs(client_.get(), list, 1, admin.get(), queue.get());
+    const Event event = wait_for(queue.get(), options_.request_timeout_ms);
     if (error_of(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         error = rd_kafka_err2str(error_of(event));
         return std::nullopt;
@@ -125,13 +125,13 @@ std::string Cluster::try_create(const std::string &name, int partitions, int rep
         rd_kafka_NewTopic_new(name.c_str(), partitions, replicas, problem, sizeof problem));
     if (!wanted)
         return problem;
-    const Queue queue(rd_kafka_queue_new(client.get()));
+    const Queue queue(rd_kafka_queue_new(client_.get()));
     const AdminOptions admin =
-        admin_options(client.get(), RD_KAFKA_ADMIN_OP_CREATETOPICS, options.request_timeout_ms);
+        admin_options(client_.get(), RD_KAFKA_ADMIN_OP_CREATETOPICS, options_.request_timeout_ms);
     rd_kafka_AdminOptions_set_validate_only(admin.get(), 1, problem, sizeof problem);
     rd_kafka_NewTopic_t *list[] = {wanted.get()};
-    rd_kafka_CreateTopics(client.get(), list, 1, admin.get(), queue.get());
-    const Event event = wait_for(queue.get(), options.request_timeout_ms);
+    rd_kafka_CreateTopics(client_.get(), list, 1, admin.get(), queue.get());
+    const Event event = wait_for(queue.get(), options_.request_timeout_ms);
     if (error_of(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return rd_kafka_err2str(error_of(event));
     std::size_t count = 0;
@@ -149,11 +149,11 @@ AclState Cluster::acls(rd_kafka_ResourceType_t type, const std::string &name) {
     const kafka::Owned<rd_kafka_AclBinding_t> filter(rd_kafka_AclBindingFilter_new(
         type, name.c_str(), RD_KAFKA_RESOURCE_PATTERN_MATCH, nullptr, nullptr,
         RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, problem, sizeof problem));
-    const Queue queue(rd_kafka_queue_new(client.get()));
+    const Queue queue(rd_kafka_queue_new(client_.get()));
     const AdminOptions admin =
-        admin_options(client.get(), RD_KAFKA_ADMIN_OP_DESCRIBEACLS, options.request_timeout_ms);
-    rd_kafka_DescribeAcls(client.get(), filter.get(), admin.get(), queue.get());
-    const Event event = wait_for(queue.get(), options.request_timeout_ms);
+        admin_options(client_.get(), RD_KAFKA_ADMIN_OP_DESCRIBEACLS, options_.request_timeout_ms);
+    rd_kafka_DescribeAcls(client_.get(), filter.get(), admin.get(), queue.get());
+    const Event event = wait_for(queue.get(), options_.request_timeout_ms);
     state.error = error_of(event);
     if (state.error != RD_KAFKA_RESP_ERR_NO_ERROR)
         return state;
@@ -170,12 +170,12 @@ AclState Cluster::acls(rd_kafka_ResourceType_t type, const std::string &name) {
 
 GroupState Cluster::group(const std::string &name) {
     GroupState state;
-    const Queue queue(rd_kafka_queue_new(client.get()));
-    const AdminOptions admin = admin_options(client.get(), RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
-                                             options.request_timeout_ms);
+    const Queue queue(rd_kafka_queue_new(client_.get()));
+    const AdminOptions admin = admin_options(
+        client_.get(), RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, options_.request_timeout_ms);
     const char *list[] = {name.c_str()};
-    rd_kafka_DescribeConsumerGroups(client.get(), list, 1, admin.get(), queue.get());
-    const Event event = wait_for(queue.get(), options.request_timeout_ms);
+    rd_kafka_DescribeConsumerGroups(client_.get(), list, 1, admin.get(), queue.get());
+    const Event event = wait_for(queue.get(), options_.request_timeout_ms);
     state.error = error_of(event);
     if (state.error != RD_KAFKA_RESP_ERR_NO_ERROR)
         return state;
@@ -198,11 +198,11 @@ GroupState Cluster::group(const std::string &name) {
 std::string Cluster::try_transactions(const std::string &transactional_id) {
     const kafka::Settings settings = {
         {"transactional.id", transactional_id},
-        {"transaction.timeout.ms", std::to_string(options.transaction_timeout_ms)}};
+        {"transaction.timeout.ms", std::to_string(options_.transaction_timeout_ms)}};
     const kafka::Client producer(kafka::make_client(
-        kafka::make_conf(options, settings, RD_KAFKA_PRODUCER), RD_KAFKA_PRODUCER));
+        kafka::make_conf(options_, settings, RD_KAFKA_PRODUCER), RD_KAFKA_PRODUCER));
     const kafka::Error error(
-        rd_kafka_init_transactions(producer.get(), options.request_timeout_ms));
+        rd_kafka_init_transactions(producer.get(), options_.request_timeout_ms));
     return error ? rd_kafka_error_string(error.get()) : std::string();
 }
 

@@ -62,8 +62,8 @@ class Cluster {
     std::optional<SettingMap> describe(rd_kafka_ResourceType_t type, const std::string &name,
                                        std::string &error);
 
-    const KafkaOptions &options;
-    kafka::Client client;
+    const KafkaOptions &options_;
+    kafka::Client client_;
 };
 
 } // namespace once::checks

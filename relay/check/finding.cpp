@@ -26,29 +26,29 @@ const char *name_of(Severity severity) {
 } // namespace
 
 void Findings::ok(const std::string &area, const std::string &what) {
-    list.push_back({Severity::ok, area, one_line(what), {}, ExitCode::stopped});
+    list_.push_back({Severity::ok, area, one_line(what), {}, ExitCode::stopped});
 }
 
 void Findings::warning(const std::string &area, const std::string &what, const std::string &fix) {
-    list.push_back({Severity::warning, area, one_line(what), one_line(fix), ExitCode::stopped});
+    list_.push_back({Severity::warning, area, one_line(what), one_line(fix), ExitCode::stopped});
 }
 
 void Findings::error(ExitCode code, const std::string &area, const std::string &what,
                      const std::string &fix) {
-    list.push_back({Severity::error, area, one_line(what), one_line(fix), code});
+    list_.push_back({Severity::error, area, one_line(what), one_line(fix), code});
 }
 
 ExitCode Findings::exit_code() const {
-    const auto first = std::find_if(list.begin(), list.end(), [](const Finding &finding) {
+    const auto first = std::find_if(list_.begin(), list_.end(), [](const Finding &finding) {
         return finding.severity == Severity::error;
     });
-    return first == list.end() ? ExitCode::stopped : first->code;
+    return first == list_.end() ? ExitCode::stopped : first->code;
 }
 
 std::string Findings::lines() const {
     std::string text;
     std::size_t counts[3] = {};
-    for (const Finding &finding : list) {
+    for (const Finding &finding : list_) {
         ++counts[static_cast<int>(finding.severity)];
         text +=
             fmt::format("{:<8} {:<9} {}", name_of(finding.severity), finding.area, finding.what);
@@ -59,7 +59,7 @@ std::string Findings::lines() const {
 
 std::string Findings::json() const {
     nlohmann::ordered_json all = nlohmann::ordered_json::array();
-    for (const Finding &finding : list) {
+    for (const Finding &finding : list_) {
         nlohmann::ordered_json one = {{"severity", name_of(finding.severity)},
                                       {"area", finding.area},
                                       {"what", finding.what}};

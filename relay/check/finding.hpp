@@ -25,7 +25,7 @@ class Findings {
     void error(ExitCode code, const std::string &area, const std::string &what,
                const std::string &fix);
 
-    const std::vector<Finding> &all() const { return list; }
+    const std::vector<Finding> &all() const { return list_; }
     // Of the first error, since the later ones may follow from it; stopped when there is none.
     ExitCode exit_code() const;
 
@@ -33,7 +33,7 @@ class Findings {
     std::string json() const;
 
   private:
-    std::vector<Finding> list;
+    std::vector<Finding> list_;
 };
 
 } // namespace once::checks

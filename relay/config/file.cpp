@@ -131,7 +131,7 @@ bool everybody_reads(const std::string &path) {
 
 class Reader {
   public:
-    Reader(Settings &into, const std::string &file) : settings(into), path(file) {}
+    Reader(Settings &into, const std::string &file) : settings_(into), path_(file) {}
 
     void read(const toml::table &root) {
         for (const auto &[key, node] : root) {
@@ -157,9 +157,9 @@ class Reader {
     }
 
     void option(const std::string &key, const toml::node &node) {
-        const std::string origin = position(path, node.source());
+        const std::string origin = position(path_, node.source());
         check_type(option_table(), key, node, key, origin);
-        assign(settings, {key, text_of(node), origin});
+        assign(settings_, {key, text_of(node), origin});
     }
 
     // `sasl.username = …` makes nested tables out of the dots of a property's name.
@@ -169,7 +169,7 @@ class Reader {
             if (const toml::table *nested = node.as_table())
                 kafka(*nested, name);
             else
-                assign(settings, {name, text_of(node), position(path, node.source())});
+                assign(settings_, {name, text_of(node), position(path_, node.source())});
         }
     }
 
@@ -178,16 +178,16 @@ class Reader {
         if (array == nullptr || !array->is_homogeneous(toml::node_type::table))
             throw Refusal(ExitCode::configuration,
                           "cannot use " + std::string(kind_of(node)) + " for option \"inbox\" (" +
-                              position(path, node.source()) + ")",
+                              position(path_, node.source()) + ")",
                           "Each inbox is a table of its own.", "Begin it with [[inbox]].");
         int number = 0;
         for (const toml::node &element : *array) {
             const std::string prefix = "inbox." + std::to_string(++number) + ".";
             for (const auto &[key, value] : *element.as_table()) {
                 const std::string full_key = prefix + std::string(key.str());
-                const std::string origin = position(path, value.source());
+                const std::string origin = position(path_, value.source());
                 check_type(inbox_table(), key.str(), value, full_key, origin);
-                assign(settings, {full_key, text_of(value), origin});
+                assign(settings_, {full_key, text_of(value), origin});
             }
         }
     }
@@ -197,7 +197,7 @@ class Reader {
             return *content;
         throw Refusal(ExitCode::configuration,
                       "cannot use " + std::string(kind_of(node)) + " for section \"" + name +
-                          "\" (" + position(path, node.source()) + ")",
+                          "\" (" + position(path_, node.source()) + ")",
                       {}, "Begin the section with [" + name + "].");
     }
 
@@ -206,12 +206,12 @@ class Reader {
         sections.insert(sections.end(), std::begin(kSections), std::end(kSections));
         throw Refusal(
             ExitCode::configuration,
-            "unknown section \"" + name + "\" (" + position(path, node.source()) + ")", {},
+            "unknown section \"" + name + "\" (" + position(path_, node.source()) + ")", {},
             did_you_mean(name, sections, "Sections are kafka, outbox, inbox, http, log."));
     }
 
-    Settings &settings;
-    const std::string &path;
+    Settings &settings_;
+    const std::string &path_;
 };
 
 } // namespace

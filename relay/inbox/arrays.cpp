@@ -38,48 +38,48 @@ std::uint32_t array_type_of(ElementType element) {
     return 0;
 }
 
-Array::Array(ElementType element_type) : element(element_type), buffer(kHeader, '\0') {}
+Array::Array(ElementType element_type) : element_(element_type), buffer_(kHeader, '\0') {}
 
 void Array::clear() {
-    buffer.resize(kHeader);
-    count = 0;
-    has_null = false;
+    buffer_.resize(kHeader);
+    count_ = 0;
+    has_null_ = false;
 }
 
 void Array::add_null() {
-    put<std::int32_t>(buffer, -1);
-    has_null = true;
-    ++count;
+    put<std::int32_t>(buffer_, -1);
+    has_null_ = true;
+    ++count_;
 }
 
 void Array::add_bytes(std::string_view bytes) {
-    put(buffer, static_cast<std::int32_t>(bytes.size()));
-    buffer += bytes;
-    ++count;
+    put(buffer_, static_cast<std::int32_t>(bytes.size()));
+    buffer_ += bytes;
+    ++count_;
 }
 
 void Array::add_int(std::int64_t value) {
-    if (element == ElementType::int4) {
-        put<std::int32_t>(buffer, 4);
-        put(buffer, static_cast<std::int32_t>(value));
+    if (element_ == ElementType::int4) {
+        put<std::int32_t>(buffer_, 4);
+        put(buffer_, static_cast<std::int32_t>(value));
     } else {
-        put<std::int32_t>(buffer, 8);
-        put(buffer, value);
+        put<std::int32_t>(buffer_, 8);
+        put(buffer_, value);
     }
-    ++count;
+    ++count_;
 }
 
 void Array::add_json(std::string_view json) {
-    put(buffer, static_cast<std::int32_t>(json.size() + 1));
-    buffer.push_back(1); // version of jsonb's binary format
-    buffer += json;
-    ++count;
+    put(buffer_, static_cast<std::int32_t>(json.size() + 1));
+    buffer_.push_back(1); // version of jsonb's binary format
+    buffer_ += json;
+    ++count_;
 }
 
 void Array::add_time(std::int64_t unix_ms) {
-    put<std::int32_t>(buffer, 8);
-    put(buffer, (unix_ms - kEpochDifferenceMs) * 1000);
-    ++count;
+    put<std::int32_t>(buffer_, 8);
+    put(buffer_, (unix_ms - kEpochDifferenceMs) * 1000);
+    ++count_;
 }
 
 void Array::add(const std::optional<std::string_view> &bytes) {
@@ -92,14 +92,14 @@ void Array::add(const std::optional<std::string> &bytes) {
 
 std::string_view Array::encoded() {
     std::string header;
-    put<std::int32_t>(header, count == 0 ? 0 : 1);
-    put<std::int32_t>(header, has_null ? 1 : 0);
-    put(header, static_cast<std::uint32_t>(element));
-    put(header, count);
+    put<std::int32_t>(header, count_ == 0 ? 0 : 1);
+    put<std::int32_t>(header, has_null_ ? 1 : 0);
+    put(header, static_cast<std::uint32_t>(element_));
+    put(header, count_);
     put<std::int32_t>(header, 1);
-    buffer.replace(0, kHeader, header);
+    buffer_.replace(0, kHeader, header);
     // An empty array has no dimension, so neither size nor bound.
-    return count == 0 ? std::string_view(buffer).substr(0, 12) : std::string_view(buffer);
+    return count_ == 0 ? std::string_view(buffer_).substr(0, 12) : std::string_view(buffer_);
 }
 
 } // namespace once::inbox

@@ -35,16 +35,16 @@ class Array {
     void add(const std::optional<std::string_view> &bytes);
     void add(const std::optional<std::string> &bytes);
 
-    std::uint32_t type() const { return array_type_of(element); }
-    std::int32_t size() const { return count; }
+    std::uint32_t type() const { return array_type_of(element_); }
+    std::int32_t size() const { return count_; }
     // The encoded array; valid until the next add.
     std::string_view encoded();
 
   private:
-    ElementType element;
-    std::int32_t count = 0;
-    bool has_null = false;
-    std::string buffer;
+    ElementType element_;
+    std::int32_t count_ = 0;
+    bool has_null_ = false;
+    std::string buffer_;
 };
 
 } // namespace once::inbox

@@ -26,10 +26,10 @@ class MessageColumns {
     void clear();
 
   private:
-    Array topics{ElementType::text}, partitions{ElementType::int4}, offsets{ElementType::int8},
-        keys{ElementType::text}, payloads{ElementType::bytea}, headers{ElementType::jsonb},
-        ids{ElementType::text}, sources{ElementType::text}, positions{ElementType::int8},
-        times{ElementType::timestamptz};
+    Array topics_{ElementType::text}, partitions_{ElementType::int4}, offsets_{ElementType::int8},
+        keys_{ElementType::text}, payloads_{ElementType::bytea}, headers_{ElementType::jsonb},
+        ids_{ElementType::text}, sources_{ElementType::text}, positions_{ElementType::int8},
+        times_{ElementType::timestamptz};
 };
 
 // The ids that senders gave, for accept_many: as uuids while all of them are.
@@ -37,17 +37,17 @@ class IdColumns {
   public:
     // `number`: of the entry, to find it again by the ordinal that comes back.
     void add(const Entry &entry, std::size_t number);
-    bool empty() const { return numbers.empty(); }
-    bool only_uuids() const { return uuids_only; }
-    Array &ids() { return uuids_only ? uuids : texts; }
-    Array &sent() { return times; }
-    std::size_t number_of(std::size_t ordinal) const { return numbers[ordinal - 1]; }
+    bool empty() const { return numbers_.empty(); }
+    bool only_uuids() const { return uuids_only_; }
+    Array &ids() { return uuids_only_ ? uuids_ : texts_; }
+    Array &sent() { return times_; }
+    std::size_t number_of(std::size_t ordinal) const { return numbers_[ordinal - 1]; }
     void clear();
 
   private:
-    Array uuids{ElementType::uuid}, texts{ElementType::text}, times{ElementType::timestamptz};
-    std::vector<std::size_t> numbers;
-    bool uuids_only = true;
+    Array uuids_{ElementType::uuid}, texts_{ElementType::text}, times_{ElementType::timestamptz};
+    std::vector<std::size_t> numbers_;
+    bool uuids_only_ = true;
 };
 
 class Batch {
@@ -58,9 +58,9 @@ class Batch {
     void drop(const TopicPartitionView &place, std::size_t first);
     void clear();
 
-    std::size_t size() const { return all.size(); }
-    std::size_t bytes() const { return sum; }
-    std::span<const Entry> entries() const { return all; }
+    std::size_t size() const { return all_.size(); }
+    std::size_t bytes() const { return sum_; }
+    std::span<const Entry> entries() const { return all_; }
 
     MessageColumns columns; // of all entries
     IdColumns ids;
@@ -68,8 +68,8 @@ class Batch {
   private:
     void encode(const Entry &entry, std::size_t number);
 
-    std::vector<Entry> all;
-    std::size_t sum = 0;
+    std::vector<Entry> all_;
+    std::size_t sum_ = 0;
 };
 
 // What is tried next. `whole`: the batch that has exactly these entries, encoded; null for a part

@@ -133,30 +133,30 @@ constexpr Setting kFixed[] = {
 
 Consumer::Consumer(const KafkaOptions &kafka, const InboxOptions &options,
                    const std::string &client_id)
-    : topic(options.topic), group(options.group), request_timeout_ms(kafka.request_timeout_ms) {
+    : topic_(options.topic), group_(options.group), request_timeout_ms_(kafka.request_timeout_ms) {
     kafka::Conf conf = kafka::make_conf(kafka, defaults(), RD_KAFKA_CONSUMER);
-    set(conf.get(), "group.id", group);
+    set(conf.get(), "group.id", group_);
     set(conf.get(), "client.id", client_id);
     for (const Setting &setting : kFixed)
         set(conf.get(), setting.name, setting.value);
     rd_kafka_conf_set_opaque(conf.get(), this);
     rd_kafka_conf_set_rebalance_cb(conf.get(), on_rebalance);
-    rd_kafka_conf_interceptor_add_on_new(conf.get(), "once", on_new, last_answer_ms.get());
-    client = kafka::make_client(std::move(conf), RD_KAFKA_CONSUMER);
-    rd_kafka_poll_set_consumer(client.get());
+    rd_kafka_conf_interceptor_add_on_new(conf.get(), "once", on_new, last_answer_ms_.get());
+    client_ = kafka::make_client(std::move(conf), RD_KAFKA_CONSUMER);
+    rd_kafka_poll_set_consumer(client_.get());
 }
 
 Consumer::~Consumer() {
     close();
-    waiting.clear(); // messages before their client
-    kafka::destroy_or_leave(std::move(client), last_answer_ms);
+    waiting_.clear(); // messages before their client
+    kafka::destroy_or_leave(std::move(client_), last_answer_ms_);
 }
 
 void Consumer::subscribe() {
-    const List topics = list_of({TopicPartition{topic, RD_KAFKA_PARTITION_UA}});
-    if (const auto code = rd_kafka_subscribe(client.get(), topics.get()))
+    const List topics = list_of({TopicPartition{topic_, RD_KAFKA_PARTITION_UA}});
+    if (const auto code = rd_kafka_subscribe(client_.get(), topics.get()))
         throw Refusal(ExitCode::configuration,
-                      "could not subscribe to \"" + topic + "\": " + rd_kafka_err2str(code));
+                      "could not subscribe to \"" + topic_ + "\": " + rd_kafka_err2str(code));
 }
 
 // Runs inside rd_kafka_consumer_poll on the thread that polls.
@@ -168,43 +168,43 @@ void Consumer::on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
                                                                : Polled::Kind::revoked;
     polled.places = places_of(list);
     polled.fenced_off = rd_kafka_assignment_lost(client) != 0;
-    consumer.waiting.push_back(std::move(polled));
+    consumer.waiting_.push_back(std::move(polled));
     // Ends the poll: the answer comes before the next message.
     rd_kafka_yield(client);
 }
 
 Polled Consumer::poll(int timeout_ms) {
-    if (waiting.empty())
+    if (waiting_.empty())
         poll_client(timeout_ms);
-    if (waiting.empty())
+    if (waiting_.empty())
         return {};
-    Polled next = std::move(waiting.front());
-    waiting.pop_front();
+    Polled next = std::move(waiting_.front());
+    waiting_.pop_front();
     return next;
 }
 
 std::optional<Message> Consumer::message_at_hand() {
-    if (waiting.empty())
+    if (waiting_.empty())
         poll_client(0);
-    if (waiting.empty() || waiting.front().kind != Polled::Kind::message)
+    if (waiting_.empty() || waiting_.front().kind != Polled::Kind::message)
         return std::nullopt;
-    Message message = std::move(waiting.front().message);
-    waiting.pop_front();
+    Message message = std::move(waiting_.front().message);
+    waiting_.pop_front();
     return message;
 }
 
 // A message beside a rebalance belongs to a partition that stays: dropped, it would be lost.
 void Consumer::poll_client(int timeout_ms) {
-    const std::size_t before = waiting.size();
-    if (kafka::Message raw{rd_kafka_consumer_poll(client.get(), timeout_ms)}) {
-        const bool rebalanced = waiting.size() > before;
-        waiting.insert(rebalanced ? waiting.end() - 1 : waiting.end(), from(std::move(raw)));
+    const std::size_t before = waiting_.size();
+    if (kafka::Message raw{rd_kafka_consumer_poll(client_.get(), timeout_ms)}) {
+        const bool rebalanced = waiting_.size() > before;
+        waiting_.insert(rebalanced ? waiting_.end() - 1 : waiting_.end(), from(std::move(raw)));
     }
 }
 
 // What was polled before places got a new position would come twice, and in the wrong order.
 void Consumer::forget_waiting(const std::vector<TopicPartition> &places) {
-    std::erase_if(waiting, [&](const Polled &polled) {
+    std::erase_if(waiting_, [&](const Polled &polled) {
         const bool message = polled.kind == Polled::Kind::message;
         const std::string_view name = message ? polled.message.topic : polled.place.topic;
         const std::int32_t number = message ? polled.message.partition : polled.place.partition;
@@ -223,7 +223,7 @@ Polled Consumer::from(kafka::Message raw) const {
         const bool gone = raw->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
         char reason[512];
         const bool fatal = raw->err == RD_KAFKA_RESP_ERR__FATAL ||
-                           rd_kafka_fatal_error(client.get(), reason, sizeof reason);
+                           rd_kafka_fatal_error(client_.get(), reason, sizeof reason);
         polled.kind = end     ? Polled::Kind::end
                       : gone  ? Polled::Kind::out_of_range
                       : fatal ? Polled::Kind::lost
@@ -264,7 +264,7 @@ Polled Consumer::from(kafka::Message raw) const {
 }
 
 bool Consumer::cooperative() const {
-    const char *protocol = rd_kafka_rebalance_protocol(client.get());
+    const char *protocol = rd_kafka_rebalance_protocol(client_.get());
     return protocol != nullptr && std::strcmp(protocol, "COOPERATIVE") == 0;
 }
 
@@ -274,20 +274,21 @@ void Consumer::assign(const Offsets &changed, const Offsets &all) {
     if (step_by_step) {
         std::vector<TopicPartition> again;
         for (const auto &[place, offset] : changed)
-            if (std::find(held.begin(), held.end(), place) != held.end())
+            if (std::find(held_.begin(), held_.end(), place) != held_.end())
                 again.push_back(place);
         if (!again.empty())
-            kafka::Error(rd_kafka_incremental_unassign(client.get(), list_of(again).get()));
-        const kafka::Error error(rd_kafka_incremental_assign(client.get(), list_of(changed).get()));
+            kafka::Error(rd_kafka_incremental_unassign(client_.get(), list_of(again).get()));
+        const kafka::Error error(
+            rd_kafka_incremental_assign(client_.get(), list_of(changed).get()));
         if (error)
             throw KafkaUnavailable(std::string("could not assign: ") +
                                    rd_kafka_error_string(error.get()));
-    } else if (const auto code = rd_kafka_assign(client.get(), list_of(all).get())) {
+    } else if (const auto code = rd_kafka_assign(client_.get(), list_of(all).get())) {
         throw KafkaUnavailable(std::string("could not assign: ") + rd_kafka_err2str(code));
     }
     for (const auto &[place, offset] : step_by_step ? changed : all)
-        if (std::find(held.begin(), held.end(), place) == held.end())
-            held.push_back(place);
+        if (std::find(held_.begin(), held_.end(), place) == held_.end())
+            held_.push_back(place);
 }
 
 void Consumer::release(std::vector<TopicPartition> places) {
@@ -295,32 +296,32 @@ void Consumer::release(std::vector<TopicPartition> places) {
     if (cooperative()) {
         std::vector<TopicPartition> known;
         for (const TopicPartition &place : places)
-            if (std::find(held.begin(), held.end(), place) != held.end())
+            if (std::find(held_.begin(), held_.end(), place) != held_.end())
                 known.push_back(place);
         // Also with an empty list: the group waits for the answer.
-        kafka::Error(rd_kafka_incremental_unassign(client.get(), list_of(known).get()));
+        kafka::Error(rd_kafka_incremental_unassign(client_.get(), list_of(known).get()));
         for (const TopicPartition &place : places)
-            std::erase(held, place);
+            std::erase(held_, place);
     } else {
-        rd_kafka_assign(client.get(), nullptr);
-        held.clear();
+        rd_kafka_assign(client_.get(), nullptr);
+        held_.clear();
     }
 }
 
 void Consumer::pause(const std::vector<TopicPartition> &places) {
     if (!places.empty())
-        rd_kafka_pause_partitions(client.get(), list_of(places).get());
+        rd_kafka_pause_partitions(client_.get(), list_of(places).get());
 }
 
 void Consumer::resume(const std::vector<TopicPartition> &places) {
     if (!places.empty())
-        rd_kafka_resume_partitions(client.get(), list_of(places).get());
+        rd_kafka_resume_partitions(client_.get(), list_of(places).get());
 }
 
 std::vector<TopicPartition> Consumer::partitions(const std::string &name) {
-    const kafka::Topic handle(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+    const kafka::Topic handle(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
     const rd_kafka_metadata_t *raw = nullptr;
-    const auto code = rd_kafka_metadata(client.get(), 0, handle.get(), &raw, request_timeout_ms);
+    const auto code = rd_kafka_metadata(client_.get(), 0, handle.get(), &raw, request_timeout_ms_);
     const kafka::Metadata metadata(raw);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1)
         throw KafkaUnavailable("could not ask for the partitions of " + name + ": " +
@@ -339,7 +340,8 @@ Offsets Consumer::edges(const std::vector<TopicPartition> &places, Edge edge) {
     const List list = list_of(places);
     for (int i = 0; i < list->cnt; ++i)
         list->elems[i].offset = edge == Edge::earliest ? kEarliestTimestamp : kLatestTimestamp;
-    if (const auto code = rd_kafka_offsets_for_times(client.get(), list.get(), request_timeout_ms))
+    if (const auto code =
+            rd_kafka_offsets_for_times(client_.get(), list.get(), request_timeout_ms_))
         throw KafkaUnavailable(std::string("could not ask for offsets: ") + rd_kafka_err2str(code));
     for (int i = 0; i < list->cnt; ++i) {
         const rd_kafka_topic_partition_t &found = list->elems[i];
@@ -358,7 +360,7 @@ Consumer::committed(const std::vector<TopicPartition> &places) {
     if (places.empty())
         return result;
     const List list = list_of(places);
-    if (const auto code = rd_kafka_committed(client.get(), list.get(), request_timeout_ms))
+    if (const auto code = rd_kafka_committed(client_.get(), list.get(), request_timeout_ms_))
         throw KafkaUnavailable(std::string("could not ask for the group's offsets: ") +
                                rd_kafka_err2str(code));
     for (int i = 0; i < list->cnt; ++i) {
@@ -385,8 +387,8 @@ kafka::TopicIds Consumer::topic_ids(const std::vector<TopicPartition> &places) {
     for (const TopicPartition &place : places)
         names.insert(place.topic);
     std::string error;
-    kafka::TopicIds ids = kafka::topic_ids(client.get(), {names.begin(), names.end()},
-                                           std::min(request_timeout_ms, kTopicIdsMs), error);
+    kafka::TopicIds ids = kafka::topic_ids(client_.get(), {names.begin(), names.end()},
+                                           std::min(request_timeout_ms_, kTopicIdsMs), error);
     if (!error.empty())
         throw KafkaUnavailable("could not ask for topic ids: " + error);
     return ids;
@@ -394,7 +396,8 @@ kafka::TopicIds Consumer::topic_ids(const std::vector<TopicPartition> &places) {
 
 std::vector<std::string> Consumer::member_clients() {
     const rd_kafka_group_list *found = nullptr;
-    const auto code = rd_kafka_list_groups(client.get(), group.c_str(), &found, request_timeout_ms);
+    const auto code =
+        rd_kafka_list_groups(client_.get(), group_.c_str(), &found, request_timeout_ms_);
     const GroupList groups(found);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         throw KafkaUnavailable(std::string("could not ask for the group's members: ") +
@@ -414,37 +417,39 @@ void Consumer::advise(const Offsets &next) {
         list->elems[i].metadata = ::strdup(kCommitNote.data()); // freed with the list
         list->elems[i].metadata_size = kCommitNote.size();
     }
-    rd_kafka_commit(client.get(), list.get(), 1); // lost advice is given again with the next
+    rd_kafka_commit(client_.get(), list.get(), 1); // lost advice is given again with the next
 }
 
 std::int64_t Consumer::known_end(const TopicPartition &place) const {
     std::int64_t low = -1, high = -1;
-    rd_kafka_get_watermark_offsets(client.get(), place.topic.c_str(), place.partition, &low, &high);
+    rd_kafka_get_watermark_offsets(client_.get(), place.topic.c_str(), place.partition, &low,
+                                   &high);
     return high;
 }
 
 void Consumer::close() {
-    if (closed)
+    if (closed_)
         return;
-    closed = true;
+    closed_ = true;
     // Messages that were taken ahead and a rebalance that nobody answered would be taken for the
     // one that closing brings.
-    const bool unanswered = std::any_of(waiting.begin(), waiting.end(), is_rebalance);
-    waiting.clear();
+    const bool unanswered = std::any_of(waiting_.begin(), waiting_.end(), is_rebalance);
+    waiting_.clear();
     if (unanswered)
-        release(held);
+        release(held_);
     // rd_kafka_consumer_close waits for ever when no broker answers.
-    const std::unique_ptr<rd_kafka_queue_t, kafka::Destroy> queue(rd_kafka_queue_new(client.get()));
-    if (const kafka::Error error(rd_kafka_consumer_close_queue(client.get(), queue.get())); error)
+    const std::unique_ptr<rd_kafka_queue_t, kafka::Destroy> queue(
+        rd_kafka_queue_new(client_.get()));
+    if (const kafka::Error error(rd_kafka_consumer_close_queue(client_.get(), queue.get())); error)
         return;
     const std::int64_t deadline = now_ms() + kCloseMs;
-    while (rd_kafka_consumer_closed(client.get()) == 0 && now_ms() < deadline) {
+    while (rd_kafka_consumer_closed(client_.get()) == 0 && now_ms() < deadline) {
         // Serves the rebalance; messages that were fetched come out too, and are of no use now.
         const kafka::Message unused(rd_kafka_consume_queue(queue.get(), 100));
-        const bool revoked = !waiting.empty();
-        waiting.clear();
+        const bool revoked = !waiting_.empty();
+        waiting_.clear();
         if (revoked)
-            release(held);
+            release(held_);
     }
 }
 

@@ -95,7 +95,7 @@ class Consumer {
     // End of the log as the last fetch saw it; -1 = not known yet.
     std::int64_t known_end(const TopicPartition &place) const;
     // When a broker last answered (now_ms()): a heartbeat of the group or a fetch.
-    std::int64_t answered_ms() const { return *last_answer_ms; }
+    std::int64_t answered_ms() const { return *last_answer_ms_; }
 
     // Leaves the group, bounded.
     void close();
@@ -108,16 +108,16 @@ class Consumer {
     void poll_client(int timeout_ms);
     void forget_waiting(const std::vector<TopicPartition> &places);
 
-    std::string topic;
-    std::string group;
-    int request_timeout_ms;
+    std::string topic_;
+    std::string group_;
+    int request_timeout_ms_;
     // The client's threads write it, and may outlive us.
-    std::shared_ptr<std::atomic<std::int64_t>> last_answer_ms =
+    std::shared_ptr<std::atomic<std::int64_t>> last_answer_ms_ =
         std::make_shared<std::atomic<std::int64_t>>(0);
-    kafka::Client client;             // messages go before it
-    std::deque<Polled> waiting;       // given out by the next polls, in their order
-    std::vector<TopicPartition> held; // assigned at librdkafka
-    bool closed = false;
+    kafka::Client client_;             // messages go before it
+    std::deque<Polled> waiting_;       // given out by the next polls, in their order
+    std::vector<TopicPartition> held_; // assigned at librdkafka
+    bool closed_ = false;
 };
 
 struct KafkaUnavailable : std::runtime_error {

@@ -27,14 +27,14 @@ namespace once::inbox {
 // begin anew at somebody else.
 class Drain {
   public:
-    Drain(bool wanted, std::size_t members) : enabled(wanted), flags(members) {}
-    bool wanted() const { return enabled; }
-    void report(std::size_t member, bool drained) { flags[member] = drained; }
+    Drain(bool wanted, std::size_t members) : enabled_(wanted), flags_(members) {}
+    bool wanted() const { return enabled_; }
+    void report(std::size_t member, bool drained) { flags_[member] = drained; }
     bool complete() const;
 
   private:
-    bool enabled;
-    std::vector<std::atomic<bool>> flags;
+    bool enabled_;
+    std::vector<std::atomic<bool>> flags_;
 };
 
 class Member {
@@ -86,31 +86,31 @@ class Member {
     Offsets positions() const;
     std::vector<TopicPartition> places() const;
 
-    const Options &options;
-    const InboxOptions &inbox;
-    InboxMetrics &metrics;
-    const StopSignal &stop;
-    Drain &drain;
-    const std::size_t number;
+    const Options &options_;
+    const InboxOptions &inbox_;
+    InboxMetrics &metrics_;
+    const StopSignal &stop_;
+    Drain &drain_;
+    const std::size_t number_;
 
     // Receiver before session in destruction, consumer after work (messages before their client).
-    std::unique_ptr<Consumer> consumer;
-    std::unique_ptr<Session> session;
-    std::unique_ptr<Receiver> receiver;
-    Assignment assignment;
-    Work work;
+    std::unique_ptr<Consumer> consumer_;
+    std::unique_ptr<Session> session_;
+    std::unique_ptr<Receiver> receiver_;
+    Assignment assignment_;
+    Work work_;
 
-    bool assigned_once = false; // the group gave us our share, if only an empty one
-    bool answered = true;       // the last assignment, to the group
-    bool paused = false;
-    bool applying = false;
-    bool ever_ran = false;
-    const std::int64_t begun_ms = now_ms();
-    int attempts = 0;  // at the current message alone
-    int conflicts = 0; // at the current part: deadlocks and the like
-    std::int64_t retry_at_ms = 0;
-    Backoff backoff;
-    std::int64_t advise_at_ms = 0, report_at_ms = 0, redrive_at_ms = 0, topics_at_ms = 0;
+    bool assigned_once_ = false; // the group gave us our share, if only an empty one
+    bool answered_ = true;       // the last assignment, to the group
+    bool paused_ = false;
+    bool applying_ = false;
+    bool ever_ran_ = false;
+    const std::int64_t begun_ms_ = now_ms();
+    int attempts_ = 0;  // at the current message alone
+    int conflicts_ = 0; // at the current part: deadlocks and the like
+    std::int64_t retry_at_ms_ = 0;
+    Backoff backoff_;
+    std::int64_t advise_at_ms_ = 0, report_at_ms_ = 0, redrive_at_ms_ = 0, topics_at_ms_ = 0;
 };
 
 } // namespace once::inbox

@@ -36,16 +36,16 @@ std::string messages(int first) {
 } // namespace
 
 Receiver::Receiver(Session &open_session, const InboxOptions &inbox_options)
-    : session(open_session), options(inbox_options) {}
+    : session_(open_session), options_(inbox_options) {}
 
 std::string Receiver::handler_signature() const {
-    return options.handler + (options.per_message ? "(once.message)" : "(once.message[])");
+    return options_.handler + (options_.per_message ? "(once.message)" : "(once.message[])");
 }
 
 void Receiver::check() {
     try {
         const Rows found =
-            session.execute("SELECT once.protocol(), pg_catalog.pg_is_in_recovery()");
+            session_.execute("SELECT once.protocol(), pg_catalog.pg_is_in_recovery()");
         if (found.number(0, 0) != wire::kProtocol)
             throw Refusal(ExitCode::mismatch,
                           "extension \"pg_once\" speaks protocol " + found.text(0, 0) +
@@ -66,11 +66,11 @@ void Receiver::check() {
                           error.what(),
                       {}, "CREATE EXTENSION pg_once in the receiving database.");
     }
-    if (options.store)
+    if (options_.store)
         return;
     const std::string signature = handler_signature();
     try {
-        const Rows found = session.execute(
+        const Rows found = session_.execute(
             "SELECT pg_catalog.format('%I.%I', n.nspname, p.proname), p.prokind = 'f',"
             " pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AND"
             " pg_catalog.has_schema_privilege(n.oid, 'USAGE'), p.provolatile = 'v'"
@@ -88,7 +88,7 @@ void Receiver::check() {
             refuse_handler("handler " + signature + " is not volatile",
                            "PostgreSQL need not call a function that says it has no effect.",
                            signature);
-        handler = found.text(0, 0);
+        handler_ = found.text(0, 0);
     } catch (const SqlError &error) {
         if (is_transient(error.sqlstate))
             throw ConnectionLost(error.what());
@@ -98,7 +98,7 @@ void Receiver::check() {
 }
 
 std::string Receiver::database_identity() {
-    const Rows found = session.execute(
+    const Rows found = session_.execute(
         "SELECT pg_catalog.concat(c.system_identifier, '.', d.oid) FROM "
         "pg_catalog.pg_control_system() c,"
         " pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()");
@@ -117,17 +117,17 @@ std::vector<Claim> Receiver::claim(const std::vector<TopicPartition> &places,
         known.add(id.empty() ? std::nullopt : std::optional<std::string_view>(id));
         all.push_back({.place = place, .next = {}, .topic_id = id, .name = {}});
     }
-    const Rows rows = session.execute_prepared(
+    const Rows rows = session_.execute_prepared(
         "claim",
         "SELECT c.fence, c.next, c.name FROM unnest($2::text[], $3::int4[], $4::text[])"
         " WITH ORDINALITY AS p(topic, part, id, nr),"
         " LATERAL once.offset_claim_topic($1::text, p.topic, p.part, p.id) c ORDER BY nr",
-        {options.group, topics, partitions, known});
+        {options_.group, topics, partitions, known});
     std::vector<Claim> claims;
     for (int row = 0; row < rows.count(); ++row) {
         Claim &claim = all[static_cast<std::size_t>(row)];
         if (rows.null(row, 0)) {
-            log::warning("inbox_topic_id_late", {{"consumer", options.consumer},
+            log::warning("inbox_topic_id_late", {{"consumer", options_.consumer},
                                                  {"partition", to_string(claim.place)},
                                                  {"topic_id", claim.topic_id}});
             continue;
@@ -149,28 +149,28 @@ Receiver::begin(const TopicPartition &place,
         partitions.add_int(other.partition);
         starts.add_int(offset);
     }
-    const Rows rows = session.execute_prepared(
+    const Rows rows = session_.execute_prepared(
         "begin", "SELECT once.offset_begin($1::text, $2::text, $3::int4, $4::int4[], $5::int8[])",
-        {options.group, place.topic, std::to_string(place.partition), partitions, starts});
+        {options_.group, place.topic, std::to_string(place.partition), partitions, starts});
     return rows.null(0, 0) ? std::nullopt : std::optional(rows.number(0, 0));
 }
 
 bool Receiver::skip_to(const TopicPartition &place, const Partition &partition,
                        std::int64_t offset) {
     const Rows rows =
-        session.execute_prepared("skip",
-                                 "SELECT verdict OPERATOR(pg_catalog.<>) 'fenced' FROM "
-                                 "once.accept_offset($1::text, $2::text, $3::int4, $4::int8,"
-                                 " $5::int8, $6::int8)",
-                                 {options.group, place.topic, std::to_string(place.partition),
-                                  std::to_string(partition.next), std::to_string(offset - 1),
-                                  std::to_string(partition.fence)});
+        session_.execute_prepared("skip",
+                                  "SELECT verdict OPERATOR(pg_catalog.<>) 'fenced' FROM "
+                                  "once.accept_offset($1::text, $2::text, $3::int4, $4::int8,"
+                                  " $5::int8, $6::int8)",
+                                  {options_.group, place.topic, std::to_string(place.partition),
+                                   std::to_string(partition.next), std::to_string(offset - 1),
+                                   std::to_string(partition.fence)});
     return rows.truth(0, 0);
 }
 
 Applied Receiver::apply(const Part &part, const Assignment &assignment) {
     Applied applied;
-    session.execute(kBegin);
+    session_.execute(kBegin);
     Left left = pass_fence(part.entries, assignment, applied);
     crash_point(CrashPoint::inbox_after_fence);
     // What was encoded ahead is of use only while nothing has fallen out.
@@ -179,14 +179,14 @@ Applied Receiver::apply(const Part &part, const Assignment &assignment) {
     try {
         drop_known(left, whole() ? &part.whole->ids : nullptr, applied);
         crash_point(CrashPoint::inbox_after_dedup);
-        if (!options.store)
+        if (!options_.store)
             set_aside_held(left, assignment, applied);
         MessageColumns again;
         if (!whole())
             for (const Entry *entry : left)
                 again.add(*entry);
         MessageColumns &columns = whole() ? part.whole->columns : again;
-        if (options.store) {
+        if (options_.store) {
             store(columns, left.size(), applied);
         } else if (!left.empty()) {
             in_handler = true;
@@ -196,9 +196,9 @@ Applied Receiver::apply(const Part &part, const Assignment &assignment) {
         for (const Entry *entry : left)
             applied.bytes += entry->message.bytes();
         crash_point(CrashPoint::inbox_before_commit);
-        session.commit();
+        session_.commit();
     } catch (const SqlError &error) {
-        session.rollback();
+        session_.rollback();
         // A function of ours that is not there, or may not be called: no message is to blame.
         if (!in_handler && (error.sqlstate == "42501" || error.sqlstate == "42883"))
             throw;
@@ -210,22 +210,22 @@ Applied Receiver::apply(const Part &part, const Assignment &assignment) {
 
 Applied Receiver::park(const Entry &entry, const Assignment &assignment, const std::string &error) {
     Applied applied;
-    session.execute(kBegin);
+    session_.execute(kBegin);
     Left left = pass_fence({&entry, 1}, assignment, applied);
     // Its id is remembered now: it is redriven without asking again. An id that cannot be
     // remembered may be why it is here.
-    session.execute("SAVEPOINT id");
+    session_.execute("SAVEPOINT id");
     try {
         drop_known(left, nullptr, applied);
     } catch (const SqlError &refused) {
         if (is_transient(refused.sqlstate))
             throw;
-        session.execute("ROLLBACK TO SAVEPOINT id");
+        session_.execute("ROLLBACK TO SAVEPOINT id");
     }
     for (const Entry *one : left)
         applied.parked += put_aside(*one, error);
     crash_point(CrashPoint::inbox_before_park);
-    session.commit();
+    session_.commit();
     crash_point(CrashPoint::inbox_after_park);
     return applied;
 }
@@ -252,13 +252,13 @@ Receiver::Left Receiver::pass_fence(std::span<const Entry> part, const Assignmen
         lasts.add_int(offset);
         fences.add_int(partition.fence);
     }
-    const Rows rows = session.execute_prepared(
+    const Rows rows = session_.execute_prepared(
         "fence",
         "SELECT o.verdict, o.next FROM unnest($2::text[], $3::int4[], $4::int8[],"
         " $5::int8[], $6::int8[]) WITH ORDINALITY AS p(topic, part, first, last, fence, nr),"
         " LATERAL once.accept_offset($1::text, p.topic, p.part, p.first, p.last, p.fence) o"
         " ORDER BY nr",
-        {options.group, topics, partitions, firsts, lasts, fences});
+        {options_.group, topics, partitions, firsts, lasts, fences});
     std::map<TopicPartition, std::int64_t, PlaceOrder> from;
     int row = 0;
     for (const auto &[place, offset] : last) {
@@ -296,11 +296,11 @@ void Receiver::drop_known(Left &left, IdColumns *encoded, Applied &applied) {
     if (columns.empty())
         return;
     const std::string type = columns.only_uuids() ? "uuid" : "text";
-    const Rows rows = session.execute_prepared(
+    const Rows rows = session_.execute_prepared(
         "dedup_" + type,
         "SELECT ordinal, verdict FROM once.accept_many($1::text, $2::" + type +
             "[], $3::timestamptz[]) WHERE verdict OPERATOR(pg_catalog.<>) 'new'",
-        {options.consumer, columns.ids(), columns.sent()});
+        {options_.consumer, columns.ids(), columns.sent()});
     for (int row = 0; row < rows.count(); ++row) {
         left[columns.number_of(static_cast<std::size_t>(rows.number(row, 0)))] = nullptr;
         ++(rows.text(row, 1) == "too_old" ? applied.too_old : applied.duplicates);
@@ -324,11 +324,11 @@ void Receiver::set_aside_held(Left &left, const Assignment &assignment, Applied 
 
 void Receiver::call_handler(MessageColumns &columns) {
     // In FROM and without output columns: whatever the function returns, nothing is sent.
-    const std::string call = options.per_message
+    const std::string call = options_.per_message
                                  ? "SELECT FROM pg_catalog.unnest(" + messages(1) +
-                                       ") AS message, LATERAL " + handler + "(message)"
-                                 : "SELECT FROM " + handler + "(" + messages(1) + ")";
-    session.execute_prepared("handle", call, columns.parameters());
+                                       ") AS message, LATERAL " + handler_ + "(message)"
+                                 : "SELECT FROM " + handler_ + "(" + messages(1) + ")";
+    session_.execute_prepared("handle", call, columns.parameters());
     crash_point(CrashPoint::inbox_after_handler);
 }
 
@@ -336,8 +336,8 @@ void Receiver::store(MessageColumns &columns, std::size_t count, Applied &applie
     if (count == 0)
         return;
     std::vector<Parameter> parameters = columns.parameters();
-    parameters.emplace_back(options.consumer);
-    const Rows rows = session.execute_prepared(
+    parameters.emplace_back(options_.consumer);
+    const Rows rows = session_.execute_prepared(
         "store", "SELECT once.inbox_store($11::text, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         parameters);
     const auto stored = static_cast<std::uint64_t>(rows.number(0, 0));
@@ -353,11 +353,11 @@ bool Receiver::put_aside(const Entry &entry, const std::optional<std::string> &e
     Array errors(ElementType::text);
     errors.add(error);
     std::vector<Parameter> parameters = columns.parameters();
-    parameters.emplace_back(options.consumer);
+    parameters.emplace_back(options_.consumer);
     parameters.emplace_back(errors);
-    const std::string attempts = std::to_string(error ? options.max_attempts : 0);
+    const std::string attempts = std::to_string(error ? options_.max_attempts : 0);
     parameters.emplace_back(attempts);
-    return session
+    return session_
         .execute_prepared("park",
                           "SELECT once.inbox_park($11::text, (" + messages(1) +
                               ")[1], ($12::text[])[1], $13::int4)",
@@ -368,12 +368,12 @@ bool Receiver::put_aside(const Entry &entry, const std::optional<std::string> &e
 // Under another policy than hold_key a parked message holds nothing, but one that waits for its
 // turn still does: what follows must not pass it.
 std::set<std::string> Receiver::held_keys(const TopicPartition &place) {
-    const Rows rows = session.execute_prepared(
+    const Rows rows = session_.execute_prepared(
         "held",
         "SELECT DISTINCT key FROM once.inbox WHERE consumer = $1::text AND topic = $2::text"
         " AND \"partition\" = $3::int4 AND key IS NOT NULL AND (state = 'ready' OR $4::bool)",
-        {options.consumer, place.topic, std::to_string(place.partition),
-         std::string(options.on_poison == PoisonPolicy::hold_key ? "true" : "false")});
+        {options_.consumer, place.topic, std::to_string(place.partition),
+         std::string(options_.on_poison == PoisonPolicy::hold_key ? "true" : "false")});
     std::set<std::string> keys;
     for (int row = 0; row < rows.count(); ++row)
         keys.insert(rows.text(row, 0));
@@ -381,25 +381,25 @@ std::set<std::string> Receiver::held_keys(const TopicPartition &place) {
 }
 
 std::optional<bool> Receiver::redrive_one() {
-    session.execute(kBegin);
-    const Rows taken = session.execute_prepared(
-        "redrive_take", "SELECT id FROM once.inbox_take($1::text, 1)", {options.consumer});
+    session_.execute(kBegin);
+    const Rows taken = session_.execute_prepared(
+        "redrive_take", "SELECT id FROM once.inbox_take($1::text, 1)", {options_.consumer});
     if (taken.count() == 0) {
-        session.rollback();
+        session_.rollback();
         return std::nullopt;
     }
     const std::string id = taken.text(0, 0);
     const std::string error = redrive_error(id);
     if (error.empty())
-        session.execute_prepared("redrive_done",
-                                 "SELECT once.inbox_done($1::text, ARRAY[$2::text])",
-                                 {options.consumer, id});
+        session_.execute_prepared("redrive_done",
+                                  "SELECT once.inbox_done($1::text, ARRAY[$2::text])",
+                                  {options_.consumer, id});
     else
-        session.execute_prepared("redrive_fail",
-                                 "SELECT once.inbox_fail($1::text, $2::text, $3::text)",
-                                 {options.consumer, id, error});
+        session_.execute_prepared("redrive_fail",
+                                  "SELECT once.inbox_fail($1::text, $2::text, $3::text)",
+                                  {options_.consumer, id, error});
     crash_point(CrashPoint::inbox_before_redrive_commit);
-    session.commit();
+    session_.commit();
     return error.empty();
 }
 
@@ -409,18 +409,18 @@ std::string Receiver::redrive_error(const std::string &id) {
         "SELECT ROW(m.topic, m.\"partition\", m.log_offset, m.key, m.payload, m.headers, m.id,"
         " m.source, m.pos, m.sent_at)::once.message AS message FROM once.inbox m"
         " WHERE consumer = $1::text AND id = $2::text";
-    session.execute("SAVEPOINT handler");
+    session_.execute("SAVEPOINT handler");
     try {
-        session.execute_prepared("redrive_handle",
-                                 options.per_message
-                                     ? "SELECT FROM (" + message + " OFFSET 0) AS q, LATERAL " +
-                                           handler + "(q.message)"
-                                     : "SELECT FROM " + handler + "(ARRAY(" + message + "))",
-                                 {options.consumer, id});
+        session_.execute_prepared("redrive_handle",
+                                  options_.per_message
+                                      ? "SELECT FROM (" + message + " OFFSET 0) AS q, LATERAL " +
+                                            handler_ + "(q.message)"
+                                      : "SELECT FROM " + handler_ + "(ARRAY(" + message + "))",
+                                  {options_.consumer, id});
     } catch (const SqlError &refused) {
         if (is_transient(refused.sqlstate))
             throw;
-        session.execute("ROLLBACK TO SAVEPOINT handler");
+        session_.execute("ROLLBACK TO SAVEPOINT handler");
         check(); // a handler that is gone is not the message's fault
         return std::string(refused.what()) + " (SQLSTATE " + refused.sqlstate + ")";
     }

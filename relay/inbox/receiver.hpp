@@ -88,9 +88,9 @@ class Receiver {
     std::string redrive_error(const std::string &id);
     std::string handler_signature() const;
 
-    Session &session;
-    const InboxOptions &options;
-    std::string handler; // as the catalog quotes it
+    Session &session_;
+    const InboxOptions &options_;
+    std::string handler_; // as the catalog quotes it
 };
 
 } // namespace once::inbox

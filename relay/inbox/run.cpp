@@ -16,22 +16,22 @@ namespace {
 // The first of several that fail; it ends all.
 class FirstFailure {
   public:
-    explicit FirstFailure(StopSignal &stop_signal) : stop(stop_signal) {}
+    explicit FirstFailure(StopSignal &stop_signal) : stop_(stop_signal) {}
     void set(std::exception_ptr error) {
-        const std::lock_guard lock(guard);
-        if (!first)
-            first = std::move(error);
-        stop.request();
+        const std::lock_guard lock(guard_);
+        if (!first_)
+            first_ = std::move(error);
+        stop_.request();
     }
     void rethrow() const {
-        if (first)
-            std::rethrow_exception(first);
+        if (first_)
+            std::rethrow_exception(first_);
     }
 
   private:
-    std::mutex guard;
-    std::exception_ptr first;
-    StopSignal &stop;
+    std::mutex guard_;
+    std::exception_ptr first_;
+    StopSignal &stop_;
 };
 
 std::size_t member_count(const Options &options) {

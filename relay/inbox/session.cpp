@@ -72,14 +72,14 @@ Parameter::Parameter(Array &array) : bytes(array.encoded()), binary(true), type(
 
 Session::Session(const DatabaseOptions &options, const StopSignal &stop_signal,
                  std::function<int()> beat)
-    : connection(connect(options), &PQfinish), stop(stop_signal), on_beat(std::move(beat)) {
-    if (PQstatus(connection.get()) != CONNECTION_OK)
+    : connection_(connect(options), &PQfinish), stop_(stop_signal), on_beat_(std::move(beat)) {
+    if (PQstatus(connection_.get()) != CONNECTION_OK)
         lost();
-    refuse_transaction_pooler(connection.get(), options);
+    refuse_transaction_pooler(connection_.get(), options);
     PQsetNoticeProcessor(
-        connection.get(), [](void *, const char *) {}, nullptr);
-    PQsetnonblocking(connection.get(), 1);
-    if (PQsendQuery(connection.get(), session_settings(options).c_str()) == 0)
+        connection_.get(), [](void *, const char *) {}, nullptr);
+    PQsetnonblocking(connection_.get(), 1);
+    if (PQsendQuery(connection_.get(), session_settings(options).c_str()) == 0)
         lost();
     finish();
 }
@@ -101,19 +101,19 @@ Rows Session::execute_prepared(const std::string &name, const std::string &state
     }
     const int count = static_cast<int>(parameters.size());
     if (name.empty()) {
-        if (PQsendQueryParams(connection.get(), statement.c_str(), count, types.data(),
+        if (PQsendQueryParams(connection_.get(), statement.c_str(), count, types.data(),
                               values.data(), lengths.data(), formats.data(), 0) == 0)
             lost();
         return finish();
     }
-    if (std::find(prepared.begin(), prepared.end(), name) == prepared.end()) {
-        if (PQsendPrepare(connection.get(), name.c_str(), statement.c_str(), count, types.data()) ==
-            0)
+    if (std::find(prepared_.begin(), prepared_.end(), name) == prepared_.end()) {
+        if (PQsendPrepare(connection_.get(), name.c_str(), statement.c_str(), count,
+                          types.data()) == 0)
             lost();
         finish();
-        prepared.push_back(name);
+        prepared_.push_back(name);
     }
-    if (PQsendQueryPrepared(connection.get(), name.c_str(), count, values.data(), lengths.data(),
+    if (PQsendQueryPrepared(connection_.get(), name.c_str(), count, values.data(), lengths.data(),
                             formats.data(), 0) == 0)
         lost();
     return finish();
@@ -133,8 +133,8 @@ Rows Session::finish() {
         }
         last = Rows(result);
     }
-    if (PQstatus(connection.get()) != CONNECTION_OK)
-        throw ConnectionLost(text.empty() ? one_line(PQerrorMessage(connection.get())) : text);
+    if (PQstatus(connection_.get()) != CONNECTION_OK)
+        throw ConnectionLost(text.empty() ? one_line(PQerrorMessage(connection_.get())) : text);
     if (!state.empty())
         throw SqlError(state, text);
     return last;
@@ -143,27 +143,27 @@ Rows Session::finish() {
 PGresult *Session::wait_for_result() {
     std::int64_t cancel_at = 0;
     for (;;) {
-        const int unsent = PQflush(connection.get());
-        if (unsent < 0 || PQconsumeInput(connection.get()) == 0)
+        const int unsent = PQflush(connection_.get());
+        if (unsent < 0 || PQconsumeInput(connection_.get()) == 0)
             lost();
-        if (PQisBusy(connection.get()) == 0)
-            return PQgetResult(connection.get());
-        const int pause_ms = on_beat ? std::min(on_beat(), kBeatMs) : kBeatMs;
-        if (stop.requested() && cancel_at == 0)
+        if (PQisBusy(connection_.get()) == 0)
+            return PQgetResult(connection_.get());
+        const int pause_ms = on_beat_ ? std::min(on_beat_(), kBeatMs) : kBeatMs;
+        if (stop_.requested() && cancel_at == 0)
             cancel_at = now_ms() + kStopGraceMs;
         if (cancel_at != 0 && now_ms() >= cancel_at) {
             cancel();
             cancel_at = now_ms() + kStopGraceMs;
         }
-        pollfd wanted[2] = {{PQsocket(connection.get()),
+        pollfd wanted[2] = {{PQsocket(connection_.get()),
                              static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN), 0},
-                            {stop.fd(), POLLIN, 0}};
+                            {stop_.fd(), POLLIN, 0}};
         ::poll(wanted, cancel_at == 0 ? 2 : 1, pause_ms);
     }
 }
 
 void Session::cancel() {
-    if (PGcancel *request = PQgetCancel(connection.get())) {
+    if (PGcancel *request = PQgetCancel(connection_.get())) {
         char reason[256];
         PQcancel(request, reason, sizeof reason); // failing, it is tried again
         PQfreeCancel(request);
@@ -171,9 +171,9 @@ void Session::cancel() {
 }
 
 void Session::commit() {
-    if (PQsendQuery(connection.get(), "COMMIT") == 0)
+    if (PQsendQuery(connection_.get(), "COMMIT") == 0)
         lost();
-    PQflush(connection.get());
+    PQflush(connection_.get());
     crash_point(CrashPoint::inbox_in_commit);
     // A transaction that had failed answers COMMIT with ROLLBACK, and without an error.
     if (finish().command() != "COMMIT")
@@ -181,7 +181,7 @@ void Session::commit() {
 }
 
 bool Session::in_transaction() const {
-    return PQtransactionStatus(connection.get()) != PQTRANS_IDLE;
+    return PQtransactionStatus(connection_.get()) != PQTRANS_IDLE;
 }
 
 void Session::rollback() {
@@ -194,7 +194,7 @@ void Session::rollback() {
 }
 
 void Session::lost() const {
-    throw ConnectionLost(one_line(PQerrorMessage(connection.get())));
+    throw ConnectionLost(one_line(PQerrorMessage(connection_.get())));
 }
 
 bool is_transient(std::string_view sqlstate) {

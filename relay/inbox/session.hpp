@@ -47,21 +47,21 @@ struct Parameter {
 // Rows as text.
 class Rows {
   public:
-    explicit Rows(PGresult *result) : owned(result, &PQclear) {}
-    int count() const { return PQntuples(owned.get()); }
-    bool null(int row, int column) const { return PQgetisnull(owned.get(), row, column) != 0; }
+    explicit Rows(PGresult *result) : owned_(result, &PQclear) {}
+    int count() const { return PQntuples(owned_.get()); }
+    bool null(int row, int column) const { return PQgetisnull(owned_.get(), row, column) != 0; }
     std::string text(int row, int column) const {
-        return {PQgetvalue(owned.get(), row, column),
-                static_cast<std::size_t>(PQgetlength(owned.get(), row, column))};
+        return {PQgetvalue(owned_.get(), row, column),
+                static_cast<std::size_t>(PQgetlength(owned_.get(), row, column))};
     }
     std::int64_t number(int row, int column) const {
-        return std::stoll(PQgetvalue(owned.get(), row, column));
+        return std::stoll(PQgetvalue(owned_.get(), row, column));
     }
-    std::string command() const { return PQcmdStatus(owned.get()); }
-    bool truth(int row, int column) const { return *PQgetvalue(owned.get(), row, column) == 't'; }
+    std::string command() const { return PQcmdStatus(owned_.get()); }
+    bool truth(int row, int column) const { return *PQgetvalue(owned_.get(), row, column) == 't'; }
 
   private:
-    std::unique_ptr<PGresult, decltype(&PQclear)> owned;
+    std::unique_ptr<PGresult, decltype(&PQclear)> owned_;
 };
 
 class Session {
@@ -91,10 +91,10 @@ class Session {
     void cancel();
     [[noreturn]] void lost() const;
 
-    std::unique_ptr<PGconn, decltype(&PQfinish)> connection;
-    const StopSignal &stop;
-    std::function<int()> on_beat;
-    std::vector<std::string> prepared;
+    std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+    const StopSignal &stop_;
+    std::function<int()> on_beat_;
+    std::vector<std::string> prepared_;
 };
 
 // Whether the same statement may work next time although nothing about the message changed: the

@@ -5,62 +5,62 @@
 namespace once::inbox {
 
 void Work::add(Message message, std::string_view name) {
-    (begun || ahead.size() > 0 ? ahead : hand).add(std::move(message), rule, name);
+    (begun_ || ahead_.size() > 0 ? ahead_ : hand_).add(std::move(message), rule_, name);
 }
 
 std::span<const Entry> Work::part() const {
-    const std::size_t end = ends.empty() ? hand.size() : ends.back();
-    return hand.entries().subspan(first, end - first);
+    const std::size_t end = ends_.empty() ? hand_.size() : ends_.back();
+    return hand_.entries().subspan(first_, end - first_);
 }
 
 Part Work::current() {
-    begun = true;
+    begun_ = true;
     const auto entries = part();
-    return {entries, entries.size() == hand.size() ? &hand : nullptr};
+    return {entries, entries.size() == hand_.size() ? &hand_ : nullptr};
 }
 
 void Work::done() {
-    begun = true;
-    first += part().size();
-    while (!ends.empty() && ends.back() == first)
-        ends.pop_back();
+    begun_ = true;
+    first_ += part().size();
+    while (!ends_.empty() && ends_.back() == first_)
+        ends_.pop_back();
     if (empty())
         next_batch();
 }
 
 void Work::next_batch() {
-    spent.clear();
-    std::swap(spent, hand);
-    std::swap(hand, ahead);
-    first = 0;
-    ends.clear();
-    begun = false;
+    spent_.clear();
+    std::swap(spent_, hand_);
+    std::swap(hand_, ahead_);
+    first_ = 0;
+    ends_.clear();
+    begun_ = false;
 }
 
 bool Work::split() {
     const std::size_t size = part().size();
     if (size < 2)
         return false;
-    ends.push_back(first + size / 2);
+    ends_.push_back(first_ + size / 2);
     return true;
 }
 
 void Work::drop(const TopicPartitionView &place) {
-    hand.drop(place, first);
-    ahead.drop(place, 0);
-    first = 0;
-    ends.clear();
+    hand_.drop(place, first_);
+    ahead_.drop(place, 0);
+    first_ = 0;
+    ends_.clear();
     if (empty())
         next_batch();
 }
 
 void Work::clear() {
-    hand.clear();
-    ahead.clear();
-    spent.clear();
-    first = 0;
-    ends.clear();
-    begun = false;
+    hand_.clear();
+    ahead_.clear();
+    spent_.clear();
+    first_ = 0;
+    ends_.clear();
+    begun_ = false;
 }
 
 } // namespace once::inbox

@@ -12,18 +12,18 @@ namespace once::inbox {
 
 class Work {
   public:
-    explicit Work(IdentityRule identity_rule) : rule(std::move(identity_rule)) {}
+    explicit Work(IdentityRule identity_rule) : rule_(std::move(identity_rule)) {}
 
     // To the batch in hand; once that is tried, or another stands behind it, to the next one: so
     // the order is kept, and what current() gave out stays valid.
     // `name` stands for the topic where the message has no id: see identify().
     void add(Message message, std::string_view name);
 
-    bool empty() const { return first == hand.size(); }
+    bool empty() const { return first_ == hand_.size(); }
     // Of the batch in hand something was tried already.
-    bool tried() const { return begun; }
-    const Batch &in_hand() const { return hand; }
-    const Batch &next() const { return ahead; }
+    bool tried() const { return begun_; }
+    const Batch &in_hand() const { return hand_; }
+    const Batch &next() const { return ahead_; }
 
     // Not empty unless everything is.
     Part current();
@@ -36,17 +36,17 @@ class Work {
     void drop(const TopicPartitionView &place);
     void clear();
     // Frees what is done, when there is time.
-    void sweep() { spent.clear(); }
+    void sweep() { spent_.clear(); }
 
   private:
     std::span<const Entry> part() const;
     void next_batch();
 
-    const IdentityRule rule;
-    Batch hand, ahead, spent;
-    std::size_t first = 0;         // before it all is done
-    std::vector<std::size_t> ends; // ends of the nested parts inside the whole, innermost last
-    bool begun = false;
+    const IdentityRule rule_;
+    Batch hand_, ahead_, spent_;
+    std::size_t first_ = 0;         // before it all is done
+    std::vector<std::size_t> ends_; // ends of the nested parts inside the whole, innermost last
+    bool begun_ = false;
 };
 
 } // namespace once::inbox

@@ -15,28 +15,28 @@ class DeadLetters {
   public:
     void load(const std::vector<std::int64_t> &seqs,
               const std::vector<std::pair<std::string, std::optional<std::string>>> &keys) {
-        parked.clear();
-        parked.insert(seqs.begin(), seqs.end());
+        parked_.clear();
+        parked_.insert(seqs.begin(), seqs.end());
         hold_only(keys);
     }
     void hold_only(const std::vector<std::pair<std::string, std::optional<std::string>>> &keys) {
-        held.clear();
+        held_.clear();
         for (const auto &[topic, key] : keys)
             if (key)
-                held.insert(name(topic, *key));
+                held_.insert(name(topic, *key));
     }
     void park(const Event &event, bool hold) {
-        parked.insert(event.seq);
+        parked_.insert(event.seq);
         if (hold && event.key) // a null key holds nothing else
-            held.insert(name(event.topic, *event.key));
+            held_.insert(name(event.topic, *event.key));
     }
 
-    bool empty() const { return parked.empty() && held.empty(); }
-    bool is_parked(std::int64_t seq) const { return parked.count(seq) != 0; }
+    bool empty() const { return parked_.empty() && held_.empty(); }
+    bool is_parked(std::int64_t seq) const { return parked_.count(seq) != 0; }
     bool is_held(const Event &event) const {
-        return !held.empty() && event.key && held.count(name(event.topic, *event.key)) != 0;
+        return !held_.empty() && event.key && held_.count(name(event.topic, *event.key)) != 0;
     }
-    std::size_t held_count() const { return held.size(); }
+    std::size_t held_count() const { return held_.size(); }
 
   private:
     // A topic has no control characters, so nothing else gives the same name.
@@ -47,8 +47,8 @@ class DeadLetters {
         return text;
     }
 
-    std::unordered_set<std::int64_t> parked;
-    std::unordered_set<std::string> held;
+    std::unordered_set<std::int64_t> parked_;
+    std::unordered_set<std::string> held_;
 };
 
 } // namespace once::outbox

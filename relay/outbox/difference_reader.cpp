@@ -42,24 +42,24 @@ Cut take_cut(Connection &connection, int lane) {
 }
 
 void DifferenceReader::resume(const Position &position) {
-    open.reset();
-    resumed_inside.reset();
-    last_rows = 0;
-    passed_seq = position.last_seq.value_or(0);
+    open_.reset();
+    resumed_inside_.reset();
+    last_rows_ = 0;
+    passed_seq_ = position.last_seq.value_or(0);
     if (position.slice_seq) {
-        resumed_inside = position;
-        s_prev = *position.s_prev;
+        resumed_inside_ = position;
+        s_prev_ = *position.s_prev;
     } else {
-        s_prev = position.s_now;
+        s_prev_ = position.s_now;
     }
-    s_prev_parsed = parsed(s_prev);
-    told = s_prev;
+    s_prev_parsed_ = parsed(s_prev_);
+    told_ = s_prev_;
 }
 
 void DifferenceReader::tell(Batch &batch) {
-    batch.s_prev = told;
+    batch.s_prev = told_;
     if (!batch.slice_seq)
-        told = batch.s_now;
+        told_ = batch.s_now;
 }
 
 Batch DifferenceReader::begin_batch(const Open &what) const {
@@ -72,11 +72,11 @@ Batch DifferenceReader::begin_batch(const Open &what) const {
 }
 
 bool DifferenceReader::read(Connection &connection, const std::string &query, Batch &batch) {
-    batch.events.reserve(last_rows);
+    batch.events.reserve(last_rows_);
     CopyStream stream(connection.raw(), query);
     while (const auto row = stream.next_row()) {
         // Always at least one: an event larger than the limit is a batch of its own.
-        if (!batch.events.empty() && batch.arena->size() + row->size() > limits.bytes) {
+        if (!batch.events.empty() && batch.arena->size() + row->size() > limits_.bytes) {
             stream.stop();
             return false;
         }
@@ -87,42 +87,42 @@ bool DifferenceReader::read(Connection &connection, const std::string &query, Ba
 }
 
 void DifferenceReader::learn(const Batch &batch) {
-    last_rows = batch.events.size();
-    if (last_rows != 0)
-        row_bytes = (row_bytes + static_cast<double>(batch.arena->size()) / last_rows) / 2;
+    last_rows_ = batch.events.size();
+    if (last_rows_ != 0)
+        row_bytes_ = (row_bytes_ + static_cast<double>(batch.arena->size()) / last_rows_) / 2;
 }
 
 void DifferenceReader::finish(const Open &what) {
-    s_prev = what.difference.now_text;
-    s_prev_parsed = what.difference.now;
-    passed_seq = std::max(passed_seq, what.cut.seq);
-    open.reset();
+    s_prev_ = what.difference.now_text;
+    s_prev_parsed_ = what.difference.now;
+    passed_seq_ = std::max(passed_seq_, what.cut.seq);
+    open_.reset();
 }
 
 std::optional<Batch> DifferenceReader::next(Connection &connection, std::size_t rows) {
-    if (resumed_inside) {
-        const Position from = *std::exchange(resumed_inside, std::nullopt);
-        Open what{{lane, s_prev_parsed, parsed(from.s_now), s_prev, from.s_now},
+    if (resumed_inside_) {
+        const Position from = *std::exchange(resumed_inside_, std::nullopt);
+        Open what{{lane_, s_prev_parsed_, parsed(from.s_now), s_prev_, from.s_now},
                   {from.s_now, from.lsn, from.timeline, 0},
                   0,
                   0};
         open_wide(connection, std::move(what), from.slice_seq);
     }
-    if (open)
+    if (open_)
         if (auto batch = read_slice(connection, rows))
             return batch;
-    const Cut cut = take_cut(connection, lane);
-    Open what{{lane, s_prev_parsed, parsed(cut.snapshot), s_prev, cut.snapshot}, cut, 0, 0};
+    const Cut cut = take_cut(connection, lane_);
+    Open what{{lane_, s_prev_parsed_, parsed(cut.snapshot), s_prev_, cut.snapshot}, cut, 0, 0};
     if (!what.difference.possible()) {
-        last_rows = 0;
+        last_rows_ = 0;
         return std::nullopt;
     }
     // The numbers drawn since tell how big it can be, but for transactions that ran meanwhile; the
     // row limit in the query is for those.
-    const auto drawn = static_cast<double>(cut.seq - passed_seq);
-    const bool small = drawn <= static_cast<double>(limits.rows) &&
-                       drawn * row_bytes <= static_cast<double>(limits.bytes);
-    if (small && rows >= limits.rows)
+    const auto drawn = static_cast<double>(cut.seq - passed_seq_);
+    const bool small = drawn <= static_cast<double>(limits_.rows) &&
+                       drawn * row_bytes_ <= static_cast<double>(limits_.bytes);
+    if (small && rows >= limits_.rows)
         if (auto batch = read_narrow(connection, what)) {
             if (batch->events.empty())
                 return std::nullopt;
@@ -135,10 +135,10 @@ std::optional<Batch> DifferenceReader::next(Connection &connection, std::size_t 
 // Nothing: too big for one piece.
 std::optional<Batch> DifferenceReader::read_narrow(Connection &connection, const Open &what) {
     Batch batch = begin_batch(what);
-    const bool whole = read(connection, what.difference.narrow(limits.rows + 1), batch);
+    const bool whole = read(connection, what.difference.narrow(limits_.rows + 1), batch);
     if (!whole && batch.events.empty())
         return std::nullopt;
-    if (whole && batch.events.size() > limits.rows)
+    if (whole && batch.events.size() > limits_.rows)
         return std::nullopt;
     learn(batch);
     if (whole) {
@@ -156,47 +156,47 @@ void DifferenceReader::open_wide(Connection &connection, Open what,
     if (after) {
         what.after = *after;
     } else {
-        what.after = passed_seq;
+        what.after = passed_seq_;
         if (const auto lowest = one_number(connection, what.difference.lowest_of_running()))
             what.after = std::min(what.after, *lowest - 1);
     }
-    const std::string table = "once.event_" + std::to_string(lane);
+    const std::string table = "once.event_" + std::to_string(lane_);
     what.until = one_number(connection, "SELECT max(seq) FROM " + table).value_or(what.after);
     // Nothing was passed yet on a lane that is old: do not walk through what is long gone.
     if (what.after == 0)
         what.after = one_number(connection, "SELECT min(seq) - 1 FROM " + table).value_or(0);
-    open = std::move(what);
-    sliced = after.has_value();
+    open_ = std::move(what);
+    sliced_ = after.has_value();
 }
 
 std::optional<Batch> DifferenceReader::read_slice(Connection &connection, std::size_t rows) {
-    const auto by_bytes = static_cast<std::size_t>(static_cast<double>(limits.bytes) / row_bytes);
+    const auto by_bytes = static_cast<std::size_t>(static_cast<double>(limits_.bytes) / row_bytes_);
     const std::size_t limit =
-        std::max<std::size_t>(1, std::min({rows, limits.slice_rows, by_bytes}));
-    while (open->after < open->until) {
-        Batch batch = begin_batch(*open);
-        const std::int64_t until = std::min(open->until, open->after + kWindow);
+        std::max<std::size_t>(1, std::min({rows, limits_.slice_rows, by_bytes}));
+    while (open_->after < open_->until) {
+        Batch batch = begin_batch(*open_);
+        const std::int64_t until = std::min(open_->until, open_->after + kWindow);
         const bool whole =
-            read(connection, open->difference.wide(open->after, until, limit), batch);
+            read(connection, open_->difference.wide(open_->after, until, limit), batch);
         const bool window_done = whole && batch.events.size() < limit;
-        open->after = window_done ? until : batch.events.back().seq;
+        open_->after = window_done ? until : batch.events.back().seq;
         if (batch.events.empty())
             continue;
         learn(batch);
-        passed_seq = std::max(passed_seq, batch.events.back().seq);
-        batch.more = open->after < open->until;
+        passed_seq_ = std::max(passed_seq_, batch.events.back().seq);
+        batch.more = open_->after < open_->until;
         if (batch.more) {
             batch.slice_seq = batch.events.back().seq;
-            sliced = true;
+            sliced_ = true;
         } else {
-            finish(Open(*open));
+            finish(Open(*open_));
         }
         tell(batch);
         return batch;
     }
-    Batch rest = begin_batch(*open);
-    finish(Open(*open));
-    if (!sliced)
+    Batch rest = begin_batch(*open_);
+    finish(Open(*open_));
+    if (!sliced_)
         return std::nullopt;
     tell(rest); // slices were told, so their end is, too
     return rest;

@@ -18,7 +18,7 @@ struct ReadLimits {
 
 class DifferenceReader {
   public:
-    DifferenceReader(int lane, ReadLimits limits) : lane(lane), limits(limits) {}
+    DifferenceReader(int lane, ReadLimits limits) : lane_(lane), limits_(limits) {}
 
     void resume(const Position &position);
     // Nothing: the difference up to now is empty. At most `rows` rows, at least one.
@@ -26,11 +26,11 @@ class DifferenceReader {
 
     // In the middle of a difference, or the last piece was big: the next one is there for sure or
     // soon, so it is worth reading ahead.
-    bool eager() const { return open.has_value() || last_rows >= kEagerRows; }
-    const std::string &before() const { return s_prev; }
+    bool eager() const { return open_.has_value() || last_rows_ >= kEagerRows; }
+    const std::string &before() const { return s_prev_; }
     // Numbers of the open difference that no slice has passed yet: an estimate, numbers have holes.
     std::int64_t behind() const {
-        return open && open->until > open->after ? open->until - open->after : 0;
+        return open_ && open_->until > open_->after ? open_->until - open_->after : 0;
     }
 
   private:
@@ -56,20 +56,20 @@ class DifferenceReader {
     static constexpr std::int64_t kWindow = 2'000'000;
     static constexpr std::size_t kEagerRows = 1000;
 
-    int lane;
-    ReadLimits limits;
-    std::string s_prev;
-    wire::Snapshot s_prev_parsed;
+    int lane_;
+    ReadLimits limits_;
+    std::string s_prev_;
+    wire::Snapshot s_prev_parsed_;
     // s_now of the last batch that finished a difference. Lags behind s_prev while differences are
     // empty: the next batch names both together, so that each record follows its predecessor.
-    std::string told;
-    std::int64_t passed_seq = 0; // whatever began after s_prev has a higher seq than this
-    std::optional<Open> open;
-    bool sliced = false; // slices of it have been told
+    std::string told_;
+    std::int64_t passed_seq_ = 0; // whatever began after s_prev has a higher seq than this
+    std::optional<Open> open_;
+    bool sliced_ = false; // slices of it have been told
     std::optional<Position>
-        resumed_inside; // position in the middle of a difference, not opened yet
-    std::size_t last_rows = 0;
-    double row_bytes = 300; // average of late
+        resumed_inside_; // position in the middle of a difference, not opened yet
+    std::size_t last_rows_ = 0;
+    double row_bytes_ = 300; // average of late
 };
 
 // once.cut

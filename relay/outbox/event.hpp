@@ -22,30 +22,30 @@ std::optional<Uuid> uuid_from_text(std::string_view text);
 class Arena {
   public:
     std::string_view put(const char *bytes, std::size_t size) {
-        if (size > left)
+        if (size > left_)
             grow(size);
-        char *here = cursor;
+        char *here = cursor_;
         std::memcpy(here, bytes, size);
-        cursor += size;
-        left -= size;
-        used += size;
+        cursor_ += size;
+        left_ -= size;
+        used_ += size;
         return {here, size};
     }
-    std::size_t size() const noexcept { return used; }
+    std::size_t size() const noexcept { return used_; }
 
   private:
     void grow(std::size_t size) {
         const std::size_t room = size > kChunk ? size : kChunk;
-        chunks.emplace_back(new char[room]);
-        cursor = chunks.back().get();
-        left = room;
+        chunks_.emplace_back(new char[room]);
+        cursor_ = chunks_.back().get();
+        left_ = room;
     }
 
     static constexpr std::size_t kChunk = 256 * 1024;
-    std::vector<std::unique_ptr<char[]>> chunks;
-    char *cursor = nullptr;
-    std::size_t left = 0;
-    std::size_t used = 0;
+    std::vector<std::unique_ptr<char[]>> chunks_;
+    char *cursor_ = nullptr;
+    std::size_t left_ = 0;
+    std::size_t used_ = 0;
 };
 
 // Null and empty differ for key and payload: a null payload is a tombstone.

@@ -46,101 +46,102 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
 } // namespace
 
 KafkaSink::KafkaSink(const Options &options, LaneMetrics &metrics, std::function<bool()> stopping)
-    : options(options), lane(metrics.lane), partitions(metrics.partitions),
-      ring_size(options.outbox.producers >= 2 ? 2 : 1),
-      log(std::make_unique<PositionLog>(options.kafka, std::move(stopping))) {}
+    : options_(options), lane_(metrics.lane), partitions_(metrics.partitions),
+      ring_size_(options.outbox.producers >= 2 ? 2 : 1),
+      log_(std::make_unique<PositionLog>(options.kafka, std::move(stopping))) {}
 
 Outcome KafkaSink::told(Outcome outcome, const Producer &producer) {
     if (outcome != Outcome::ok)
-        why = producer.trouble();
+        why_ = producer.trouble();
     return outcome;
 }
 
 Outcome KafkaSink::reach(bool may_create) {
-    const Outcome outcome = log->ensure(may_create);
-    why = log->trouble();
+    const Outcome outcome = log_->ensure(may_create);
+    why_ = log_->trouble();
     return outcome;
 }
 
 ReadBack KafkaSink::peek(const std::string &incarnation, std::optional<std::int64_t> hint) {
-    auto answer = log->last(position_key(incarnation, lane), hint, std::nullopt, kReadSilence);
-    why = log->trouble();
+    auto answer = log_->last(position_key(incarnation, lane_), hint, std::nullopt, kReadSilence);
+    why_ = log_->trouble();
     return answer;
 }
 
 // Both ids, whatever ring is used: the predecessor may have had another.
 Outcome KafkaSink::open(const std::string &incarnation, Timeout timeout) {
     close();
-    source = position_key(incarnation, lane);
+    source_ = position_key(incarnation, lane_);
     crash_point(CrashPoint::before_init);
     for (int i = 0; i < 2; ++i) {
         const std::string id =
-            "once-" + incarnation + "-" + std::to_string(lane) + "-" + std::to_string(i);
-        producers.push_back(std::make_unique<Producer>(options.kafka, id, options.outbox.max_rows));
-        producers.back()->start_init(static_cast<int>(timeout.count()));
+            "once-" + incarnation + "-" + std::to_string(lane_) + "-" + std::to_string(i);
+        producers_.push_back(
+            std::make_unique<Producer>(options_.kafka, id, options_.outbox.max_rows));
+        producers_.back()->start_init(static_cast<int>(timeout.count()));
     }
     Outcome outcome = Outcome::ok;
-    for (const auto &producer : producers) {
+    for (const auto &producer : producers_) {
         const Outcome its = producer->wait(timeout + milliseconds(2000));
         if (its != Outcome::ok) {
             outcome = its;
-            why = producer->trouble();
+            why_ = producer->trouble();
         }
     }
     if (outcome != Outcome::ok) {
         close(); // the next attempt begins with new ones
         return outcome;
     }
-    producers.resize(ring_size);
-    turn = 0;
+    producers_.resize(ring_size_);
+    turn_ = 0;
     crash_point(CrashPoint::after_init);
     return Outcome::ok;
 }
 
 void KafkaSink::close() noexcept {
-    filled = committer = nullptr;
-    producers.clear();
+    filled_ = committer_ = nullptr;
+    producers_.clear();
 }
 
 void KafkaSink::abandon() noexcept {
-    filled = committer = nullptr;
-    for (auto &producer : producers)
+    filled_ = committer_ = nullptr;
+    for (auto &producer : producers_)
         if (producer->working())
             static_cast<void>(producer.release()); // its thread sits in a call that takes its time
-    producers.clear();
+    producers_.clear();
 }
 
 ReadBack KafkaSink::read_back(std::optional<std::int64_t> hint, Timeout timeout) {
     if (const Outcome outcome = commit_start_record(timeout); outcome != Outcome::ok)
         return {outcome, std::nullopt};
     crash_point(CrashPoint::after_start_record);
-    auto answer = log->last(source, hint, offset, kReadSilence);
+    auto answer = log_->last(source_, hint, offset_, kReadSilence);
     if (answer.outcome != Outcome::ok)
-        why = log->trouble();
+        why_ = log_->trouble();
     return answer;
 }
 
 // Its delivery report is an end that no deposed leader can have told us.
 Outcome KafkaSink::commit_start_record(Timeout timeout) {
     const auto deadline = Clock::now() + timeout;
-    Producer &producer = *producers.front();
+    Producer &producer = *producers_.front();
     int ignored = 0;
-    if (const auto outcome =
-            producer.know(options.kafka.position_topic, static_cast<int>(timeout.count()), ignored);
+    if (const auto outcome = producer.know(options_.kafka.position_topic,
+                                           static_cast<int>(timeout.count()), ignored);
         outcome != Outcome::ok)
         return told(outcome, producer);
     if (const auto outcome = producer.begin(); outcome != Outcome::ok)
         return told(outcome, producer);
-    value =
+    value_ =
         nlohmann::json{{"format", kPositionFormat}, {"pid", ::getpid()}, {"version", ONCE_VERSION}}
             .dump();
-    const std::string key = source + "/start";
-    if (const auto outcome = produce_position(producer, key, value); outcome != Outcome::ok)
+    const std::string key = source_ + "/start";
+    if (const auto outcome = produce_position(producer, key, value_); outcome != Outcome::ok)
         return told(outcome, producer);
     Outcome outcome = producer.flush(timeout);
     if (outcome != Outcome::ok)
         return told(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
-    offset = producer.position_offset();
+    offset_ = producer.position_offset();
     producer.start_commit(kCommitMs);
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
     outcome = producer.wait(std::max(left, milliseconds(kCommitMs + 1000)));
@@ -151,7 +152,7 @@ Outcome KafkaSink::commit_start_record(Timeout timeout) {
 Outcome KafkaSink::produce_position(Producer &producer, const std::string &key,
                                     const std::string &text) {
     Outgoing record;
-    record.topic = &options.kafka.position_topic;
+    record.topic = &options_.kafka.position_topic;
     record.key = key;
     record.payload = text;
     record.partition = 0;
@@ -160,10 +161,10 @@ Outcome KafkaSink::produce_position(Producer &producer, const std::string &key,
 }
 
 Outcome KafkaSink::prepare(const Batch &batch, Timeout timeout) {
-    Producer &producer = *producers[turn];
+    Producer &producer = *producers_[turn_];
     const int timeout_ms = static_cast<int>(timeout.count());
     int count = 0;
-    Outcome outcome = producer.know(options.kafka.position_topic, timeout_ms, count);
+    Outcome outcome = producer.know(options_.kafka.position_topic, timeout_ms, count);
     std::string_view recent;
     std::string name;
     for (const Event &event : batch.events) {
@@ -181,7 +182,7 @@ Outcome KafkaSink::prepare(const Batch &batch, Timeout timeout) {
 }
 
 void KafkaSink::note_partitions(const std::string &topic, int count) {
-    const int before = partitions.note(topic, count);
+    const int before = partitions_.note(topic, count);
     if (before != 0 && before != count)
         log::warning("partitions_changed",
                      {{"topic", topic},
@@ -200,7 +201,7 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
         const Event &event = batch.events[i];
         if (topic != event.topic) {
             topic = event.topic;
-            if (topic == options.kafka.position_topic)
+            if (topic == options_.kafka.position_topic)
                 return refuse_forged(i);
         }
         message.key = event.key;
@@ -210,7 +211,7 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
         // to put its events aside.
         message.time_ms = std::min(event.time_ms, now_ms);
         message.number = i;
-        const Outcome outcome = producer.produce(message, make_headers(event, source, counter++));
+        const Outcome outcome = producer.produce(message, make_headers(event, source_, counter++));
         if (outcome != Outcome::ok)
             return told(outcome, producer);
         if (i == batch.events.size() / 2)
@@ -223,17 +224,17 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
 
 // Whoever may publish could else write positions with our rights, also those of other databases.
 Outcome KafkaSink::refuse_forged(std::size_t index) {
-    why = {};
-    why.kind = Trouble::Kind::message;
-    why.topic = options.kafka.position_topic;
-    why.text = "topic \"" + why.topic + "\" is for positions alone";
-    why.suspects = index + 1;
+    why_ = {};
+    why_.kind = Trouble::Kind::message;
+    why_.topic = options_.kafka.position_topic;
+    why_.text = "topic \"" + why_.topic + "\" is for positions alone";
+    why_.suspects = index + 1;
     return Outcome::abort;
 }
 
 Outcome KafkaSink::fill(const Batch &batch, std::int64_t first_counter, const Position &position) {
-    Producer &producer = *producers[turn];
-    turn = (turn + 1) % ring_size;
+    Producer &producer = *producers_[turn_];
+    turn_ = (turn_ + 1) % ring_size_;
     crash_point(CrashPoint::before_begin);
     if (const Outcome outcome = producer.begin(); outcome != Outcome::ok)
         return told(outcome, producer);
@@ -241,39 +242,39 @@ Outcome KafkaSink::fill(const Batch &batch, std::int64_t first_counter, const Po
     if (const Outcome outcome = produce_all(producer, batch, first_counter); outcome != Outcome::ok)
         return outcome;
     crash_point(CrashPoint::before_position);
-    value = encode(position);
+    value_ = encode(position);
     if (!disabled_by_test(Rule::position_in_transaction))
-        if (const Outcome outcome = produce_position(producer, source, value);
+        if (const Outcome outcome = produce_position(producer, source_, value_);
             outcome != Outcome::ok)
             return told(outcome, producer);
     crash_point(CrashPoint::after_position);
-    filled = &producer;
+    filled_ = &producer;
     return Outcome::ok;
 }
 
 Outcome KafkaSink::flush(Timeout timeout) {
-    const Outcome outcome = filled->flush(timeout);
+    const Outcome outcome = filled_->flush(timeout);
     if (outcome == Outcome::ok)
-        offset = filled->position_offset();
-    return told(outcome, *filled);
+        offset_ = filled_->position_offset();
+    return told(outcome, *filled_);
 }
 
 void KafkaSink::commit() {
     crash_point(CrashPoint::before_commit);
-    committer = std::exchange(filled, nullptr);
-    committer->start_commit(kCommitMs);
+    committer_ = std::exchange(filled_, nullptr);
+    committer_->start_commit(kCommitMs);
 }
 
 // R3: once commit was called only commit is called again.
 Outcome KafkaSink::settle(Timeout timeout) {
-    if (committer == nullptr)
+    if (committer_ == nullptr)
         return Outcome::ok;
-    if (!committer->working())
-        committer->start_commit(kCommitMs);
-    const Outcome outcome = committer->wait(timeout);
+    if (!committer_->working())
+        committer_->start_commit(kCommitMs);
+    const Outcome outcome = committer_->wait(timeout);
     if (outcome == Outcome::retry)
         return outcome;
-    Producer &producer = *std::exchange(committer, nullptr);
+    Producer &producer = *std::exchange(committer_, nullptr);
     if (outcome == Outcome::ok) {
         crash_point(CrashPoint::after_commit);
         if (disabled_by_test(Rule::position_in_transaction))
@@ -287,7 +288,7 @@ Outcome KafkaSink::settle(Timeout timeout) {
 Outcome KafkaSink::position_by_itself(Producer &producer) {
     Outcome outcome = producer.begin();
     if (outcome == Outcome::ok)
-        outcome = produce_position(producer, source, value);
+        outcome = produce_position(producer, source_, value_);
     if (outcome == Outcome::ok)
         outcome = producer.flush(milliseconds(kCommitMs));
     if (outcome == Outcome::ok) {
@@ -309,7 +310,7 @@ Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::strin
     };
     for (const std::string &topic : topics) {
         const Outcome outcome =
-            log->scan(topic, since_ms, kReadSilence, [&](const rd_kafka_message_t &message) {
+            log_->scan(topic, since_ms, kReadSilence, [&](const rd_kafka_message_t &message) {
                 rd_kafka_headers_t *headers = nullptr;
                 rd_kafka_message_headers(&message, &headers);
                 if (!header(headers, "once-source").starts_with(wanted))
@@ -319,7 +320,7 @@ Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::strin
                          whole_number<std::int64_t>(header(headers, "once-position")).value_or(0));
             });
         if (outcome != Outcome::ok) {
-            why = log->trouble();
+            why_ = log_->trouble();
             return outcome;
         }
     }

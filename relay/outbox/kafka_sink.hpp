@@ -20,7 +20,7 @@ class KafkaSink : public Sink {
     ~KafkaSink() override { KafkaSink::close(); }
 
     Outcome reach(bool may_create) override;
-    const std::string &cluster_id() const override { return log->cluster_id(); }
+    const std::string &cluster_id() const override { return log_->cluster_id(); }
     ReadBack peek(const std::string &incarnation, std::optional<std::int64_t> hint) override;
     Outcome open(const std::string &incarnation, Timeout timeout) override;
     ReadBack read_back(std::optional<std::int64_t> hint, Timeout timeout) override;
@@ -30,11 +30,11 @@ class KafkaSink : public Sink {
     Outcome fill(const Batch &batch, std::int64_t first_counter, const Position &position) override;
     Outcome flush(Timeout timeout) override;
     void commit() override;
-    bool committing() const override { return committer != nullptr; }
+    bool committing() const override { return committer_ != nullptr; }
     Outcome settle(Timeout timeout) override;
-    std::size_t ring() const override { return ring_size; }
-    std::int64_t record_offset() const override { return offset; }
-    const Trouble &trouble() const override { return why; }
+    std::size_t ring() const override { return ring_size_; }
+    std::int64_t record_offset() const override { return offset_; }
+    const Trouble &trouble() const override { return why_; }
     Outcome scan(const std::vector<std::string> &topics, const std::string &source,
                  std::int64_t since_ms, const Seen &seen) override;
 
@@ -47,19 +47,19 @@ class KafkaSink : public Sink {
     Outcome position_by_itself(Producer &producer);
     Outcome produce_position(Producer &producer, const std::string &key, const std::string &value);
 
-    const Options &options;
-    const int lane;
-    TopicPartitions &partitions;
-    const std::size_t ring_size;
-    std::string source; // <incarnation>/<lane>
-    std::unique_ptr<PositionLog> log;
-    std::vector<std::unique_ptr<Producer>> producers;
-    std::size_t turn = 0;
-    Producer *filled = nullptr;    // begun, not committing yet
-    Producer *committer = nullptr; // committing
-    std::string value;             // of the record, alive until its report
-    std::int64_t offset = -1;
-    Trouble why;
+    const Options &options_;
+    const int lane_;
+    TopicPartitions &partitions_;
+    const std::size_t ring_size_;
+    std::string source_; // <incarnation>/<lane>
+    std::unique_ptr<PositionLog> log_;
+    std::vector<std::unique_ptr<Producer>> producers_;
+    std::size_t turn_ = 0;
+    Producer *filled_ = nullptr;    // begun, not committing yet
+    Producer *committer_ = nullptr; // committing
+    std::string value_;             // of the record, alive until its report
+    std::int64_t offset_ = -1;
+    Trouble why_;
 };
 
 } // namespace once::outbox

@@ -51,106 +51,106 @@ std::string later_lsn(const std::string &a, const std::string &b) {
 
 Pipeline::Pipeline(const Options &options, bool until_empty, int lane, Source &source, Sink &sink,
                    Timing &timing, LaneMetrics &metrics)
-    : options(options), until_empty(until_empty), lane(lane), source(source), sink(sink),
-      timing(timing), metrics(metrics), backoff(milliseconds(options.outbox.backoff_min_ms),
-                                                milliseconds(options.outbox.backoff_max_ms)) {}
+    : options_(options), until_empty_(until_empty), lane_(lane), source_(source), sink_(sink),
+      timing_(timing), metrics_(metrics), backoff_(milliseconds(options.outbox.backoff_min_ms),
+                                                   milliseconds(options.outbox.backoff_max_ms)) {}
 
 void Pipeline::run() {
-    while (!stopping() && !drained) {
+    while (!stopping() && !drained_) {
         try {
             if (!take_lane())
                 break;
             start();
             ship();
         } catch (const SourceLost &e) {
-            sink.close();
-            source.close();
-            under_way.reset();
-            if (!ever_ran)
+            sink_.close();
+            source_.close();
+            under_way_.reset();
+            if (!ever_ran_)
                 throw Refusal(ExitCode::database,
                               "could not use the database: " + std::string(e.what()), {},
                               kDatabaseHint);
-            metrics.enter(WorkState::retrying);
-            log::warning("session_lost", {{"lane", lane}, {"reason", e.what()}});
-            timing.pause(backoff.next());
+            metrics_.enter(WorkState::retrying);
+            log::warning("session_lost", {{"lane", lane_}, {"reason", e.what()}});
+            timing_.pause(backoff_.next());
         }
     }
-    metrics.enter(WorkState::stopping);
+    metrics_.enter(WorkState::stopping);
     stop_shipping();
-    metrics.enter(WorkState::stopped);
+    metrics_.enter(WorkState::stopped);
 }
 
 // Whatever could be finished is; the report spares the next relay a search.
 void Pipeline::stop_shipping() {
-    if (sink.committing())
-        sink.abandon();
-    sink.close();
-    source.close();
+    if (sink_.committing())
+        sink_.abandon();
+    sink_.close();
+    source_.close();
 }
 
 bool Pipeline::stopping() {
-    if (!stop_since && timing.stop_requested())
-        stop_since = timing.now();
-    return stop_since.has_value();
+    if (!stop_since_ && timing_.stop_requested())
+        stop_since_ = timing_.now();
+    return stop_since_.has_value();
 }
 
 bool Pipeline::too_late() {
-    return stopping() && timing.now() - *stop_since > milliseconds(options.outbox.stop_ms);
+    return stopping() && timing_.now() - *stop_since_ > milliseconds(options_.outbox.stop_ms);
 }
 
 void Pipeline::wait_a_little(const char *why) {
-    const auto span = backoff.next();
-    log::debug("waiting", {{"lane", lane}, {"reason", why}, {"ms", span.count()}});
-    timing.pause(span);
-    metrics.beat();
+    const auto span = backoff_.next();
+    log::debug("waiting", {{"lane", lane_}, {"reason", why}, {"ms", span.count()}});
+    timing_.pause(span);
+    metrics_.beat();
 }
 
 // --- shipping
 
 void Pipeline::ship() {
     while (!stopping()) {
-        Answer answer = source.next(sink.committing() ? kBesideCommit : kSlice, row_limit());
-        metrics.beat();
+        Answer answer = source_.next(sink_.committing() ? kBesideCommit : kSlice, row_limit());
+        metrics_.beat();
         bool good = true;
         if (answer.batch)
             good = ship_batch(std::move(*answer.batch));
-        else if (sink.committing())
+        else if (sink_.committing())
             good = settle(milliseconds(0));
         else if (answer.looked)
             idle();
-        if (good && (source.redrive_waiting() || drained))
+        if (good && (source_.redrive_waiting() || drained_))
             good = redrive();
         if (!good && !too_late() && !recover())
             break;
-        if (drained)
+        if (drained_)
             break;
     }
     if (!settle(kCommitPatience))
         return;
-    if (!drained)
+    if (!drained_)
         return;
-    source.report({position, hint.value_or(0), true}, sink.cluster_id());
+    source_.report({position_, hint_.value_or(0), true}, sink_.cluster_id());
 }
 
 void Pipeline::idle() {
-    source.progressed({position, hint.value_or(0), true});
-    drained = until_empty;
+    source_.progressed({position_, hint_.value_or(0), true});
+    drained_ = until_empty_;
 }
 
 std::size_t Pipeline::row_limit() const {
-    if (suspects != 0)
-        return (suspects + 1) / 2;
-    return static_cast<std::size_t>(options.outbox.max_rows);
+    if (suspects_ != 0)
+        return (suspects_ + 1) / 2;
+    return static_cast<std::size_t>(options_.outbox.max_rows);
 }
 
 // The position passes every event of the batch, also those that are put aside.
 Position Pipeline::after(const Batch &batch) const {
-    Position next = head;
-    next.database_oid = identity.database_oid;
-    next.system_identifier = identity.system_identifier;
+    Position next = head_;
+    next.database_oid = identity_.database_oid;
+    next.system_identifier = identity_.system_identifier;
     // A batch that goes on inside an older difference has that one's cut.
-    next.timeline = std::max(batch.timeline, covered.timeline);
-    next.lsn = later_lsn(later_lsn(head.lsn, batch.lsn), covered.lsn);
+    next.timeline = std::max(batch.timeline, covered_.timeline);
+    next.lsn = later_lsn(later_lsn(head_.lsn, batch.lsn), covered_.lsn);
     next.s_prev = batch.s_prev;
     next.s_now = batch.s_now;
     next.slice_seq = batch.slice_seq;
@@ -173,8 +173,8 @@ bool Pipeline::ship_batch(Batch batch) {
     shipment.read = read;
     if (!hand_over(batch, std::move(shipment)))
         return false;
-    suspects -= std::min(suspects, read);
-    return sink.ring() > 1 || settle(kCommitPatience);
+    suspects_ -= std::min(suspects_, read);
+    return sink_.ring() > 1 || settle(kCommitPatience);
 }
 
 // False: irregular, and already noted.
@@ -184,14 +184,14 @@ bool Pipeline::hand_over(const Batch &batch, Shipment shipment) {
     shipment.events = batch.events.size();
     shipment.bytes = batch.bytes;
     shipment.oldest_ms = oldest(batch.events);
-    const std::int64_t first = head.counter + 1;
-    shipment.position.counter = head.counter + static_cast<std::int64_t>(shipment.events);
+    const std::int64_t first = head_.counter + 1;
+    shipment.position.counter = head_.counter + static_cast<std::int64_t>(shipment.events);
     shipment.position.time = utc_now();
-    const bool alone = suspects != 0;
-    Outcome outcome = sink.fill(batch, first, shipment.position);
+    const bool alone = suspects_ != 0;
+    Outcome outcome = sink_.fill(batch, first, shipment.position);
     while (outcome == Outcome::ok) {
-        outcome = sink.flush(kSlice);
-        metrics.beat();
+        outcome = sink_.flush(kSlice);
+        metrics_.beat();
         if (outcome == Outcome::ok)
             break;
         if (outcome == Outcome::retry && !too_late())
@@ -199,52 +199,52 @@ bool Pipeline::hand_over(const Batch &batch, Shipment shipment) {
     }
     if (outcome != Outcome::ok) {
         irregular("fill", outcome);
-        if (sink.trouble().kind == Trouble::Kind::message && !batch.events.empty())
+        if (sink_.trouble().kind == Trouble::Kind::message && !batch.events.empty())
             shipment.redrive ? refuse_redriven(batch) : narrow_down(batch);
         return false;
     }
-    shipment.offset = sink.record_offset();
+    shipment.offset = sink_.record_offset();
     if (!settle(kCommitPatience)) // of the one before: its commit must be known first (R7)
         return false;
-    head = shipment.position;
-    under_way = std::move(shipment);
-    sink.commit();
+    head_ = shipment.position;
+    under_way_ = std::move(shipment);
+    sink_.commit();
     return !alone || settle(kCommitPatience); // while searching, one step at a time
 }
 
 bool Pipeline::wait_for_topics(const Batch &batch) {
     for (bool waited = false;; waited = true) {
-        const Outcome outcome = sink.prepare(batch, kMetadata);
+        const Outcome outcome = sink_.prepare(batch, kMetadata);
         if (outcome == Outcome::ok) {
             if (waited) {
-                log::info("lane_running", {{"lane", lane}});
-                metrics.enter(WorkState::running);
+                log::info("lane_running", {{"lane", lane_}});
+                metrics_.enter(WorkState::running);
             }
             return true;
         }
         if (!settle(milliseconds(0)) || stopping())
             return false;
-        const Trouble &trouble = sink.trouble();
+        const Trouble &trouble = sink_.trouble();
         const bool blocked = trouble.kind == Trouble::Kind::topic;
-        metrics.enter(blocked ? WorkState::blocked : WorkState::retrying);
+        metrics_.enter(blocked ? WorkState::blocked : WorkState::retrying);
         log::warning(blocked ? "lane_blocked" : "kafka_away",
-                     {{"lane", lane}, {"topic", trouble.topic}, {"reason", trouble.text}});
+                     {{"lane", lane_}, {"topic", trouble.topic}, {"reason", trouble.text}});
         if (outcome != Outcome::retry)
             return false;
-        source.confirm();
+        source_.confirm();
         wait_a_little("topic");
     }
 }
 
 // True: nothing is under way any more, or (with no patience) it still is. False: irregular.
 bool Pipeline::settle(Span patience) {
-    const auto until = timing.now() + patience;
-    while (sink.committing()) {
-        const Outcome outcome = sink.settle(std::min(patience, kSlice));
-        metrics.beat();
+    const auto until = timing_.now() + patience;
+    while (sink_.committing()) {
+        const Outcome outcome = sink_.settle(std::min(patience, kSlice));
+        metrics_.beat();
         if (outcome == Outcome::ok) {
-            committed(*under_way);
-            under_way.reset();
+            committed(*under_way_);
+            under_way_.reset();
             return true;
         }
         if (outcome != Outcome::retry) {
@@ -253,7 +253,7 @@ bool Pipeline::settle(Span patience) {
         }
         if (patience == milliseconds(0))
             return true;
-        if (timing.now() >= until || too_late()) {
+        if (timing_.now() >= until || too_late()) {
             irregular("commit", outcome);
             return false;
         }
@@ -262,45 +262,45 @@ bool Pipeline::settle(Span patience) {
 }
 
 void Pipeline::committed(const Shipment &shipment) {
-    position = shipment.position;
-    hint = shipment.offset;
-    backoff.reset();
-    metrics.passed(static_cast<std::int64_t>(shipment.read));
-    metrics.events += shipment.events;
-    metrics.bytes += shipment.bytes;
-    metrics.position = position.counter;
-    if (blocked)
+    position_ = shipment.position;
+    hint_ = shipment.offset;
+    backoff_.reset();
+    metrics_.passed(static_cast<std::int64_t>(shipment.read));
+    metrics_.events += shipment.events;
+    metrics_.bytes += shipment.bytes;
+    metrics_.position = position_.counter;
+    if (blocked_)
         runs();
     if (shipment.oldest_ms != 0)
-        metrics.lag_us = std::max<std::int64_t>(0, wall_ms() - shipment.oldest_ms) * 1000;
+        metrics_.lag_us = std::max<std::int64_t>(0, wall_ms() - shipment.oldest_ms) * 1000;
     if (shipment.redrive) {
-        metrics.redriven += shipment.events;
+        metrics_.redriven += shipment.events;
         crash_point(CrashPoint::after_redrive_commit);
     }
-    source.progressed({position, shipment.offset, false});
+    source_.progressed({position_, shipment.offset, false});
 }
 
 void Pipeline::irregular(const char *step, Outcome outcome) {
-    const Trouble &trouble = sink.trouble();
+    const Trouble &trouble = sink_.trouble();
     const bool unclean = trouble.kind == Trouble::Kind::unclean;
-    metrics.ended(unclean || outcome == Outcome::retry ? TransactionOutcome::unknown
-                                                       : TransactionOutcome::aborted);
-    ++metrics.producer_recycles;
-    blocked = blocked || trouble.forbidden;
-    metrics.enter(trouble.kind == Trouble::Kind::topic || blocked ? WorkState::blocked
-                                                                  : WorkState::recovering);
+    metrics_.ended(unclean || outcome == Outcome::retry ? TransactionOutcome::unknown
+                                                        : TransactionOutcome::aborted);
+    ++metrics_.producer_recycles;
+    blocked_ = blocked_ || trouble.forbidden;
+    metrics_.enter(trouble.kind == Trouble::Kind::topic || blocked_ ? WorkState::blocked
+                                                                    : WorkState::recovering);
     log::warning(trouble.kind == Trouble::Kind::fenced ? "producer_fenced"
                  : trouble.forbidden                   ? "lane_blocked"
                                                        : "transaction_irregular",
-                 {{"lane", lane},
+                 {{"lane", lane_},
                   {"step", step},
                   {"outcome", to_string(outcome)},
                   {"topic", trouble.topic},
                   {"reason", trouble.text}});
-    under_way.reset();
+    under_way_.reset();
     // What is refused for good is searched for at once, an unclean commit was a good one.
     if (!unclean && trouble.kind != Trouble::Kind::message)
-        timing.pause(backoff.next());
+        timing_.pause(backoff_.next());
 }
 
 } // namespace once::outbox

@@ -93,31 +93,31 @@ class Pipeline {
     bool too_late(); // and the time for finishing is over
     void wait_a_little(const char *why);
 
-    const Options &options;
-    const bool until_empty;
-    const int lane;
-    Source &source;
-    Sink &sink;
-    Timing &timing;
-    LaneMetrics &metrics;
-    Backoff backoff;
+    const Options &options_;
+    const bool until_empty_;
+    const int lane_;
+    Source &source_;
+    Sink &sink_;
+    Timing &timing_;
+    LaneMetrics &metrics_;
+    Backoff backoff_;
 
-    Identity identity;
-    bool armed = false;
-    Position position;                // last one known to be committed
-    bool ours = false;                // and since then nobody but us held the lane
-    Cut covered;                      // taken behind all that was put aside before
-    Position head;                    // of the last transaction that was handed over
-    std::optional<std::int64_t> hint; // offset of a record of ours
-    std::optional<Shipment> under_way;
-    DeadLetters dead_letters;
-    std::size_t suspects = 0; // a refused message is among so many next events; 0: none known
+    Identity identity_;
+    bool armed_ = false;
+    Position position_;                // last one known to be committed
+    bool ours_ = false;                // and since then nobody but us held the lane
+    Cut covered_;                      // taken behind all that was put aside before
+    Position head_;                    // of the last transaction that was handed over
+    std::optional<std::int64_t> hint_; // offset of a record of ours
+    std::optional<Shipment> under_way_;
+    DeadLetters dead_letters_;
+    std::size_t suspects_ = 0; // a refused message is among so many next events; 0: none known
     // Sorted ids, while mode is 'missing'. A vector would need up to three times as much to grow.
-    std::optional<std::deque<Uuid>> in_kafka;
-    bool drained = false;
-    bool ever_ran = false;
-    bool blocked = false; // by a right or a clock, until a transaction is committed again
-    std::optional<Timing::Instant> stop_since;
+    std::optional<std::deque<Uuid>> in_kafka_;
+    bool drained_ = false;
+    bool ever_ran_ = false;
+    bool blocked_ = false; // by a right or a clock, until a transaction is committed again
+    std::optional<Timing::Instant> stop_since_;
 };
 
 // The later of two write-ahead log positions (X/Y, hexadecimal).

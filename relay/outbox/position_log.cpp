@@ -38,72 +38,72 @@ const kafka::Settings kReaderSettings = {
 class Consuming {
   public:
     Consuming(rd_kafka_t *client, const std::string &name, std::int32_t number, std::int64_t from)
-        : topic(rd_kafka_topic_new(client, name.c_str(), nullptr)), partition(number) {
-        started = rd_kafka_consume_start(topic.get(), partition, from) == 0;
+        : topic_(rd_kafka_topic_new(client, name.c_str(), nullptr)), partition_(number) {
+        started_ = rd_kafka_consume_start(topic_.get(), partition_, from) == 0;
     }
     ~Consuming() {
-        if (started)
-            rd_kafka_consume_stop(topic.get(), partition);
+        if (started_)
+            rd_kafka_consume_stop(topic_.get(), partition_);
     }
     Consuming(const Consuming &) = delete;
     Consuming &operator=(const Consuming &) = delete;
 
     kafka::Message next(milliseconds timeout) {
-        if (!started)
+        if (!started_)
             return nullptr;
         return kafka::Message(
-            rd_kafka_consume(topic.get(), partition, static_cast<int>(timeout.count())));
+            rd_kafka_consume(topic_.get(), partition_, static_cast<int>(timeout.count())));
     }
 
   private:
-    kafka::Topic topic;
-    const std::int32_t partition;
-    bool started;
+    kafka::Topic topic_;
+    const std::int32_t partition_;
+    bool started_;
 };
 
 } // namespace
 
 PositionLog::PositionLog(const KafkaOptions &options, std::function<bool()> stopping)
-    : options(options), stopping(std::move(stopping)),
-      client(kafka::make_client(kafka::make_conf(options, kReaderSettings, RD_KAFKA_CONSUMER),
-                                RD_KAFKA_CONSUMER)) {}
+    : options_(options), stopping_(std::move(stopping)),
+      client_(kafka::make_client(kafka::make_conf(options, kReaderSettings, RD_KAFKA_CONSUMER),
+                                 RD_KAFKA_CONSUMER)) {}
 
 PositionLog::~PositionLog() {
-    kafka::destroy_or_leave(std::move(client));
+    kafka::destroy_or_leave(std::move(client_));
 }
 
 Outcome PositionLog::fail(const std::string &text) {
-    why = {};
-    why.text = text;
+    why_ = {};
+    why_.text = text;
     return Outcome::retry;
 }
 
 Outcome PositionLog::forbid(const std::string &topic) {
     fail(rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
-    why.kind = Trouble::Kind::topic;
-    why.topic = topic;
-    why.forbidden = true;
+    why_.kind = Trouble::Kind::topic;
+    why_.topic = topic;
+    why_.forbidden = true;
     return Outcome::retry;
 }
 
 Outcome PositionLog::ensure(bool may_create) {
-    cluster = kafka::cluster_id(client.get(), std::min(options.request_timeout_ms, kContactMs));
-    if (cluster.empty())
-        return fail(kafka::no_answer(options.brokers));
+    cluster_ = kafka::cluster_id(client_.get(), std::min(options_.request_timeout_ms, kContactMs));
+    if (cluster_.empty())
+        return fail(kafka::no_answer(options_.brokers));
     int partitions = 0;
     if (const Outcome outcome = count_partitions(partitions); outcome != Outcome::ok)
         return outcome;
     if (partitions == 0) {
         if (!may_create)
-            throw Refusal(ExitCode::refused, "topic \"" + options.position_topic + "\" is missing",
+            throw Refusal(ExitCode::refused, "topic \"" + options_.position_topic + "\" is missing",
                           "The database knows of earlier shipping, so the position is lost.",
                           "Bring the topic back, or decide with once.rearm() what to ship.");
         return create();
     }
     if (partitions != 1)
         throw Refusal(ExitCode::refused,
-                      "topic \"" + options.position_topic + "\" has " + std::to_string(partitions) +
-                          " partitions",
+                      "topic \"" + options_.position_topic + "\" has " +
+                          std::to_string(partitions) + " partitions",
                       "Positions need one partition, so that their order is known.",
                       "Name a topic of one partition in outbox.position_topic, or delete this one "
                       "before the first start.");
@@ -112,29 +112,29 @@ Outcome PositionLog::ensure(bool may_create) {
 
 Outcome PositionLog::count_partitions(int &partitions) {
     const kafka::Topic topic(
-        rd_kafka_topic_new(client.get(), options.position_topic.c_str(), nullptr));
+        rd_kafka_topic_new(client_.get(), options_.position_topic.c_str(), nullptr));
     const rd_kafka_metadata_t *raw = nullptr;
     const auto error =
-        rd_kafka_metadata(client.get(), 0, topic.get(), &raw, options.request_timeout_ms);
+        rd_kafka_metadata(client_.get(), 0, topic.get(), &raw, options_.request_timeout_ms);
     const kafka::Metadata metadata(raw);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1)
         return fail(std::string("metadata: ") + rd_kafka_err2str(error));
-    brokers = metadata->broker_cnt;
+    brokers_ = metadata->broker_cnt;
     const auto &answer = metadata->topics[0];
     partitions = 0;
     if (answer.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         return Outcome::ok;
     if (kafka::forbidden(answer.err))
-        return forbid(options.position_topic);
+        return forbid(options_.position_topic);
     if (answer.err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return fail(options.position_topic + ": " + rd_kafka_err2str(answer.err));
+        return fail(options_.position_topic + ": " + rd_kafka_err2str(answer.err));
     partitions = answer.partition_cnt;
     return Outcome::ok;
 }
 
 Outcome PositionLog::create() {
     const int replicas =
-        options.position_replication > 0 ? options.position_replication : std::min(3, brokers);
+        options_.position_replication > 0 ? options_.position_replication : std::min(3, brokers_);
     const kafka::Settings config = {
         {"cleanup.policy", "compact"},
         {"min.insync.replicas", replicas >= 3 ? "2" : "1"},
@@ -142,32 +142,32 @@ Outcome PositionLog::create() {
         // Or the brokers refuse the positions of a host whose clock is an hour ahead of theirs.
         {"message.timestamp.type", "LogAppendTime"},
     };
-    const auto error = kafka::create_topic(client.get(), options.position_topic, 1, replicas,
-                                           config, options.request_timeout_ms);
+    const auto error = kafka::create_topic(client_.get(), options_.position_topic, 1, replicas,
+                                           config, options_.request_timeout_ms);
     if (!error.empty() && error.find("already exists") == std::string::npos)
         throw Refusal(ExitCode::kafka,
-                      "cannot create topic \"" + options.position_topic + "\": " + error, {},
+                      "cannot create topic \"" + options_.position_topic + "\": " + error, {},
                       "Create it: 1 partition, cleanup.policy=compact.");
     if (error.empty())
         log::info("position_topic_created",
-                  {{"topic", options.position_topic}, {"replication", replicas}});
+                  {{"topic", options_.position_topic}, {"replication", replicas}});
     // Leader elected and known everywhere: a moment.
-    return fail("topic " + options.position_topic + " has just been created");
+    return fail("topic " + options_.position_topic + " has just been created");
 }
 
 Outcome PositionLog::check_settings() {
     std::string error;
-    const auto settings = kafka::topic_settings(client.get(), options.position_topic,
-                                                options.request_timeout_ms, error);
+    const auto settings = kafka::topic_settings(client_.get(), options_.position_topic,
+                                                options_.request_timeout_ms, error);
     if (!settings) {
         log::warning("position_topic_not_checked",
-                     {{"topic", options.position_topic}, {"error", error}});
+                     {{"topic", options_.position_topic}, {"error", error}});
         return Outcome::ok;
     }
     const auto policy = settings->find("cleanup.policy");
     if (policy != settings->end() && policy->second != "compact")
         throw Refusal(ExitCode::refused,
-                      "topic \"" + options.position_topic +
+                      "topic \"" + options_.position_topic +
                           "\" has cleanup.policy=" + policy->second,
                       "Kafka would delete positions, and with them what is known of the progress.",
                       "Set cleanup.policy=compact on it.");
@@ -181,7 +181,7 @@ void PositionLog::take(const rd_kafka_message_t &message, const std::string &key
         return;
     const std::string where = "position of \"" + key + "\" at offset " +
                               std::to_string(message.offset) + " of topic \"" +
-                              options.position_topic + "\"";
+                              options_.position_topic + "\"";
     try {
         if (message.payload == nullptr)
             throw UnreadablePosition("it was deleted");
@@ -199,7 +199,7 @@ void PositionLog::take(const rd_kafka_message_t &message, const std::string &key
 
 PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_t from,
                                              std::optional<std::int64_t> until, Timeout timeout) {
-    Consuming partition(client.get(), options.position_topic, 0, from);
+    Consuming partition(client_.get(), options_.position_topic, 0, from);
     Window window;
     std::optional<std::int64_t> first;
     auto deadline = Clock::now() + timeout;
@@ -209,7 +209,7 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
         window.end = end;
         return window;
     };
-    while (Clock::now() < deadline && !stopping()) {
+    while (Clock::now() < deadline && !stopping_()) {
         const auto message = partition.next(milliseconds(100));
         if (!message)
             continue;
@@ -221,7 +221,7 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
             continue;
         }
         if (kafka::forbidden(message->err)) {
-            forbid(options.position_topic);
+            forbid(options_.position_topic);
             return {Outcome::retry, std::nullopt, 0};
         }
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -235,27 +235,27 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
         if (until && message->offset >= *until)
             return complete(message->offset + 1);
     }
-    fail("could not read topic " + options.position_topic + " to its end: " + trouble);
+    fail("could not read topic " + options_.position_topic + " to its end: " + trouble);
     window.outcome = Outcome::retry;
     return window;
 }
 
 ReadBack PositionLog::last(const std::string &key, std::optional<std::int64_t> hint,
                            std::optional<std::int64_t> until, Timeout timeout) {
-    const bool read_before = known.key == key && until && known.end <= *until;
-    Window window = read_before ? read_window(key, known.end, until, timeout)
+    const bool read_before = known_.key == key && until && known_.end <= *until;
+    Window window = read_before ? read_window(key, known_.end, until, timeout)
                                 : search(key, hint, until, timeout);
     if (window.outcome != Outcome::ok)
         return {window.outcome, std::nullopt};
-    if (read_before && known.record) {
+    if (read_before && known_.record) {
         if (!window.record)
-            window.record = known.record;
-        else if (const auto fault = regression(known.record->position, window.record->position))
+            window.record = known_.record;
+        else if (const auto fault = regression(known_.record->position, window.record->position))
             throw Refusal(ExitCode::refused, "the position of \"" + key + "\" goes backwards",
                           *fault + ".",
                           "Find out who wrote it; once.rearm() decides what to ship.");
     }
-    known = {key, window.record, window.end};
+    known_ = {key, window.record, window.end};
     return {Outcome::ok, window.record};
 }
 
@@ -283,10 +283,10 @@ PositionLog::Window PositionLog::search(const std::string &key, std::optional<st
 
 Outcome PositionLog::scan(const std::string &name, std::int64_t since_ms, Timeout timeout,
                           const EachMessage &each) {
-    const kafka::Topic topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+    const kafka::Topic topic(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
     const rd_kafka_metadata_t *raw = nullptr;
     const auto error =
-        rd_kafka_metadata(client.get(), 0, topic.get(), &raw, options.request_timeout_ms);
+        rd_kafka_metadata(client_.get(), 0, topic.get(), &raw, options_.request_timeout_ms);
     const kafka::Metadata metadata(raw);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1)
         return fail(std::string("metadata: ") + rd_kafka_err2str(error));
@@ -313,7 +313,7 @@ std::optional<std::int64_t> PositionLog::offset_at(const std::string &name, std:
                           decltype(&rd_kafka_topic_partition_list_destroy)>
         list(rd_kafka_topic_partition_list_new(1), rd_kafka_topic_partition_list_destroy);
     rd_kafka_topic_partition_list_add(list.get(), name.c_str(), partition)->offset = time_ms;
-    if (rd_kafka_offsets_for_times(client.get(), list.get(), options.request_timeout_ms) !=
+    if (rd_kafka_offsets_for_times(client_.get(), list.get(), options_.request_timeout_ms) !=
             RD_KAFKA_RESP_ERR_NO_ERROR ||
         list->elems[0].err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return std::nullopt;
@@ -326,10 +326,10 @@ Outcome PositionLog::scan_partition(const std::string &name, std::int32_t number
     const auto from = offset_at(name, number, since_ms);
     if (!from)
         return fail("could not look up an offset of topic " + name);
-    Consuming partition(client.get(), name, number, *from);
+    Consuming partition(client_.get(), name, number, *from);
     auto deadline = Clock::now() + timeout;
     for (;;) {
-        if (Clock::now() >= deadline || stopping())
+        if (Clock::now() >= deadline || stopping_())
             return fail("could not read topic " + name + " to its end");
         const auto message = partition.next(milliseconds(100));
         if (!message)

@@ -31,7 +31,7 @@ class PositionLog {
     // ok: the topic is there and as it has to be. retry: brokers do not answer. Throws Refusal:
     // wrong settings, or missing when it may not be made.
     Outcome ensure(bool may_create);
-    const std::string &cluster_id() const { return cluster; }
+    const std::string &cluster_id() const { return cluster_; }
 
     // The last record under this key, read committed. What was read once is not read again: offsets
     // below the end of a committed read never change. `until`: offset that must be reached; none:
@@ -47,7 +47,7 @@ class PositionLog {
     Outcome scan(const std::string &topic, std::int64_t since_ms, Timeout timeout,
                  const EachMessage &each);
 
-    const Trouble &trouble() const { return why; }
+    const Trouble &trouble() const { return why_; }
 
   private:
     struct Window {
@@ -78,13 +78,13 @@ class PositionLog {
     Outcome fail(const std::string &text);
     Outcome forbid(const std::string &topic);
 
-    const KafkaOptions &options;
-    const std::function<bool()> stopping;
-    kafka::Client client; // a consumer without a group
-    std::string cluster;
-    int brokers = 1;
-    Known known;
-    Trouble why;
+    const KafkaOptions &options_;
+    const std::function<bool()> stopping_;
+    kafka::Client client_; // a consumer without a group
+    std::string cluster_;
+    int brokers_ = 1;
+    Known known_;
+    Trouble why_;
 };
 
 } // namespace once::outbox

@@ -66,21 +66,21 @@ std::optional<Position> reported_position(const nlohmann::json &report) {
 } // namespace
 
 void PostgresSource::write_report(Connection &db, const Progressed &what) {
-    last_report = Clock::now();
+    last_report_ = Clock::now();
     nlohmann::json info{{"host", host_name()},     {"pid", ::getpid()},
-                        {"version", ONCE_VERSION}, {"state", to_string(metrics.state)},
-                        {"empty", what.idle},      {"partitions", metrics.partitions.all()}};
+                        {"version", ONCE_VERSION}, {"state", to_string(metrics_.state)},
+                        {"empty", what.idle},      {"partitions", metrics_.partitions.all()}};
     crash_point(CrashPoint::before_report);
     pqxx::work work(db.pqxx());
-    work.exec("SELECT once.report(" + lane_text + ", " + work.quote(incarnation) + "::uuid, " +
-              work.quote(cluster_id) + ", " + work.quote(encode(what.position)) + "::jsonb, " +
+    work.exec("SELECT once.report(" + lane_text_ + ", " + work.quote(incarnation_) + "::uuid, " +
+              work.quote(cluster_id_) + ", " + work.quote(encode(what.position)) + "::jsonb, " +
               std::to_string(what.offset) + ", " + work.quote(info.dump()) + "::jsonb)");
     if (const std::string *passed = what.position.passed(); passed != nullptr) {
         crash_point(CrashPoint::before_trim);
-        const int truncated = exec_row(work, "SELECT once.trim(" + lane_text + ", " +
+        const int truncated = exec_row(work, "SELECT once.trim(" + lane_text_ + ", " +
                                                  work.quote(*passed) + "::pg_snapshot)")[0]
                                   .as<int>(0);
-        metrics.trimmed += static_cast<std::uint64_t>(truncated);
+        metrics_.trimmed += static_cast<std::uint64_t>(truncated);
     }
     work.commit();
     crash_point(CrashPoint::after_trim);
@@ -88,37 +88,37 @@ void PostgresSource::write_report(Connection &db, const Progressed &what) {
 
 Claim PostgresSource::claim() {
     {
-        const std::lock_guard lock(mutex);
-        lost.clear();
+        const std::lock_guard lock(mutex_);
+        lost_.clear();
     }
     // A task of its own kind: it may run without a session.
     std::packaged_task<Claim()> task([this] {
         try {
-            if (!connection)
-                connection = postgres::connect(options.database);
+            if (!connection_)
+                connection_ = postgres::connect(options_.database);
             return guarded([&] {
                 pqxx::nontransaction work(session().pqxx());
                 const auto row = exec_row(
                     work,
                     "SELECT acquired, holder, holder_state, extract(epoch FROM held_for)::float8, "
                     "evicted FROM once.lane_lock(" +
-                        lane_text + ")");
+                        lane_text_ + ")");
                 return Claim{row[0].as<bool>(), row[1].is_null() ? 0 : row[1].as<int>(),
                              text_or_none(row, 2).value_or(""),
                              row[3].is_null() ? 0 : row[3].as<double>(),
                              !row[4].is_null() && row[4].as<bool>()};
             });
         } catch (const SessionLost &e) {
-            connection.reset();
+            connection_.reset();
             throw SourceLost(e.what());
         }
     });
     auto answer = task.get_future();
     {
-        const std::lock_guard lock(mutex);
-        tasks.emplace_back([&task] { task(); });
+        const std::lock_guard lock(mutex_);
+        tasks_.emplace_back([&task] { task(); });
     }
-    wake_thread.notify_one();
+    wake_thread_.notify_one();
     return answer.get();
 }
 
@@ -131,10 +131,10 @@ Identity PostgresSource::identity() {
                   "i.offset_hint, i.report::text, "
                   "coalesce((SELECT extract(epoch FROM clock_timestamp() - r.reported_at) FROM "
                   "once.relay_report r WHERE r.lane = " +
-                      lane_text +
+                      lane_text_ +
                       "), 1e9)::float8, array_to_string(i.replaced, ',') "
                       "FROM once.identity(" +
-                      lane_text + ") i");
+                      lane_text_ + ") i");
         Identity identity;
         identity.incarnation = row[0].as<std::string>();
         identity.armed = row[1].as<bool>();
@@ -161,8 +161,8 @@ Identity PostgresSource::identity() {
         for (std::string id; std::getline(replaced, id, ',');)
             identity.replaced.push_back(id);
         identity.reported_age_s = row[11].as<double>();
-        const std::lock_guard lock(mutex);
-        incarnation = identity.incarnation;
+        const std::lock_guard lock(mutex_);
+        incarnation_ = identity.incarnation;
         return identity;
     });
 }
@@ -172,7 +172,7 @@ Verdict PostgresSource::check_history(const Position &p) {
         pqxx::nontransaction work(db.pqxx());
         const auto signed_identifier = static_cast<std::int64_t>(std::stoull(p.system_identifier));
         const auto row = exec_row(
-            work, "SELECT ok, reason, detail FROM once.history_check(" + lane_text + ", " +
+            work, "SELECT ok, reason, detail FROM once.history_check(" + lane_text_ + ", " +
                       work.quote(p.incarnation) + "::uuid, " + std::to_string(p.database_oid) +
                       "::oid, " + std::to_string(signed_identifier) + "::bigint, " +
                       std::to_string(p.timeline) + ", " + work.quote(p.lsn) + "::pg_lsn, " +
@@ -185,17 +185,17 @@ Verdict PostgresSource::check_history(const Position &p) {
 }
 
 Cut PostgresSource::cut() {
-    return in_session([&](Connection &db) { return take_cut(db, lane); });
+    return in_session([&](Connection &db) { return take_cut(db, lane_); });
 }
 
 void PostgresSource::report(const Progressed &what, const std::string &cluster) {
     in_session([&](Connection &db) {
         {
-            const std::lock_guard lock(mutex);
-            cluster_id = cluster;
-            incarnation = what.position.incarnation;
-            latest = what;
-            latest_reported = true;
+            const std::lock_guard lock(mutex_);
+            cluster_id_ = cluster;
+            incarnation_ = what.position.incarnation;
+            latest_ = what;
+            latest_reported_ = true;
         }
         write_report(db, what);
         return true;
@@ -208,15 +208,15 @@ std::string PostgresSource::park(const std::vector<std::int64_t> &seqs, const st
         crash_point(CrashPoint::before_park);
         {
             pqxx::work work(db.pqxx());
-            work.exec("SELECT once.park(" + lane_text + ", seq, " + work.quote(error) + ", " +
+            work.exec("SELECT once.park(" + lane_text_ + ", seq, " + work.quote(error) + ", " +
                       work.quote(policy) + ", " + std::to_string(covered) +
                       ") FROM (SELECT seq FROM unnest(" + bigint_array(seqs) +
                       ") AS seq ORDER BY seq) AS refused");
             work.commit();
         }
         crash_point(CrashPoint::after_park);
-        metrics.parked += seqs.size();
-        return take_cut(db, lane).lsn; // flushed, and waited for, behind the commit
+        metrics_.parked += seqs.size();
+        return take_cut(db, lane_).lsn; // flushed, and waited for, behind the commit
     });
 }
 
@@ -224,7 +224,7 @@ std::vector<std::int64_t> PostgresSource::parked_seqs(std::int64_t after) {
     return in_session([&](Connection &db) {
         pqxx::nontransaction work(db.pqxx());
         std::vector<std::int64_t> seqs;
-        for (const auto &row : work.exec("SELECT * FROM once.parked_seqs(" + lane_text + ", " +
+        for (const auto &row : work.exec("SELECT * FROM once.parked_seqs(" + lane_text_ + ", " +
                                          std::to_string(after) + ")"))
             seqs.push_back(row[0].as<std::int64_t>());
         return seqs;
@@ -235,7 +235,7 @@ std::vector<TopicKey> PostgresSource::held_keys(std::int64_t covered) {
     return in_session([&](Connection &db) {
         pqxx::nontransaction work(db.pqxx());
         std::vector<TopicKey> keys;
-        for (const auto &row : work.exec("SELECT topic, key FROM once.held_keys(" + lane_text +
+        for (const auto &row : work.exec("SELECT topic, key FROM once.held_keys(" + lane_text_ +
                                          ", " + std::to_string(covered) + ")"))
             keys.emplace_back(row[0].as<std::string>(), text_or_none(row, 1));
         return keys;
@@ -245,22 +245,22 @@ std::vector<TopicKey> PostgresSource::held_keys(std::int64_t covered) {
 // Events that wait for their time become events of a lane like all others; one relay at a time
 // moves them.
 void PostgresSource::deliver_due(Connection &db) {
-    if (Clock::now() < next_delivery)
+    if (Clock::now() < next_delivery_)
         return;
     pqxx::work work(db.pqxx());
     const int moved =
         exec_row(work, "SELECT once.deliver_due(" + std::to_string(kDeliveryEvents) + ")")[0]
             .as<int>();
     work.commit();
-    next_delivery = Clock::now() + (moved > 0 ? milliseconds(0) : kDeliveryPause);
+    next_delivery_ = Clock::now() + (moved > 0 ? milliseconds(0) : kDeliveryPause);
 }
 
 // Ids, event ids, tokens and answers are forgotten in generations, and somebody has to turn them.
 // Each step is a transaction of its own: the next one looks at what runs since.
 void PostgresSource::sweep(Connection &db) {
-    if (Clock::now() < next_sweep)
+    if (Clock::now() < next_sweep_)
         return;
-    next_sweep = Clock::now() + kSweepPause;
+    next_sweep_ = Clock::now() + kSweepPause;
     for (const char *step :
          {"SELECT count(*) FROM once.sweep()", "SELECT count(*) FROM once.memory_sweep()",
           "SELECT count(*) FROM once.scope_sweep()"}) {
@@ -271,11 +271,12 @@ void PostgresSource::sweep(Connection &db) {
 
 void PostgresSource::look_for_redrive(Connection &db) {
     pqxx::nontransaction work(db.pqxx());
-    redrive_seen =
-        exec_row(work, "SELECT EXISTS (SELECT FROM once.dead_letter d WHERE d.lane = " + lane_text +
-                           " AND d.wanted AND d.stamp IS NULL) OR EXISTS (SELECT FROM "
-                           "once.dead_letter d WHERE d.lane = " +
-                           lane_text + " AND d.stamp > " + std::to_string(redrive_covered) + ")")[0]
+    redrive_seen_ =
+        exec_row(work,
+                 "SELECT EXISTS (SELECT FROM once.dead_letter d WHERE d.lane = " + lane_text_ +
+                     " AND d.wanted AND d.stamp IS NULL) OR EXISTS (SELECT FROM "
+                     "once.dead_letter d WHERE d.lane = " +
+                     lane_text_ + " AND d.stamp > " + std::to_string(redrive_covered_) + ")")[0]
             .as<bool>();
 }
 
@@ -284,7 +285,7 @@ std::optional<Redrive> PostgresSource::read_stamped(Connection &db, std::int64_t
     {
         pqxx::nontransaction work(db.pqxx());
         const auto row =
-            exec_row(work, "SELECT min(stamp) FROM once.dead_letter WHERE lane = " + lane_text +
+            exec_row(work, "SELECT min(stamp) FROM once.dead_letter WHERE lane = " + lane_text_ +
                                " AND stamp > " + std::to_string(above));
         if (row[0].is_null())
             return std::nullopt;
@@ -295,7 +296,7 @@ std::optional<Redrive> PostgresSource::read_stamped(Connection &db, std::int64_t
     redrive.batch.arena = std::make_shared<Arena>();
     postgres::CopyStream stream(
         db.raw(), std::string("SELECT ") + kEventColumns + " FROM once.redrive_stamped(" +
-                      lane_text + ", " + std::to_string(above) +
+                      lane_text_ + ", " + std::to_string(above) +
                       ") WHERE stamp = " + std::to_string(*number) + " ORDER BY seq");
     while (const auto row = stream.next_row()) {
         redrive.batch.events.push_back(
@@ -307,20 +308,20 @@ std::optional<Redrive> PostgresSource::read_stamped(Connection &db, std::int64_t
 
 std::optional<Redrive> PostgresSource::next_redrive(const Position &p) {
     return in_session([&](Connection &db) {
-        redrive_covered = p.redrive_no;
+        redrive_covered_ = p.redrive_no;
         auto redrive = read_stamped(db, p.redrive_no);
         if (!redrive) {
             int stamped = 0;
             {
                 pqxx::work work(db.pqxx());
                 stamped =
-                    exec_row(work, "SELECT once.redrive_next(" + lane_text + ", " +
+                    exec_row(work, "SELECT once.redrive_next(" + lane_text_ + ", " +
                                        std::to_string(p.redrive_no + 1) + ", " +
                                        (p.s_prev ? work.quote(*p.s_prev) : "NULL") +
                                        "::pg_snapshot, " + work.quote(p.s_now) + "::pg_snapshot, " +
                                        (p.slice_seq ? std::to_string(*p.slice_seq) : "NULL") +
-                                       ", " + std::to_string(options.outbox.max_rows) + ", " +
-                                       std::to_string(options.outbox.max_bytes) + ")")[0]
+                                       ", " + std::to_string(options_.outbox.max_rows) + ", " +
+                                       std::to_string(options_.outbox.max_bytes) + ")")[0]
                         .as<int>();
                 work.commit();
             }
@@ -329,9 +330,9 @@ std::optional<Redrive> PostgresSource::next_redrive(const Position &p) {
                 redrive = read_stamped(db, p.redrive_no);
             }
         }
-        redrive_seen = redrive.has_value();
+        redrive_seen_ = redrive.has_value();
         if (redrive) {
-            const Cut covering = take_cut(db, lane);
+            const Cut covering = take_cut(db, lane_);
             redrive->batch.lsn = covering.lsn;
             redrive->batch.timeline = covering.timeline;
         }
@@ -344,7 +345,7 @@ void PostgresSource::redrive_refused(std::int64_t seq) {
         crash_point(CrashPoint::before_unstamp);
         {
             pqxx::work work(db.pqxx());
-            work.exec("SELECT once.redrive_refused(" + lane_text + ", " + std::to_string(seq) +
+            work.exec("SELECT once.redrive_refused(" + lane_text_ + ", " + std::to_string(seq) +
                       ")");
             work.commit();
         }
@@ -356,7 +357,7 @@ void PostgresSource::redrive_refused(std::int64_t seq) {
 void PostgresSource::redrive_unstamp(const std::vector<Uuid> &ids) {
     in_session([&](Connection &db) {
         pqxx::work work(db.pqxx());
-        work.exec("SELECT once.redrive_unstamp(" + lane_text + ", " + uuid_array(ids) + ")");
+        work.exec("SELECT once.redrive_unstamp(" + lane_text_ + ", " + uuid_array(ids) + ")");
         work.commit();
         return true;
     });
@@ -367,7 +368,7 @@ std::vector<Uuid> PostgresSource::stamped_ids() {
         pqxx::nontransaction work(db.pqxx());
         std::vector<Uuid> ids;
         for (const auto &row : work.exec("SELECT id FROM once.dead_letter WHERE lane = " +
-                                         lane_text + " AND stamp IS NOT NULL"))
+                                         lane_text_ + " AND stamp IS NOT NULL"))
             if (const auto id = uuid_from_text(row[0].as<std::string>()))
                 ids.push_back(*id);
         return ids;
@@ -379,7 +380,7 @@ std::vector<Uuid> PostgresSource::missing_ids(const std::vector<Uuid> &ids) {
         pqxx::work work(db.pqxx());
         take_time(work);
         std::vector<Uuid> missing;
-        for (const auto &row : work.exec("SELECT unnest(once.missing_ids(" + lane_text + ", " +
+        for (const auto &row : work.exec("SELECT unnest(once.missing_ids(" + lane_text_ + ", " +
                                          uuid_array(ids) + "))"))
             if (const auto id = uuid_from_text(row[0].as<std::string>()))
                 missing.push_back(*id);
@@ -393,7 +394,7 @@ std::optional<std::int64_t> PostgresSource::oldest_ms() {
         pqxx::nontransaction work(db.pqxx());
         for (const auto &row :
              work.exec("SELECT floor(extract(epoch FROM time) * 1000)::bigint FROM once.event_" +
-                       lane_text + " ORDER BY seq LIMIT 1"))
+                       lane_text_ + " ORDER BY seq LIMIT 1"))
             return row[0].as<std::int64_t>();
         return std::nullopt;
     });
@@ -405,12 +406,12 @@ std::vector<std::string> PostgresSource::topics() {
         take_time(work);
         std::vector<std::string> names;
         for (const auto &row :
-             work.exec("SELECT topic FROM once.event_" + lane_text +
-                       " UNION SELECT topic FROM once.dead_letter WHERE lane = " + lane_text +
+             work.exec("SELECT topic FROM once.event_" + lane_text_ +
+                       " UNION SELECT topic FROM once.dead_letter WHERE lane = " + lane_text_ +
                        // whose events may all be trimmed
                        " UNION SELECT jsonb_object_keys(r.info -> 'partitions') FROM "
                        "once.relay_report r WHERE r.lane = " +
-                       lane_text))
+                       lane_text_))
             names.push_back(row[0].as<std::string>());
         return names;
     });

@@ -26,78 +26,78 @@ constexpr milliseconds kIdlePause{10000};
 } // namespace
 
 PostgresSource::PostgresSource(const Options &options, int lane, LaneMetrics &metrics)
-    : options(options), lane(lane), metrics(metrics), lane_text(std::to_string(lane)),
-      reader(lane, ReadLimits{static_cast<std::size_t>(options.outbox.max_rows),
-                              static_cast<std::size_t>(options.outbox.slice_rows),
-                              static_cast<std::size_t>(options.outbox.max_bytes)}),
-      thread([this] { run(); }) {}
+    : options_(options), lane_(lane), metrics_(metrics), lane_text_(std::to_string(lane)),
+      reader_(lane, ReadLimits{static_cast<std::size_t>(options.outbox.max_rows),
+                               static_cast<std::size_t>(options.outbox.slice_rows),
+                               static_cast<std::size_t>(options.outbox.max_bytes)}),
+      thread_([this] { run(); }) {}
 
 PostgresSource::~PostgresSource() {
     {
-        const std::lock_guard lock(mutex);
-        quit = true;
+        const std::lock_guard lock(mutex_);
+        quit_ = true;
     }
-    wake_thread.notify_one();
-    thread.join();
+    wake_thread_.notify_one();
+    thread_.join();
 }
 
 Connection &PostgresSource::session() {
-    if (!connection)
+    if (!connection_)
         throw SessionLost("no session");
-    last_statement = Clock::now();
-    return *connection;
+    last_statement_ = Clock::now();
+    return *connection_;
 }
 
 // --- the thread
 
 void PostgresSource::run() {
-    std::unique_lock lock(mutex);
-    while (!quit) {
-        if (!tasks.empty()) {
-            auto task = std::move(tasks.front());
-            tasks.pop_front();
+    std::unique_lock lock(mutex_);
+    while (!quit_) {
+        if (!tasks_.empty()) {
+            auto task = std::move(tasks_.front());
+            tasks_.pop_front();
             lock.unlock();
             task();
             lock.lock();
-        } else if (connection && upkeep_due()) {
+        } else if (connection_ && upkeep_due()) {
             keep_alive(lock);
         } else if (wants_reading()) {
             read_ahead(lock);
         } else {
-            wake_thread.wait_for(lock, milliseconds(200));
+            wake_thread_.wait_for(lock, milliseconds(200));
         }
     }
-    connection.reset();
+    connection_.reset();
 }
 
 // Not only when the session is silent: one that waits for new work again and again never is.
 bool PostgresSource::upkeep_due() const {
     const auto now = Clock::now();
-    return now >= last_statement + kHeartbeat ||
-           (reading && (report_due() || now >= last_upkeep + kHeartbeat));
+    return now >= last_statement_ + kHeartbeat ||
+           (reading_ && (report_due() || now >= last_upkeep_ + kHeartbeat));
 }
 
 bool PostgresSource::report_due() const {
-    const milliseconds pause(options.outbox.report_ms);
-    return latest &&
-           Clock::now() >= last_report + (latest_reported ? std::max(pause, kIdlePause) : pause);
+    const milliseconds pause(options_.outbox.report_ms);
+    return latest_ &&
+           Clock::now() >= last_report_ + (latest_reported_ ? std::max(pause, kIdlePause) : pause);
 }
 
 bool PostgresSource::wants_reading() const {
-    return connection && reading && !slot && (wanted || reader.eager());
+    return connection_ && reading_ && !slot_ && (wanted_ || reader_.eager());
 }
 
 void PostgresSource::lose(const std::string &why) {
-    connection.reset();
-    reading = false;
-    lost = why;
-    wake_pipeline.notify_one();
+    connection_.reset();
+    reading_ = false;
+    lost_ = why;
+    wake_pipeline_.notify_one();
 }
 
 void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
-    const std::size_t rows = wanted_rows;
+    const std::size_t rows = wanted_rows_;
     lock.unlock();
-    const int wait_ms = options.until_empty ? kUntilEmptyWaitMs : kWaitMs;
+    const int wait_ms = options_.until_empty ? kUntilEmptyWaitMs : kWaitMs;
     std::optional<Batch> batch;
     std::string trouble;
     const auto begin = Clock::now();
@@ -106,16 +106,16 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
             Connection &db = session();
             bool work = true;
             deliver_due(db);
-            if (behind_empty) {
+            if (behind_empty_) {
                 pqxx::nontransaction wait(db.pqxx());
-                work = exec_row(wait, "SELECT once.wait(" + lane_text + ", '" + reader.before() +
+                work = exec_row(wait, "SELECT once.wait(" + lane_text_ + ", '" + reader_.before() +
                                           "'::pg_snapshot, " + std::to_string(wait_ms) + ")")[0]
                            .as<bool>();
             }
             if (work)
-                batch = reader.next(db, rows);
-            behind_empty = !batch;
-            last_statement = Clock::now();
+                batch = reader_.next(db, rows);
+            behind_empty_ = !batch;
+            last_statement_ = Clock::now();
         });
     } catch (const std::exception &e) {
         trouble = e.what(); // a refusal too: whoever connects next hears it in full
@@ -123,23 +123,23 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
     lock.lock();
     if (!trouble.empty())
         return lose(trouble);
-    metrics.read(batch ? static_cast<std::int64_t>(batch->events.size()) : 0, reader.behind());
-    looked = true;
+    metrics_.read(batch ? static_cast<std::int64_t>(batch->events.size()) : 0, reader_.behind());
+    looked_ = true;
     if (!batch)
-        last_empty_look = begin;
-    else if (latest)
-        latest->idle = false; // what is read waits until it is committed
-    slot = std::move(batch);
-    wake_pipeline.notify_one();
+        last_empty_look_ = begin;
+    else if (latest_)
+        latest_->idle = false; // what is read waits until it is committed
+    slot_ = std::move(batch);
+    wake_pipeline_.notify_one();
 }
 
 void PostgresSource::keep_alive(std::unique_lock<std::mutex> &lock) {
-    last_upkeep = Clock::now();
-    std::optional<Progressed> what = report_due() ? latest : std::nullopt;
+    last_upkeep_ = Clock::now();
+    std::optional<Progressed> what = report_due() ? latest_ : std::nullopt;
     if (what) {
-        const bool known = !what->idle || last_upkeep - last_empty_look < kReportedLook;
+        const bool known = !what->idle || last_upkeep_ - last_empty_look_ < kReportedLook;
         what->idle = what->idle && known;
-        latest_reported = known;
+        latest_reported_ = known;
     }
     lock.unlock();
     std::string trouble;
@@ -163,9 +163,9 @@ void PostgresSource::keep_alive(std::unique_lock<std::mutex> &lock) {
 
 void PostgresSource::confirm() {
     {
-        const std::lock_guard lock(mutex);
-        if (!lost.empty())
-            throw SourceLost(lost);
+        const std::lock_guard lock(mutex_);
+        if (!lost_.empty())
+            throw SourceLost(lost_);
     }
     in_session([](Connection &db) {
         pqxx::nontransaction(db.pqxx()).exec("SELECT 1");
@@ -175,59 +175,59 @@ void PostgresSource::confirm() {
 
 void PostgresSource::resume(const Position &position) {
     in_session([&](Connection &) {
-        reader.resume(position);
-        metrics.read_again();
-        behind_empty = false;
-        const std::lock_guard lock(mutex);
-        slot.reset();
-        reading = true;
-        wanted = looked = false;
-        wanted_rows = static_cast<std::size_t>(options.outbox.max_rows);
+        reader_.resume(position);
+        metrics_.read_again();
+        behind_empty_ = false;
+        const std::lock_guard lock(mutex_);
+        slot_.reset();
+        reading_ = true;
+        wanted_ = looked_ = false;
+        wanted_rows_ = static_cast<std::size_t>(options_.outbox.max_rows);
         return true;
     });
 }
 
 Answer PostgresSource::next(milliseconds wait, std::size_t rows) {
-    std::unique_lock lock(mutex);
-    wanted = true;
-    wanted_rows = rows;
-    looked = slot.has_value();
-    wake_thread.notify_one();
-    wake_pipeline.wait_for(lock, wait, [&] { return slot || looked || !lost.empty(); });
-    if (!lost.empty())
-        throw SourceLost(lost);
-    if (!slot && !looked)
+    std::unique_lock lock(mutex_);
+    wanted_ = true;
+    wanted_rows_ = rows;
+    looked_ = slot_.has_value();
+    wake_thread_.notify_one();
+    wake_pipeline_.wait_for(lock, wait, [&] { return slot_ || looked_ || !lost_.empty(); });
+    if (!lost_.empty())
+        throw SourceLost(lost_);
+    if (!slot_ && !looked_)
         return {};
-    wanted = false;
-    Answer answer{std::exchange(slot, std::nullopt), true};
+    wanted_ = false;
+    Answer answer{std::exchange(slot_, std::nullopt), true};
     lock.unlock();
-    wake_thread.notify_one(); // perhaps the next one can be read ahead
+    wake_thread_.notify_one(); // perhaps the next one can be read ahead
     return answer;
 }
 
 void PostgresSource::progressed(const Progressed &what) {
-    const std::lock_guard lock(mutex);
-    latest_reported =
-        latest_reported && latest && latest->position == what.position && latest->idle == what.idle;
-    latest = what;
-    redrive_covered = what.position.redrive_no;
+    const std::lock_guard lock(mutex_);
+    latest_reported_ = latest_reported_ && latest_ && latest_->position == what.position &&
+                       latest_->idle == what.idle;
+    latest_ = what;
+    redrive_covered_ = what.position.redrive_no;
 }
 
 void PostgresSource::close() noexcept {
     try {
         in_session([&](Connection &) {
-            connection.reset();
-            const std::lock_guard lock(mutex);
-            reading = false;
-            slot.reset();
-            latest.reset();
+            connection_.reset();
+            const std::lock_guard lock(mutex_);
+            reading_ = false;
+            slot_.reset();
+            latest_.reset();
             return true;
         });
     } catch (const std::exception &) {
         // Nothing was open.
     }
-    const std::lock_guard lock(mutex);
-    lost.clear();
+    const std::lock_guard lock(mutex_);
+    lost_.clear();
 }
 
 } // namespace once::outbox

@@ -37,7 +37,7 @@ class PostgresSource : public Source {
                      const std::string &policy, std::int64_t covered) override;
     std::vector<std::int64_t> parked_seqs(std::int64_t after) override;
     std::vector<TopicKey> held_keys(std::int64_t covered_redrive_no) override;
-    bool redrive_waiting() override { return redrive_seen; }
+    bool redrive_waiting() override { return redrive_seen_; }
     std::optional<Redrive> next_redrive(const Position &position) override;
     void redrive_refused(std::int64_t seq) override;
     void redrive_unstamp(const std::vector<Uuid> &ids) override;
@@ -70,34 +70,34 @@ class PostgresSource : public Source {
     std::optional<Redrive> read_stamped(postgres::Connection &connection, std::int64_t above);
     postgres::Connection &session(); // in the thread; throws SessionLost when there is none
 
-    const Options &options;
-    const int lane;
-    LaneMetrics &metrics;
-    const std::string lane_text;
+    const Options &options_;
+    const int lane_;
+    LaneMetrics &metrics_;
+    const std::string lane_text_;
 
-    std::mutex mutex;
-    std::condition_variable wake_thread, wake_pipeline;
-    std::deque<std::function<void()>> tasks;
-    std::optional<Batch> slot;
-    std::string lost; // why, until the pipeline has heard of it
-    bool reading = false;
-    bool wanted = false; // the pipeline waits in next()
-    bool looked = false; // an answer since it began to wait
-    std::size_t wanted_rows = 0;
-    bool quit = false;
-    std::optional<Progressed> latest;
-    bool latest_reported = true;
-    std::string incarnation, cluster_id;
-    std::atomic<bool> redrive_seen{true};
-    std::atomic<std::int64_t> redrive_covered{0};
+    std::mutex mutex_;
+    std::condition_variable wake_thread_, wake_pipeline_;
+    std::deque<std::function<void()>> tasks_;
+    std::optional<Batch> slot_;
+    std::string lost_; // why, until the pipeline has heard of it
+    bool reading_ = false;
+    bool wanted_ = false; // the pipeline waits in next()
+    bool looked_ = false; // an answer since it began to wait
+    std::size_t wanted_rows_ = 0;
+    bool quit_ = false;
+    std::optional<Progressed> latest_;
+    bool latest_reported_ = true;
+    std::string incarnation_, cluster_id_;
+    std::atomic<bool> redrive_seen_{true};
+    std::atomic<std::int64_t> redrive_covered_{0};
 
     // The thread's own.
-    std::unique_ptr<postgres::Connection> connection;
-    DifferenceReader reader;
-    bool behind_empty = false; // the last cut gave nothing: wait before the next
-    Clock::time_point last_statement{}, last_report{}, last_upkeep{}, last_empty_look{};
-    Clock::time_point next_delivery{}, next_sweep{};
-    std::thread thread; // last: starts when everything above stands
+    std::unique_ptr<postgres::Connection> connection_;
+    DifferenceReader reader_;
+    bool behind_empty_ = false; // the last cut gave nothing: wait before the next
+    Clock::time_point last_statement_{}, last_report_{}, last_upkeep_{}, last_empty_look_{};
+    Clock::time_point next_delivery_{}, next_sweep_{};
+    std::thread thread_; // last: starts when everything above stands
 };
 
 template <typename Function>
@@ -109,16 +109,16 @@ auto PostgresSource::in_session(Function fn)
         try {
             return postgres::guarded([&] { return fn(session()); });
         } catch (const postgres::SessionLost &e) {
-            connection.reset();
+            connection_.reset();
             throw SourceLost(e.what());
         }
     });
     auto answer = task->get_future();
     {
-        const std::lock_guard lock(mutex);
-        tasks.emplace_back([task] { (*task)(); });
+        const std::lock_guard lock(mutex_);
+        tasks_.emplace_back([task] { (*task)(); });
     }
-    wake_thread.notify_one();
+    wake_thread_.notify_one();
     return answer.get();
 }
 

@@ -35,30 +35,30 @@ kafka::Settings producer_settings(const KafkaOptions &options, const std::string
 } // namespace
 
 Producer::Producer(const KafkaOptions &options, std::string id, int max_messages)
-    : transactional_id(std::move(id)) {
+    : transactional_id_(std::move(id)) {
     auto conf = kafka::make_conf(
-        options, producer_settings(options, transactional_id, max_messages), RD_KAFKA_PRODUCER);
+        options, producer_settings(options, transactional_id_, max_messages), RD_KAFKA_PRODUCER);
     rd_kafka_conf_set_opaque(conf.get(), this);
     rd_kafka_conf_set_dr_msg_cb(conf.get(), on_delivery);
     rd_kafka_conf_set_log_cb(conf.get(), on_log);
     rd_kafka_conf_interceptor_add_on_new(conf.get(), "once", on_new, this);
-    client = kafka::make_client(std::move(conf), RD_KAFKA_PRODUCER);
-    worker = std::thread([this] { work(); });
+    client_ = kafka::make_client(std::move(conf), RD_KAFKA_PRODUCER);
+    worker_ = std::thread([this] { work(); });
 }
 
 Producer::~Producer() {
     {
-        const std::lock_guard lock(mutex);
-        quit = true;
+        const std::lock_guard lock(mutex_);
+        quit_ = true;
     }
-    wake_worker.notify_one();
-    worker.join(); // a commit under way ends by its timeout
+    wake_worker_.notify_one();
+    worker_.join(); // a commit under way ends by its timeout
     // Nobody waits for reports any more. What was not committed is aborted by the next
     // init_transactions of this id, or by the coordinator's timeout.
-    rd_kafka_purge(client.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
-                                     RD_KAFKA_PURGE_F_NON_BLOCKING);
-    topics.clear();
-    client.reset();
+    rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+                                      RD_KAFKA_PURGE_F_NON_BLOCKING);
+    topics_.clear();
+    client_.reset();
 }
 
 // --- callbacks
@@ -68,33 +68,33 @@ void Producer::on_delivery(rd_kafka_t *, const rd_kafka_message_t *message, void
 }
 
 void Producer::delivered(const rd_kafka_message_t &message) noexcept {
-    --reports_missing;
+    --reports_missing_;
     const auto number = reinterpret_cast<std::size_t>(message._private);
     if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         if (number == kPositionNumber)
-            last_offset = message.offset;
+            last_offset_ = message.offset;
         return;
     }
     const auto kind = kafka::undelivered(message.err);
-    undelivered_any = true;
+    undelivered_any_ = true;
     if (kind == kafka::Undelivered::weather) {
-        if (why.text.empty())
-            why.text = rd_kafka_err2str(message.err);
+        if (why_.text.empty())
+            why_.text = rd_kafka_err2str(message.err);
         return;
     }
     // A position that is refused is no fault of an event.
     const bool of_message = kind == kafka::Undelivered::message && number != kPositionNumber;
     if (of_message)
-        refused_last = std::max(refused_last, number + 1);
+        refused_last_ = std::max(refused_last_, number + 1);
     // A missing topic is repaired first: it may be the reason for the rest.
-    if (why.kind != Trouble::Kind::topic) {
-        why.kind = of_message ? Trouble::Kind::message : Trouble::Kind::topic;
-        why.text = rd_kafka_err2str(message.err);
-        why.for_time = message.err == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP;
-        if (why.for_time && !of_message)
-            why.text += std::string(": ") + kClocksDiffer;
-        why.topic = rd_kafka_topic_name(message.rkt);
-        why.forbidden = kafka::forbidden(message.err);
+    if (why_.kind != Trouble::Kind::topic) {
+        why_.kind = of_message ? Trouble::Kind::message : Trouble::Kind::topic;
+        why_.text = rd_kafka_err2str(message.err);
+        why_.for_time = message.err == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP;
+        if (why_.for_time && !of_message)
+            why_.text += std::string(": ") + kClocksDiffer;
+        why_.topic = rd_kafka_topic_name(message.rkt);
+        why_.forbidden = kafka::forbidden(message.err);
     }
 }
 
@@ -110,18 +110,18 @@ void Producer::on_log(const rd_kafka_t *client, int level, const char *facility,
         return;
     const char *from = std::strchr(text, '"');
     const char *to = from != nullptr ? std::strchr(from + 1, '"') : nullptr;
-    const std::lock_guard lock(self->mutex);
-    self->forbidden_topic = to != nullptr ? std::string(from + 1, to) : "";
+    const std::lock_guard lock(self->mutex_);
+    self->forbidden_topic_ = to != nullptr ? std::string(from + 1, to) : "";
 }
 
 void Producer::name_forbidden_topic() {
-    const std::lock_guard lock(mutex);
-    if (!forbidden_topic || why.kind == Trouble::Kind::fenced)
+    const std::lock_guard lock(mutex_);
+    if (!forbidden_topic_ || why_.kind == Trouble::Kind::fenced)
         return;
-    why.kind = Trouble::Kind::topic;
-    why.topic = *forbidden_topic;
-    why.text = rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-    why.forbidden = true;
+    why_.kind = Trouble::Kind::topic;
+    why_.topic = *forbidden_topic_;
+    why_.text = rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    why_.forbidden = true;
 }
 
 rd_kafka_resp_err_t Producer::on_new(rd_kafka_t *client, const rd_kafka_conf_t *, void *opaque,
@@ -133,7 +133,7 @@ rd_kafka_resp_err_t Producer::on_request_sent(rd_kafka_t *, int, const char *, i
                                               int16_t api_key, int16_t, int32_t, size_t,
                                               void *opaque) {
     if (api_key == kEndTxn) {
-        static_cast<Producer *>(opaque)->end_txns_sent.fetch_add(1);
+        static_cast<Producer *>(opaque)->end_txns_sent_.fetch_add(1);
         crash_point(CrashPoint::in_commit);
     }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -142,40 +142,40 @@ rd_kafka_resp_err_t Producer::on_request_sent(rd_kafka_t *, int, const char *, i
 // --- its own thread: calls of librdkafka that block
 
 void Producer::work() {
-    std::unique_lock lock(mutex);
+    std::unique_lock lock(mutex_);
     for (;;) {
-        wake_worker.wait(lock, [&] { return quit || job; });
-        if (quit)
+        wake_worker_.wait(lock, [&] { return quit_ || job_; });
+        if (quit_)
             return;
-        const auto now = std::move(job);
-        job = nullptr;
+        const auto now = std::move(job_);
+        job_ = nullptr;
         lock.unlock();
         const Outcome outcome = now();
         lock.lock();
-        result = outcome;
-        busy = false;
-        wake_waiter.notify_all();
+        result_ = outcome;
+        busy_ = false;
+        wake_waiter_.notify_all();
     }
 }
 
 void Producer::start(std::function<Outcome()> what) {
-    const std::lock_guard lock(mutex);
-    busy = true;
-    result.reset();
-    job = std::move(what);
-    wake_worker.notify_one();
+    const std::lock_guard lock(mutex_);
+    busy_ = true;
+    result_.reset();
+    job_ = std::move(what);
+    wake_worker_.notify_one();
 }
 
 bool Producer::working() const {
-    const std::lock_guard lock(mutex);
-    return busy || result.has_value();
+    const std::lock_guard lock(mutex_);
+    return busy_ || result_.has_value();
 }
 
 Outcome Producer::wait(std::chrono::milliseconds timeout) {
-    std::unique_lock lock(mutex);
-    if (!wake_waiter.wait_for(lock, timeout, [&] { return result.has_value(); }))
+    std::unique_lock lock(mutex_);
+    if (!wake_waiter_.wait_for(lock, timeout, [&] { return result_.has_value(); }))
         return Outcome::retry;
-    return *std::exchange(result, std::nullopt);
+    return *std::exchange(result_, std::nullopt);
 }
 
 Outcome Producer::judge(kafka::Error error, const char *step) {
@@ -183,13 +183,13 @@ Outcome Producer::judge(kafka::Error error, const char *step) {
     if (outcome != Outcome::ok) {
         const auto code = rd_kafka_error_code(error.get());
         // A refusal that was reported says more than "the transaction has failed".
-        if (why.kind != Trouble::Kind::message && why.kind != Trouble::Kind::topic) {
-            why.forbidden = kafka::forbidden(code);
-            why.kind = fenced(code) ? Trouble::Kind::fenced : Trouble::Kind::weather;
-            why.text = std::string(step) + ": " + rd_kafka_error_string(error.get());
+        if (why_.kind != Trouble::Kind::message && why_.kind != Trouble::Kind::topic) {
+            why_.forbidden = kafka::forbidden(code);
+            why_.kind = fenced(code) ? Trouble::Kind::fenced : Trouble::Kind::weather;
+            why_.text = std::string(step) + ": " + rd_kafka_error_string(error.get());
             name_forbidden_topic();
             if (code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
-                why.text += " (transactional id \"" + transactional_id + "\")";
+                why_.text += " (transactional id \"" + transactional_id_ + "\")";
         }
     }
     return outcome;
@@ -197,8 +197,8 @@ Outcome Producer::judge(kafka::Error error, const char *step) {
 
 void Producer::start_init(int timeout_ms) {
     start([this, timeout_ms] {
-        why = {};
-        return judge(kafka::Error(rd_kafka_init_transactions(client.get(), timeout_ms)),
+        why_ = {};
+        return judge(kafka::Error(rd_kafka_init_transactions(client_.get(), timeout_ms)),
                      "init_transactions");
     });
 }
@@ -209,19 +209,19 @@ void Producer::start_commit(int timeout_ms) {
 
 Outcome Producer::commit_now(int timeout_ms) {
     const Outcome outcome = judge(
-        kafka::Error(rd_kafka_commit_transaction(client.get(), timeout_ms)), "commit_transaction");
+        kafka::Error(rd_kafka_commit_transaction(client_.get(), timeout_ms)), "commit_transaction");
     if (outcome != Outcome::ok) {
-        commit_troubled = true;
+        commit_troubled_ = true;
         return outcome;
     }
     // R1: it is committed, but an EndTxn that was sent twice, or one whose answer we did not see,
     // may still be on its way and would end the next transaction of this epoch.
-    const int sent = end_txns_sent - end_txns_before;
-    if ((sent != 1 || commit_troubled) && !disabled_by_test(Rule::r1)) {
-        why = {Trouble::Kind::unclean,
-               "committed, with " + std::to_string(sent) + " EndTxn requests sent",
-               {},
-               0};
+    const int sent = end_txns_sent_ - end_txns_before_;
+    if ((sent != 1 || commit_troubled_) && !disabled_by_test(Rule::r1)) {
+        why_ = {Trouble::Kind::unclean,
+                "committed, with " + std::to_string(sent) + " EndTxn requests sent",
+                {},
+                0};
         return Outcome::abort;
     }
     return Outcome::ok;
@@ -230,33 +230,33 @@ Outcome Producer::commit_now(int timeout_ms) {
 // --- the pipeline's thread
 
 Outcome Producer::begin() {
-    why = {};
-    undelivered_any = false;
-    refused_last = 0;
-    commit_troubled = false;
-    end_txns_before = end_txns_sent;
-    kept.clear();
+    why_ = {};
+    undelivered_any_ = false;
+    refused_last_ = 0;
+    commit_troubled_ = false;
+    end_txns_before_ = end_txns_sent_;
+    kept_.clear();
     char reason[256];
     // #4420: begin after a fatal error hangs.
-    if (rd_kafka_fatal_error(client.get(), reason, sizeof reason) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        why.text = reason;
+    if (rd_kafka_fatal_error(client_.get(), reason, sizeof reason) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        why_.text = reason;
         return Outcome::fatal;
     }
-    return judge(kafka::Error(rd_kafka_begin_transaction(client.get())), "begin_transaction");
+    return judge(kafka::Error(rd_kafka_begin_transaction(client_.get())), "begin_transaction");
 }
 
 rd_kafka_topic_t *Producer::topic(const std::string &name) {
-    if (recent_name != nullptr && *recent_name == name)
-        return recent_topic;
-    auto found = topics.find(name);
-    if (found == topics.end())
-        found = topics
+    if (recent_name_ != nullptr && *recent_name_ == name)
+        return recent_topic_;
+    auto found = topics_.find(name);
+    if (found == topics_.end())
+        found = topics_
                     .emplace(name,
-                             kafka::Topic(rd_kafka_topic_new(client.get(), name.c_str(), nullptr)))
+                             kafka::Topic(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr)))
                     .first;
-    recent_name = &found->first;
-    recent_topic = found->second.get();
-    return recent_topic;
+    recent_name_ = &found->first;
+    recent_topic_ = found->second.get();
+    return recent_topic_;
 }
 
 Outcome Producer::produce(const Outgoing &message, kafka::Headers headers) {
@@ -267,51 +267,51 @@ Outcome Producer::produce(const Outgoing &message, kafka::Headers headers) {
     const std::size_t key_size = message.key ? message.key->size() : 0;
     const std::size_t payload_size = message.payload ? message.payload->size() : 0;
     const auto error = rd_kafka_producev(
-        client.get(), RD_KAFKA_V_RKT(topic(*message.topic)),
+        client_.get(), RD_KAFKA_V_RKT(topic(*message.topic)),
         RD_KAFKA_V_PARTITION(message.partition), RD_KAFKA_V_KEY(bytes(message.key), key_size),
         RD_KAFKA_V_VALUE(bytes(message.payload), payload_size),
         RD_KAFKA_V_TIMESTAMP(message.time_ms), RD_KAFKA_V_HEADERS(headers.get()),
         RD_KAFKA_V_OPAQUE(reinterpret_cast<void *>(message.number)), RD_KAFKA_V_END);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
         static_cast<void>(headers.release());
-        ++reports_missing;
+        ++reports_missing_;
         return Outcome::ok;
     }
-    why.text = std::string("produce: ") + rd_kafka_err2str(error);
-    why.topic = *message.topic;
+    why_.text = std::string("produce: ") + rd_kafka_err2str(error);
+    why_.topic = *message.topic;
     switch (kafka::undelivered(error)) {
     case kafka::Undelivered::message:
-        why.kind = Trouble::Kind::message;
-        why.suspects = message.number + 1;
+        why_.kind = Trouble::Kind::message;
+        why_.suspects = message.number + 1;
         break;
     case kafka::Undelivered::topic:
-        why.kind = Trouble::Kind::topic;
+        why_.kind = Trouble::Kind::topic;
         break;
     case kafka::Undelivered::weather:
-        why.kind = Trouble::Kind::weather;
+        why_.kind = Trouble::Kind::weather;
     }
     return Outcome::abort;
 }
 
 Outcome Producer::flush(std::chrono::milliseconds timeout) {
-    rd_kafka_flush(client.get(), static_cast<int>(timeout.count()));
-    if (undelivered_any)
+    rd_kafka_flush(client_.get(), static_cast<int>(timeout.count()));
+    if (undelivered_any_)
         return undelivered_outcome();
-    if (reports_missing != 0)
+    if (reports_missing_ != 0)
         return Outcome::retry;
-    kept.clear();
+    kept_.clear();
     return Outcome::ok;
 }
 
 Outcome Producer::undelivered_outcome() {
-    why.suspects = refused_last;
-    if (why.kind == Trouble::Kind::weather) {
+    why_.suspects = refused_last_;
+    if (why_.kind == Trouble::Kind::weather) {
         char reason[256];
-        const auto code = rd_kafka_fatal_error(client.get(), reason, sizeof reason);
+        const auto code = rd_kafka_fatal_error(client_.get(), reason, sizeof reason);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            why.text = reason;
+            why_.text = reason;
         if (fenced(code))
-            why.kind = Trouble::Kind::fenced;
+            why_.kind = Trouble::Kind::fenced;
         name_forbidden_topic();
     }
     return Outcome::abort;
@@ -321,28 +321,28 @@ Outcome Producer::undelivered_outcome() {
 // one to a topic that is missing half a minute.
 Outcome Producer::know(const std::string &name, int timeout_ms, int &partitions) {
     partitions = 0;
-    if (topics.count(name) != 0)
+    if (topics_.count(name) != 0)
         return Outcome::ok;
-    kafka::Topic handle(rd_kafka_topic_new(client.get(), name.c_str(), nullptr));
+    kafka::Topic handle(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
     const rd_kafka_metadata_t *raw = nullptr;
-    const auto error = rd_kafka_metadata(client.get(), 0, handle.get(), &raw, timeout_ms);
+    const auto error = rd_kafka_metadata(client_.get(), 0, handle.get(), &raw, timeout_ms);
     const kafka::Metadata metadata(raw);
-    why = {};
+    why_ = {};
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1) {
-        why.text = std::string("metadata: ") + rd_kafka_err2str(error);
+        why_.text = std::string("metadata: ") + rd_kafka_err2str(error);
         return Outcome::retry;
     }
     const auto &answer = metadata->topics[0];
     if (answer.err == RD_KAFKA_RESP_ERR_NO_ERROR && answer.partition_cnt > 0) {
-        topics.emplace(name, std::move(handle));
+        topics_.emplace(name, std::move(handle));
         partitions = answer.partition_cnt;
         return Outcome::ok;
     }
-    why.text = rd_kafka_err2str(answer.err);
-    why.topic = name;
-    why.forbidden = kafka::forbidden(answer.err);
+    why_.text = rd_kafka_err2str(answer.err);
+    why_.topic = name;
+    why_.forbidden = kafka::forbidden(answer.err);
     if (kafka::undelivered(answer.err) == kafka::Undelivered::topic)
-        why.kind = Trouble::Kind::topic;
+        why_.kind = Trouble::Kind::topic;
     return Outcome::retry;
 }
 

@@ -51,17 +51,17 @@ class Producer {
     // Takes the headers in any case.
     Outcome produce(const Outgoing &message, kafka::Headers headers);
     Outcome flush(std::chrono::milliseconds timeout); // ok: every report came, none was bad
-    void poll() { rd_kafka_poll(client.get(), 0); }
+    void poll() { rd_kafka_poll(client_.get(), 0); }
 
     // Topic is there; asks the brokers when this instance does not know it, and only then tells how
     // many partitions it has (else 0).
     Outcome know(const std::string &topic, int timeout_ms, int &partitions);
 
-    void keep(std::shared_ptr<Arena> arena) { kept.push_back(std::move(arena)); }
-    rd_kafka_t *handle() const { return client.get(); }
-    std::int64_t position_offset() const { return last_offset; }
-    const Trouble &trouble() const { return why; }
-    const std::string &id() const { return transactional_id; }
+    void keep(std::shared_ptr<Arena> arena) { kept_.push_back(std::move(arena)); }
+    rd_kafka_t *handle() const { return client_.get(); }
+    std::int64_t position_offset() const { return last_offset_; }
+    const Trouble &trouble() const { return why_; }
+    const std::string &id() const { return transactional_id_; }
 
     // Number of a message whose offset is wanted.
     static constexpr std::size_t kPositionNumber = SIZE_MAX - 1;
@@ -84,29 +84,29 @@ class Producer {
     Outcome commit_now(int timeout_ms);
     rd_kafka_topic_t *topic(const std::string &name);
 
-    const std::string transactional_id;
-    std::atomic<int> end_txns_sent{0};
-    int end_txns_before = 0;
-    bool commit_troubled = false; // a commit of this transaction did not end at once and well
-    std::size_t reports_missing = 0;
-    std::size_t refused_last = 0;
-    bool undelivered_any = false;
-    std::int64_t last_offset = -1;
-    Trouble why;
+    const std::string transactional_id_;
+    std::atomic<int> end_txns_sent_{0};
+    int end_txns_before_ = 0;
+    bool commit_troubled_ = false; // a commit of this transaction did not end at once and well
+    std::size_t reports_missing_ = 0;
+    std::size_t refused_last_ = 0;
+    bool undelivered_any_ = false;
+    std::int64_t last_offset_ = -1;
+    Trouble why_;
 
-    std::vector<std::shared_ptr<Arena>> kept; // outlives the client: it may still be sending
-    kafka::Client client;
-    std::unordered_map<std::string, kafka::Topic> topics; // goes before the client
-    const std::string *recent_name = nullptr;
-    rd_kafka_topic_t *recent_topic = nullptr;
+    std::vector<std::shared_ptr<Arena>> kept_; // outlives the client: it may still be sending
+    kafka::Client client_;
+    std::unordered_map<std::string, kafka::Topic> topics_; // goes before the client
+    const std::string *recent_name_ = nullptr;
+    rd_kafka_topic_t *recent_topic_ = nullptr;
 
-    mutable std::mutex mutex;
-    std::condition_variable wake_worker, wake_waiter;
-    std::optional<std::string> forbidden_topic; // as the log names it
-    std::function<Outcome()> job;
-    std::optional<Outcome> result;
-    bool busy = false, quit = false;
-    std::thread worker; // last
+    mutable std::mutex mutex_;
+    std::condition_variable wake_worker_, wake_waiter_;
+    std::optional<std::string> forbidden_topic_; // as the log names it
+    std::function<Outcome()> job_;
+    std::optional<Outcome> result_;
+    bool busy_ = false, quit_ = false;
+    std::thread worker_; // last
 };
 
 } // namespace once::outbox

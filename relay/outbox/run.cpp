@@ -20,17 +20,17 @@ namespace {
 class RealTiming : public Timing {
   public:
     RealTiming(const StopSignal &stop, const std::atomic<bool> &give_up)
-        : stop(stop), give_up(give_up) {}
+        : stop_(stop), give_up_(give_up) {}
     Instant now() override { return std::chrono::steady_clock::now(); }
     void pause(Span span) override {
         if (!stop_requested())
-            stop.wait_for(span);
+            stop_.wait_for(span);
     }
-    bool stop_requested() override { return stop.requested() || give_up; }
+    bool stop_requested() override { return stop_.requested() || give_up_; }
 
   private:
-    const StopSignal &stop;
-    const std::atomic<bool> &give_up; // another lane ended the program
+    const StopSignal &stop_;
+    const std::atomic<bool> &give_up_; // another lane ended the program
 };
 
 std::vector<int> lanes_of(const Options &options) {

@@ -16,7 +16,7 @@ namespace once::postgres {
 class Connection : public pqxx::connection_base {
   public:
     explicit Connection(const std::string &conninfo)
-        : pqxx::connection_base(policy), policy(conninfo) {
+        : pqxx::connection_base(policy_), policy_(conninfo) {
         init();
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" // in 7 it is gone, with what it inhibits
@@ -28,7 +28,7 @@ class Connection : public pqxx::connection_base {
     }
 
     PGconn *raw() const noexcept {
-        return policy.raw;
+        return policy_.raw;
     }
     pqxx::connection_base &pqxx() noexcept {
         return *this;
@@ -42,7 +42,7 @@ class Connection : public pqxx::connection_base {
         }
         PGconn *raw = nullptr;
     };
-    Policy policy;
+    Policy policy_;
 };
 using PqxxConnection = pqxx::connection_base;
 

@@ -54,7 +54,7 @@ std::int32_t RowReader::int32_or(std::int32_t when_null) {
 }
 
 void RowReader::finish() const {
-    if (!rest.empty())
+    if (!rest_.empty())
         throw SessionLost("a row of a binary COPY has more than its columns");
 }
 

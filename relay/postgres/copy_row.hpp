@@ -24,7 +24,7 @@ template <typename Number> Number big_endian(const char *bytes) {
 // Takes the fields off the front of a row, in order.
 class RowReader {
   public:
-    explicit RowReader(std::string_view row) : rest(row) {}
+    explicit RowReader(std::string_view row) : rest_(row) {}
     // Nothing for NULL.
     std::optional<std::string_view> field() {
         const auto size = big_endian<std::int32_t>(take(4).data());
@@ -39,15 +39,15 @@ class RowReader {
 
   private:
     std::string_view take(std::size_t size) {
-        if (rest.size() < size)
+        if (rest_.size() < size)
             cut_off();
-        const std::string_view taken = rest.substr(0, size);
-        rest.remove_prefix(size);
+        const std::string_view taken = rest_.substr(0, size);
+        rest_.remove_prefix(size);
         return taken;
     }
     [[noreturn]] static void cut_off();
 
-    std::string_view rest;
+    std::string_view rest_;
 };
 
 } // namespace once::postgres

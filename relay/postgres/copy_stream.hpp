@@ -30,9 +30,9 @@ class CopyStream {
     void release() noexcept;
     void finish();
 
-    PGconn *handle;
-    char *buffer = nullptr;
-    bool finished = false;
+    PGconn *handle_;
+    char *buffer_ = nullptr;
+    bool finished_ = false;
 };
 
 } // namespace once::postgres

@@ -12,20 +12,20 @@ class Backoff {
   public:
     Backoff(std::chrono::milliseconds floor, std::chrono::milliseconds ceiling,
             std::uint64_t seed = 0x9e3779b97f4a7c15)
-        : floor_ms(floor), ceiling_ms(ceiling), current(floor), state(seed | 1) {}
+        : floor_ms_(floor), ceiling_ms_(ceiling), current_(floor), state_(seed | 1) {}
 
     std::chrono::milliseconds next() {
-        const auto whole = current.count();
-        current = std::min(current * 2, ceiling_ms);
-        state ^= state << 13, state ^= state >> 7, state ^= state << 17; // xorshift64
+        const auto whole = current_.count();
+        current_ = std::min(current_ * 2, ceiling_ms_);
+        state_ ^= state_ << 13, state_ ^= state_ >> 7, state_ ^= state_ << 17; // xorshift64
         return std::chrono::milliseconds(whole - whole / 2 +
-                                         static_cast<long>(state % (whole / 2 + 1)));
+                                         static_cast<long>(state_ % (whole / 2 + 1)));
     }
-    void reset() { current = floor_ms; }
+    void reset() { current_ = floor_ms_; }
 
   private:
-    std::chrono::milliseconds floor_ms, ceiling_ms, current;
-    std::uint64_t state;
+    std::chrono::milliseconds floor_ms_, ceiling_ms_, current_;
+    std::uint64_t state_;
 };
 
 } // namespace once

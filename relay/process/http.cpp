@@ -80,8 +80,8 @@ HttpServer::HttpServer(const HttpOptions &options, const Metrics &metrics) {
     Address address;
     if (options.listen.empty() || !parse(options.listen, address))
         return;
-    running = std::make_unique<Running>();
-    httplib::Server &server = running->server;
+    running_ = std::make_unique<Running>();
+    httplib::Server &server = running_->server;
     server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
     // httplib's default is SO_REUSEPORT: a second relay on the port would take every other request,
     // unnoticed.
@@ -105,31 +105,31 @@ HttpServer::HttpServer(const HttpOptions &options, const Metrics &metrics) {
                [&metrics, stale_ms](const httplib::Request &, httplib::Response &response) {
                    answer(response, metrics.progressing(stale_ms));
                });
-    running->port = address.port != 0 && server.bind_to_port(address.host, address.port)
-                        ? address.port
-                    : address.port == 0 ? server.bind_to_any_port(address.host)
-                                        : 0;
-    if (running->port <= 0)
+    running_->port = address.port != 0 && server.bind_to_port(address.host, address.port)
+                         ? address.port
+                     : address.port == 0 ? server.bind_to_any_port(address.host)
+                                         : 0;
+    if (running_->port <= 0)
         throw Refusal(ExitCode::configuration,
                       "could not listen on \"" + options.listen + "\" (option \"http.listen\")",
                       "The address is not of this machine, or the port is taken.",
                       "Choose another port; port 0 takes a free one.");
-    running->thread = std::thread([this] { running->server.listen_after_bind(); });
+    running_->thread = std::thread([this] { running_->server.listen_after_bind(); });
     // stop() before the loop runs would be lost, and the destructor would wait for ever.
     while (!server.is_running())
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    log::info("http_listening", {{"address", address.host}, {"port", running->port}});
+    log::info("http_listening", {{"address", address.host}, {"port", running_->port}});
 }
 
 HttpServer::~HttpServer() {
-    if (!running)
+    if (!running_)
         return;
-    running->server.stop();
-    running->thread.join();
+    running_->server.stop();
+    running_->thread.join();
 }
 
 int HttpServer::port() const {
-    return running ? running->port : 0;
+    return running_ ? running_->port : 0;
 }
 
 } // namespace once

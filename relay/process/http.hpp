@@ -34,7 +34,7 @@ class HttpServer {
 
   private:
     struct Running;
-    std::unique_ptr<Running> running;
+    std::unique_ptr<Running> running_;
 };
 
 } // namespace once

@@ -39,13 +39,13 @@ std::string_view to_string(TransactionOutcome outcome) {
 }
 
 int TopicPartitions::note(const std::string &topic, int count) {
-    const std::lock_guard lock(guard);
-    return std::exchange(counts[topic], count);
+    const std::lock_guard lock(guard_);
+    return std::exchange(counts_[topic], count);
 }
 
 std::map<std::string, int> TopicPartitions::all() const {
-    const std::lock_guard lock(guard);
-    return counts;
+    const std::lock_guard lock(guard_);
+    return counts_;
 }
 
 void Progress::looked(bool work) noexcept {
@@ -67,37 +67,37 @@ void Progress::committed(bool more) noexcept {
 }
 
 LaneMetrics &Metrics::lane(int number) {
-    const std::lock_guard lock(guard);
-    for (LaneMetrics &known : lane_list)
+    const std::lock_guard lock(guard_);
+    for (LaneMetrics &known : lane_list_)
         if (known.lane == number)
             return known;
-    LaneMetrics &added = lane_list.emplace_back(number);
+    LaneMetrics &added = lane_list_.emplace_back(number);
     added.beat();
     return added;
 }
 
 InboxMetrics &Metrics::inbox(const std::string &consumer, const std::string &topic) {
-    const std::lock_guard lock(guard);
+    const std::lock_guard lock(guard_);
     int member = 0;
-    for (const InboxMetrics &known : inbox_list)
+    for (const InboxMetrics &known : inbox_list_)
         member += known.consumer == consumer && known.topic == topic ? 1 : 0;
-    InboxMetrics &added = inbox_list.emplace_back(consumer, topic, member);
+    InboxMetrics &added = inbox_list_.emplace_back(consumer, topic, member);
     added.beat();
     return added;
 }
 
 std::vector<const LaneMetrics *> Metrics::lanes() const {
-    const std::lock_guard lock(guard);
+    const std::lock_guard lock(guard_);
     std::vector<const LaneMetrics *> all;
-    for (const LaneMetrics &known : lane_list)
+    for (const LaneMetrics &known : lane_list_)
         all.push_back(&known);
     return all;
 }
 
 std::vector<const InboxMetrics *> Metrics::inboxes() const {
-    const std::lock_guard lock(guard);
+    const std::lock_guard lock(guard_);
     std::vector<const InboxMetrics *> all;
-    for (const InboxMetrics &known : inbox_list)
+    for (const InboxMetrics &known : inbox_list_)
         all.push_back(&known);
     return all;
 }

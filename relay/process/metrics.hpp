@@ -73,8 +73,8 @@ class TopicPartitions {
     std::map<std::string, int> all() const;
 
   private:
-    mutable std::mutex guard;
-    std::map<std::string, int> counts;
+    mutable std::mutex guard_;
+    std::map<std::string, int> counts_;
 };
 
 struct LaneMetrics : Progress {
@@ -153,9 +153,9 @@ class Metrics {
     Health progressing(std::int64_t stale_ms) const;
 
   private:
-    mutable std::mutex guard;
-    std::list<LaneMetrics> lane_list;
-    std::list<InboxMetrics> inbox_list;
+    mutable std::mutex guard_;
+    std::list<LaneMetrics> lane_list_;
+    std::list<InboxMetrics> inbox_list_;
 };
 
 } // namespace once

@@ -46,7 +46,7 @@ std::string ProgressBar::draw(std::uint64_t done, std::uint64_t left, double sec
 ProgressBar::ProgressBar(const Options &options, const Metrics &metrics) {
     if (!options.until_empty || isatty(STDERR_FILENO) == 0)
         return;
-    thread = std::jthread([&metrics](const std::stop_token &stop) {
+    thread_ = std::jthread([&metrics](const std::stop_token &stop) {
         std::mutex guard;
         std::condition_variable_any timer;
         const std::int64_t began = now_ms();

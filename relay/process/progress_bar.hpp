@@ -23,7 +23,7 @@ class ProgressBar {
     static std::string draw(std::uint64_t done, std::uint64_t left, double seconds);
 
   private:
-    std::jthread thread;
+    std::jthread thread_;
 };
 
 } // namespace once

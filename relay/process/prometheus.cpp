@@ -54,15 +54,15 @@ template <typename Worker> class Families {
     using Value = double (*)(const Worker &);
 
     Families(std::vector<const Worker *> all, Name labels_of, std::vector<MetricFamily> &target)
-        : workers(std::move(all)), labels(labels_of), out(target) {}
+        : workers_(std::move(all)), labels_(labels_of), out_(target) {}
 
     void add(const char *name, const char *help, MetricType type, Value value) {
         MetricFamily family{name, help, type, {}};
-        for (const Worker *worker : workers)
+        for (const Worker *worker : workers_)
             family.metric.push_back(type == MetricType::Counter
-                                        ? counter(labels(*worker), value(*worker))
-                                        : gauge(labels(*worker), value(*worker)));
-        out.push_back(std::move(family));
+                                        ? counter(labels_(*worker), value(*worker))
+                                        : gauge(labels_(*worker), value(*worker)));
+        out_.push_back(std::move(family));
     }
 
     void add_progress(const std::string &prefix) {
@@ -74,7 +74,7 @@ template <typename Worker> class Families {
                              "Since the last acknowledged commit, -1 before the first",
                              MetricType::Gauge,
                              {}};
-        for (const Worker *worker : workers) {
+        for (const Worker *worker : workers_) {
             for (std::size_t i = 0; i < kTransactionOutcomes; ++i)
                 outcomes.metric.push_back(
                     counter(with(*worker, "outcome", to_string(static_cast<TransactionOutcome>(i))),
@@ -82,23 +82,23 @@ template <typename Worker> class Families {
             for (const WorkState state : kStates)
                 states.metric.push_back(
                     gauge(with(*worker, "state", to_string(state)), worker->state == state));
-            commits.metric.push_back(gauge(labels(*worker), seconds_since(worker->committed_ms)));
+            commits.metric.push_back(gauge(labels_(*worker), seconds_since(worker->committed_ms)));
         }
-        out.push_back(std::move(outcomes));
-        out.push_back(std::move(states));
-        out.push_back(std::move(commits));
+        out_.push_back(std::move(outcomes));
+        out_.push_back(std::move(states));
+        out_.push_back(std::move(commits));
     }
 
   private:
     Labels with(const Worker &worker, const char *name, std::string_view value) const {
-        Labels all = labels(worker);
+        Labels all = labels_(worker);
         all.push_back({name, std::string(value)});
         return all;
     }
 
-    std::vector<const Worker *> workers;
-    Name labels;
-    std::vector<MetricFamily> &out;
+    std::vector<const Worker *> workers_;
+    Name labels_;
+    std::vector<MetricFamily> &out_;
 };
 
 #define READ(member) [](const auto &worker) { return static_cast<double>(worker.member); }

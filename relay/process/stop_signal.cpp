@@ -29,15 +29,15 @@ extern "C" void on_stop_signal(int number) {
 
 } // namespace
 
-StopSignal::StopSignal() : event_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    if (event_fd < 0)
+StopSignal::StopSignal() : event_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    if (event_fd_ < 0)
         throw std::system_error(errno, std::generic_category(), "could not create an eventfd");
 }
 
 StopSignal::~StopSignal() {
     StopSignal *self = this;
     listener.compare_exchange_strong(self, nullptr);
-    ::close(event_fd);
+    ::close(event_fd_);
 }
 
 void StopSignal::listen_to_signals() {
@@ -52,9 +52,9 @@ void StopSignal::listen_to_signals() {
 }
 
 void StopSignal::request() noexcept {
-    flag.store(true);
+    flag_.store(true);
     const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(event_fd, &one, sizeof one);
+    [[maybe_unused]] const ssize_t written = ::write(event_fd_, &one, sizeof one);
 }
 
 bool StopSignal::wait_for(std::chrono::milliseconds limit) const noexcept {
@@ -64,7 +64,7 @@ bool StopSignal::wait_for(std::chrono::milliseconds limit) const noexcept {
             deadline - std::chrono::steady_clock::now());
         if (left.count() <= 0)
             break;
-        pollfd wanted{event_fd, POLLIN, 0};
+        pollfd wanted{event_fd_, POLLIN, 0};
         ::poll(&wanted, 1, static_cast<int>(left.count()));
     }
     return requested();

@@ -20,17 +20,17 @@ class StopSignal {
 
     // From any thread or a handler.
     void request() noexcept;
-    bool requested() const noexcept { return flag.load(std::memory_order_relaxed); }
+    bool requested() const noexcept { return flag_.load(std::memory_order_relaxed); }
 
     // Readable as soon as a stop is requested, and ever after. Only poll it, never read it.
-    int fd() const noexcept { return event_fd; }
+    int fd() const noexcept { return event_fd_; }
 
     // Sleeps at most so long; true = stop requested.
     bool wait_for(std::chrono::milliseconds limit) const noexcept;
 
   private:
-    std::atomic<bool> flag{false};
-    int event_fd;
+    std::atomic<bool> flag_{false};
+    int event_fd_;
 };
 
 } // namespace once

@@ -20,26 +20,26 @@ class Broker {
   public:
     Broker() {
         char reason[512];
-        producer.reset(rd_kafka_new(RD_KAFKA_PRODUCER, nullptr, reason, sizeof reason));
-        cluster = rd_kafka_mock_cluster_new(producer.get(), 1);
-        rd_kafka_mock_topic_create(cluster, kPlace.topic.c_str(), 1, 1);
-        rd_kafka_brokers_add(producer.get(), address().c_str());
+        producer_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, nullptr, reason, sizeof reason));
+        cluster_ = rd_kafka_mock_cluster_new(producer_.get(), 1);
+        rd_kafka_mock_topic_create(cluster_, kPlace.topic.c_str(), 1, 1);
+        rd_kafka_brokers_add(producer_.get(), address().c_str());
     }
-    ~Broker() { rd_kafka_mock_cluster_destroy(cluster); }
+    ~Broker() { rd_kafka_mock_cluster_destroy(cluster_); }
 
-    std::string address() const { return rd_kafka_mock_cluster_bootstraps(cluster); }
+    std::string address() const { return rd_kafka_mock_cluster_bootstraps(cluster_); }
 
     void produce(const std::string &value) {
-        rd_kafka_producev(producer.get(), RD_KAFKA_V_TOPIC(kPlace.topic.c_str()),
+        rd_kafka_producev(producer_.get(), RD_KAFKA_V_TOPIC(kPlace.topic.c_str()),
                           RD_KAFKA_V_PARTITION(kPlace.partition),
                           RD_KAFKA_V_VALUE(const_cast<char *>(value.data()), value.size()),
                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
-        ASSERT_EQ(rd_kafka_flush(producer.get(), 10'000), RD_KAFKA_RESP_ERR_NO_ERROR);
+        ASSERT_EQ(rd_kafka_flush(producer_.get(), 10'000), RD_KAFKA_RESP_ERR_NO_ERROR);
     }
 
   private:
-    kafka::Client producer;
-    rd_kafka_mock_cluster_t *cluster = nullptr;
+    kafka::Client producer_;
+    rd_kafka_mock_cluster_t *cluster_ = nullptr;
 };
 
 // The next thing of this kind; what comes before it is passed over.
