@@ -18,6 +18,8 @@ forbid 'extension/pg knows none of our tables and names' '\bonce\.[a-z_]+|namesp
 forbid 'PG_TRY jumps over destructors: use pg::call' 'PG_TRY|PG_CATCH|PG_FINALLY' 'extension/*.cpp' 'extension/*.hpp'
 forbid 'server versions are compared in extension/pg/compat.hpp alone' 'PG_VERSION_NUM' \
     'extension/*.cpp' 'extension/*.hpp' ':!extension/pg/compat.hpp'
+forbid 'no newer snapshot is taken while a query runs in parallel: pg::newest_snapshot()' 'GetLatestSnapshot' \
+    'extension/*.cpp' 'extension/*.hpp' ':!extension/pg/newest_snapshot.hpp' ':!extension/outbox/cut.cpp' ':!extension/outbox/wait.cpp'
 forbid 'wire/ is std only: it is compiled on both sides' '#include <(postgres|pqxx|librdkafka|chrono|iostream|fstream)|#include "pg/' \
     'extension/wire/*'
 forbid 'the source knows no Kafka' 'rdkafka|rd_kafka_' 'relay/outbox/source*' 'relay/database/*'

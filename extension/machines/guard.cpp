@@ -6,6 +6,7 @@
 #include "errors.hpp"
 #include "machines/lease.hpp"
 #include "machines/machine.hpp"
+#include "machines/row_movement.hpp"
 #include "pg/owner.hpp"
 
 extern "C" {
@@ -47,6 +48,14 @@ class Firing {
     }
 
     [[nodiscard]] bool updates() const noexcept { return updates_; }
+    [[nodiscard]] Relation relation() const noexcept { return data_->tg_relation; }
+    [[nodiscard]] bool in_partition() const { return relation()->rd_rel->relispartition; }
+    // A move to another partition fires no AFTER trigger as an UPDATE: it would pass as an INSERT.
+    void refuse_after_in_partition(const char *function) const {
+        if (in_partition() && TRIGGER_FIRED_AFTER(data_->tg_event))
+            refuse(function, "must be BEFORE on a partitioned table or a partition: an UPDATE that "
+                             "moves a row fires AFTER triggers as a DELETE and an INSERT");
+    }
     [[nodiscard]] const char *argument(int index) const { return data_->tg_trigger->tgargs[index]; }
     [[nodiscard]] HeapTuple new_row() const {
         return updates_ ? data_->tg_newtuple : data_->tg_trigtuple;
@@ -108,25 +117,46 @@ std::string quoted(const std::optional<std::string_view> &state) {
     throw pg::Failure{kIllegalTransition,
                       "illegal transition of \"" + firing.relation_name() + "\": " + change,
                       "State machine \"" + machine.name() + "\" is guarding column \"" +
-                          firing.argument(1) + "\"."};
+                          firing.argument(1) + "\".",
+                      firing.in_partition() && !firing.updates()
+                          ? "A row that moves from another partition is known by a guard BEFORE "
+                            "UPDATE, without WHEN and OF."
+                          : ""};
 }
 
-void guard(const Firing &firing) {
-    const auto to = firing.text(firing.new_row());
-    if (!firing.updates()) {
-        const auto machine = once::machine(firing.argument(0));
-        if (!to || *to != machine->initial())
-            refuse_state(firing, *machine,
-                         "a new row starts in \"" + machine->initial() + "\", not in " +
-                             quoted(to));
-        return;
-    }
-    const auto from = firing.text(firing.old_row());
+void judge(const Firing &firing, const std::optional<std::string_view> &from,
+           const std::optional<std::string_view> &to) {
     if (from == to) // other columns change
         return;
     const auto machine = once::machine(firing.argument(0));
     if (!from || !to || !machine->connects(*from, *to))
         refuse_state(firing, *machine, "from " + quoted(from) + " to " + quoted(to));
+}
+
+void guard_new_row(const Firing &firing, const std::optional<std::string_view> &state) {
+    const auto machine = once::machine(firing.argument(0));
+    if (!state || *state != machine->initial())
+        refuse_state(firing, *machine,
+                     "a new row starts in \"" + machine->initial() + "\", not in " + quoted(state));
+}
+
+void guard(const Firing &firing) {
+    firing.refuse_after_in_partition("once.guard");
+    const auto to = firing.text(firing.new_row());
+    std::string what = std::string(firing.argument(0)) + '\n' + firing.argument(1);
+    if (!firing.updates()) {
+        const Movement movement = movement_into(firing.relation(), what);
+        if (movement.is_one)
+            judge(firing, movement.from, to);
+        else
+            guard_new_row(firing, to);
+        return;
+    }
+    const auto from = firing.text(firing.old_row());
+    judge(firing, from, to);
+    if (firing.in_partition())
+        note_update(firing.relation(), firing.old_row(), std::move(what),
+                    from ? std::optional(std::string(*from)) : std::nullopt);
 }
 
 void assert_lease(const Firing &firing) {

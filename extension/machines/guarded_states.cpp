@@ -1,56 +1,155 @@
 // What once.machine_set asks of guarded tables before it removes states. Whoever may create a
-// trigger chooses those tables, and a SELECT from a table runs code of its owner: functions in the
-// expressions of its indexes, in views and policies. machine_set runs as our owner, so the question
-// is put with the table owner's rights, as VACUUM and REFRESH do.
+// trigger chooses those tables, and to plan a SELECT runs code of their owners: functions in index
+// expressions, policies. Our path is not theirs, and our rights must not be. So rows are read past
+// the planner, where no code of anybody's runs; only a foreign table is asked by a statement, with
+// its owner's rights. The tables are locked (machine_lock).
+#include "pg/array.hpp"
 #include "pg/memory.hpp"
 #include "pg/owner.hpp"
 #include "pg/row.hpp"
 #include "pg/spi.hpp"
 
 extern "C" {
+#include <access/table.h>
+#include <access/tableam.h>
 #include <catalog/pg_inherits.h>
 #include <catalog/pg_type.h>
 #include <executor/spi.h>
-#include <storage/lmgr.h>
 #include <utils/builtins.h>
 #include <utils/guc.h>
 #include <utils/lsyscache.h>
+#include <utils/memutils.h>
+#include <utils/snapmgr.h>
 }
 
 namespace once {
 namespace {
 
-// Against writers, until the transaction ends; children too, which are written by themselves.
-// False when the table is gone or has become something else.
-bool lock_against_writers(Oid relation) {
-    LockRelationOid(relation, ShareRowExclusiveLock);
-    const char kind = get_rel_relkind(relation);
-    if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
-        return false;
-    list_free(find_all_inheritors(relation, ShareRowExclusiveLock, nullptr));
-    return true;
-}
-
-// The state as once.guard reads it: as the type writes it out, of a char(n) without what fills it.
-const char *state_of(Oid relation, const char *column) {
-    const Oid type = get_atttype(relation, get_attnum(relation, column));
-    const char *name = quote_identifier(column);
-    // A column that is not there is for the statement to refuse.
-    return OidIsValid(type) && getBaseType(type) == BPCHAROID
-               ? psprintf("(%s)::pg_catalog.text", name)
-               : psprintf("pg_catalog.concat(%s)", name);
-}
-
-char *question(Oid relation, const char *column) {
-    return psprintf("SELECT pg_catalog.count(*), pg_catalog.string_agg(DISTINCT state, ', ') FROM "
-                    "(SELECT %s AS state FROM %s) AS rows "
-                    "WHERE state OPERATOR(pg_catalog.=) ANY ($1)",
-                    state_of(relation, column),
-                    quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-                                               get_rel_name(relation)));
-}
-
 constexpr pg::Column kAnswer[] = {{"total", INT8OID}, {"stranded", TEXTOID}};
+
+// Rows by state, as far as one asks for it. Server world, as all that follows.
+struct Tally {
+    pg::Elements states;
+    int64 total;
+    bool *met; // by state
+};
+
+void count(Tally &tally, std::string_view state, int64 rows) {
+    for (int i = 0; i < tally.states.count; ++i) {
+        const text *wanted = DatumGetTextPP(tally.states.value[i]);
+        if (state != std::string_view(VARDATA_ANY(wanted), VARSIZE_ANY_EXHDR(wanted)))
+            continue;
+        tally.total += rows;
+        tally.met[i] = true;
+    }
+}
+
+// As once.guard reads it: what the type writes out, of a char(n) without what fills it.
+struct StateColumn {
+    AttrNumber number;
+    bool padded;
+    FmgrInfo output;
+};
+
+StateColumn state_column(Relation table, const char *name) {
+    StateColumn column{};
+    column.number = get_attnum(RelationGetRelid(table), name);
+    if (column.number <= 0)
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+                        errmsg("column \"%s\" of relation \"%s\" does not exist", name,
+                               RelationGetRelationName(table))));
+    const Oid type =
+        getBaseType(TupleDescAttr(RelationGetDescr(table), column.number - 1)->atttypid);
+    column.padded = type == BPCHAROID;
+    Oid output;
+    bool is_varlena;
+    getTypeOutputInfo(type, &output, &is_varlena);
+    fmgr_info(output, &column.output);
+    return column;
+}
+
+void count_rows(Oid relation, const char *name, Tally &tally) {
+    Relation table = table_open(relation, NoLock);
+    StateColumn column = state_column(table, name);
+    MemoryContext row =
+        AllocSetContextCreate(CurrentMemoryContext, "once guarded row", ALLOCSET_SMALL_SIZES);
+    Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
+    TupleTableSlot *slot = table_slot_create(table, nullptr);
+    TableScanDesc scan = table_beginscan_strat(table, snapshot, 0, nullptr, true, false);
+    while (table_scan_getnextslot(scan, ForwardScanDirection, slot)) {
+        CHECK_FOR_INTERRUPTS();
+        bool null;
+        const Datum value = slot_getattr(slot, column.number, &null);
+        if (null)
+            continue;
+        MemoryContext caller = MemoryContextSwitchTo(row);
+        std::string_view state = OutputFunctionCall(&column.output, value);
+        if (column.padded)
+            state = state.substr(0, state.find_last_not_of(' ') + 1);
+        count(tally, state, 1);
+        MemoryContextSwitchTo(caller);
+        MemoryContextReset(row);
+    }
+    table_endscan(scan);
+    ExecDropSingleTupleTableSlot(slot);
+    UnregisterSnapshot(snapshot);
+    MemoryContextDelete(row);
+    table_close(table, NoLock);
+}
+
+char *foreign_question(Oid relation, const char *column) {
+    return psprintf(
+        "SELECT state, pg_catalog.count(*) FROM (SELECT pg_catalog.rtrim(pg_catalog.concat(%s)) "
+        "AS state FROM %s) AS rows GROUP BY state",
+        quote_identifier(column),
+        quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
+                                   get_rel_name(relation)));
+}
+
+void count_foreign_rows(Oid relation, const char *name, Tally &tally) {
+    if (SPI_execute(foreign_question(relation, name), true, 0) != SPI_OK_SELECT)
+        elog(ERROR, "could not read a guarded table");
+    for (uint64 i = 0; i < SPI_processed; ++i) {
+        HeapTuple row = SPI_tuptable->vals[i];
+        bool null;
+        const char *state = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
+        if (state)
+            count(tally, state, DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &null)));
+    }
+}
+
+void ask_foreign(Oid relation, const char *name, Tally &tally) {
+    // What the owner's code sets ends with it: our search_path must be what it was.
+    const int settings = pg::call([] { return NewGUCNestLevel(); });
+    {
+        const pg::OwnerScope owner(relation, SECURITY_RESTRICTED_OPERATION);
+        const pg::Spi spi;
+        pg::call([&] { count_foreign_rows(relation, name, tally); });
+    }
+    pg::call([&] { AtEOXact_GUC(false, settings); });
+}
+
+void ask(Oid relation, const char *name, Tally &tally) {
+    List *tables = pg::call([&] { return find_all_inheritors(relation, NoLock, nullptr); });
+    for (int i = 0; i < list_length(tables); ++i) {
+        const Oid table = list_nth_oid(tables, i);
+        const char kind = pg::call([&] { return get_rel_relkind(table); });
+        if (kind == RELKIND_RELATION)
+            pg::call([&] { count_rows(table, name, tally); });
+        else if (kind == RELKIND_FOREIGN_TABLE)
+            ask_foreign(table, name, tally);
+    }
+}
+
+Datum names_of(const Tally &tally) {
+    StringInfoData names;
+    initStringInfo(&names);
+    for (int i = 0; i < tally.states.count; ++i)
+        if (tally.met[i])
+            appendStringInfo(&names, "%s%s", names.len ? ", " : "",
+                             TextDatumGetCString(tally.states.value[i]));
+    return CStringGetTextDatum(names.data);
+}
 
 } // namespace
 } // namespace once
@@ -60,31 +159,15 @@ extern "C" {
 PG_FUNCTION_INFO_V1(once_guarded_states);
 PGDLLEXPORT Datum once_guarded_states(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
-        const Oid relation = PG_GETARG_OID(0);
-        Datum answer[2] = {Int64GetDatum(0), 0};
-        bool nulls[2] = {false, true};
-        if (!pg::call([&] { return once::lock_against_writers(relation); }))
-            return pg::row(fcinfo, once::kAnswer, answer, nulls);
-        // What the owner's code sets ends with it: our search_path must be what it was.
-        const int settings = pg::call([] { return NewGUCNestLevel(); });
-        {
-            const pg::OwnerScope owner(relation, SECURITY_RESTRICTED_OPERATION);
-            const pg::Spi spi;
-            pg::call([&] {
-                Oid type = TEXTARRAYOID;
-                Datum states = PG_GETARG_DATUM(2);
-                if (SPI_execute_with_args(once::question(relation, NameStr(*PG_GETARG_NAME(1))), 1,
-                                          &type, &states, nullptr, false, 0) != SPI_OK_SELECT)
-                    elog(ERROR, "could not read a guarded table");
-                HeapTuple row = SPI_tuptable->vals[0];
-                answer[0] = SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &nulls[0]);
-                answer[1] = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &nulls[1]);
-                if (!nulls[1])
-                    answer[1] = SPI_datumTransfer(answer[1], false, -1);
-            });
-        }
-        pg::call([&] { AtEOXact_GUC(false, settings); });
-        return pg::row(fcinfo, once::kAnswer, answer, nulls);
+        once::Tally tally{pg::elements_of(fcinfo, 2, "states", TEXTOID), 0, nullptr};
+        tally.met = static_cast<bool *>(
+            pg::call([&] { return palloc0(static_cast<Size>(tally.states.count) + 1); }));
+        once::ask(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(1)), tally);
+        pg::ResultRow answer(fcinfo, once::kAnswer);
+        answer.set(0, Int64GetDatum(tally.total));
+        if (tally.total > 0)
+            answer.set(1, pg::call([&] { return once::names_of(tally); }));
+        return answer.datum();
     });
 }
 

@@ -10,8 +10,8 @@
 namespace once {
 
 void require_lease(std::string_view name, std::optional<int64> token) {
-    // FOR KEY SHARE: a take-over changes the token, which is a key column, and must wait; a renewal
-    // need not.
+    // FOR KEY SHARE: a take-over locks the row FOR UPDATE before it changes the token, and waits; a
+    // renewal does not.
     static pg::Plan plan("SELECT token, coalesce(expires_at OPERATOR(pg_catalog.>) "
                          "pg_catalog.clock_timestamp(), false) "
                          "FROM once.lease_state WHERE name OPERATOR(pg_catalog.=) $1 FOR KEY SHARE",

@@ -1,10 +1,9 @@
 // A state machine's definition as this session knows it: read once from once.machine and
 // once.machine_transition, forgotten whenever anybody commits a change to them.
 //
-// Freshness: the definition is read with the newest snapshot, not the transaction's. Who holds a
-// row-exclusive lock on the table that keeps the states, taken before machine() is called, has a
-// definition that stays true until its transaction ends: machine_set takes a lock that conflicts
-// before it removes states.
+// Freshness: the definition is read with the newest snapshot, not the transaction's. Who holds it
+// (machine_lock), or has a guarded table locked for writing, has one that stays true until his
+// transaction ends: machine_set takes locks that conflict before it removes states.
 #pragma once
 
 #include "pg/session_cache.hpp"

@@ -12,7 +12,13 @@ extern "C" {
 namespace once {
 
 // What a name is a name of: equal names of different spaces are different locks.
-enum class LockSpace : char { names = 'n', key_order = 'k', key_draw = 'd', deliver = 's' };
+enum class LockSpace : char {
+    names = 'n',
+    machine = 'm',
+    key_order = 'k',
+    key_draw = 'd',
+    deliver = 's'
+};
 
 LOCKTAG lock_tag(LockSpace space, std::string_view name);
 

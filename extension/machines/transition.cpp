@@ -9,13 +9,15 @@
 #include "arguments.hpp"
 #include "digest/digest.hpp"
 #include "machines/machine.hpp"
+#include "machines/machine_lock.hpp"
 #include "pg/owner.hpp"
+#include "pg/row.hpp"
 #include "pg/spi.hpp"
 #include "pg/value.hpp"
+#include "storage/keyed_table.hpp"
+#include "storage/known_table.hpp"
 
 extern "C" {
-#include <access/htup_details.h>
-#include <storage/lmgr.h>
 #include <tcop/utility.h>
 #include <utils/array.h>
 #include <utils/timestamp.h>
@@ -25,6 +27,12 @@ extern "C" {
 
 namespace once {
 namespace {
+
+constexpr pg::Column kAnswer[] = {
+    {"verdict", pg::kEnum}, {"from_state", TEXTOID}, {"to_state", TEXTOID}, {"version", INT8OID}};
+
+constexpr pg::Column kEntityColumns[] = {{"machine", TEXTOID}, {"entity", TEXTOID}};
+constexpr RowShape kEntityKey{kEntityColumns, 2};
 
 struct Request {
     std::string_view machine, entity, event;
@@ -62,6 +70,9 @@ class Transition {
     }
 
     Answer run() {
+        if (is_first())
+            if (auto moved = insert())
+                return *moved;
         if (event_ && !request_.event_id)
             if (auto moved = update(request_.expected_version))
                 return *moved;
@@ -80,6 +91,7 @@ class Transition {
     }
 
   private:
+    bool is_first() const;
     std::optional<Answer> refusal(const Standing &standing) const;
     std::optional<Answer> update(std::optional<int64> version);
     std::optional<Answer> insert();
@@ -93,6 +105,25 @@ class Transition {
     const Machine::Event *event_;
     Datum name_, entity_, event_digest_ = 0;
 };
+
+// A new entity that moves. Under SERIALIZABLE a look by the transaction's snapshot at what is not
+// there counts as reading its neighbours in the index, and entities that have nothing to do with
+// each other would abort each other. This look does not count, nor needs it to: the INSERT decides.
+bool Transition::is_first() const {
+    if (!IsolationIsSerializable() || !event_ || request_.event_id ||
+        request_.expected_version.value_or(0) != 0 || !machine_.target(machine_.initial(), *event_))
+        return false;
+    const Datum key[] = {name_, entity_};
+    return pg::call([&] {
+        SnapshotData dirty;
+        InitDirtySnapshot(dirty);
+        KeyedTable table;
+        open_for_lookup(table, known_table("machine_entity"), kEntityKey, &dirty);
+        const bool there = find(table, key);
+        close(table);
+        return !there;
+    });
+}
 
 std::optional<Answer> Transition::refusal(const Standing &standing) const {
     const auto version = standing.state ? std::optional(standing.version) : std::nullopt;
@@ -241,21 +272,16 @@ void Transition::keep_history(const Answer &moved) {
     plan.execute(values, request_.event_id ? "       " : "    n  ");
 }
 
-Datum tuple_of(FunctionCallInfo fcinfo, const Answer &answer) {
-    const auto optional_text = [](const std::optional<std::string> &text) {
-        return text ? pg::varlena_of(*text) : Datum(0);
-    };
-    Datum values[] = {0, optional_text(answer.from_state), optional_text(answer.to_state),
-                      Int64GetDatum(answer.version.value_or(0))};
-    bool nulls[] = {false, !answer.from_state, !answer.to_state, !answer.version};
-    return pg::call([&] {
-        TupleDesc shape;
-        if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
-            elog(ERROR, "return type must be a row type");
-        values[0] = pg::enum_datum(TupleDescAttr(shape, 0)->atttypid,
-                                   kVerdictNames[static_cast<int>(answer.verdict)]);
-        return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape), values, nulls));
-    });
+Datum result_row(FunctionCallInfo fcinfo, const Answer &answer) {
+    pg::ResultRow row(fcinfo, kAnswer);
+    row.set_label(0, kVerdictNames[static_cast<int>(answer.verdict)]);
+    if (answer.from_state)
+        row.set(1, pg::varlena_of(*answer.from_state));
+    if (answer.to_state)
+        row.set(2, pg::varlena_of(*answer.to_state));
+    if (answer.version)
+        row.set(3, Int64GetDatum(*answer.version));
+    return row.datum();
 }
 
 Request request_of(FunctionCallInfo fcinfo) {
@@ -281,11 +307,9 @@ PGDLLEXPORT Datum once_transition(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         const once::Request request = once::request_of(fcinfo);
         once::check_writable("once.transition()");
-        // Before the definition is looked up: machine_set locks against this one (machine.hpp).
-        const Oid states = pg::relation_oid("once", "machine_entity");
-        pg::call([&] { LockRelationOid(states, RowExclusiveLock); });
+        once::hold_definition(request.machine);
         const auto machine = once::machine(request.machine);
-        return once::tuple_of(fcinfo, once::Transition(request, *machine).run());
+        return once::result_row(fcinfo, once::Transition(request, *machine).run());
     });
 }
 

@@ -2,6 +2,7 @@
 
 #include "errors.hpp"
 #include "pg/columns.hpp"
+#include "pg/newest_snapshot.hpp"
 #include "storage/direct_write.hpp"
 #include "wire/lane_of.hpp"
 
@@ -75,7 +76,7 @@ Oid relation_oid(Oid schema, const char *name) {
 template <size_t N, typename F> void scan(Oid table, const pg::Column (&columns)[N], F &&row) {
     Relation relation = table_open(table, AccessShareLock);
     const pg::ColumnMap map = pg::columns_of(relation, columns, pg::Use::read);
-    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
     TableScanDesc scan = table_beginscan(relation, snapshot, 0, nullptr);
     TupleTableSlot *slot = table_slot_create(relation, nullptr);
     while (table_scan_getnextslot(scan, ForwardScanDirection, slot)) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pg/boundary.hpp"
+#include "pg/newest_snapshot.hpp"
 
 extern "C" {
 #include <utils/snapmgr.h>
@@ -31,7 +32,7 @@ class Spi {
 // level.
 class NewestSnapshot {
   public:
-    NewestSnapshot() : snapshot_(call([] { return RegisterSnapshot(GetLatestSnapshot()); })) {}
+    NewestSnapshot() : snapshot_(call([] { return RegisterSnapshot(newest_snapshot()); })) {}
     ~NewestSnapshot() { UnregisterSnapshot(snapshot_); }
     NewestSnapshot(const NewestSnapshot &) = delete;
     NewestSnapshot &operator=(const NewestSnapshot &) = delete;

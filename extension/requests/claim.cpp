@@ -8,7 +8,8 @@
 #include "errors.hpp"
 #include "digest/fingerprint.hpp"
 #include "pg/memory.hpp"
-#include "pg/value.hpp"
+#include "pg/random.hpp"
+#include "pg/row.hpp"
 #include "requests/scope.hpp"
 #include "verdict.hpp"
 
@@ -21,7 +22,6 @@ extern "C" {
 #include <utils/array.h>
 #include <utils/lsyscache.h>
 #include <utils/timestamp.h>
-#include <utils/typcache.h>
 #include <utils/wait_event.h>
 }
 
@@ -252,7 +252,7 @@ std::optional<Datum> differs(const Request &request, const ClaimRecord &record) 
     });
 }
 
-enum ResultColumn {
+enum {
     rVerdict,
     rToken,
     rAttempt,
@@ -262,46 +262,38 @@ enum ResultColumn {
     rBody,
     rError,
     rCheckpoint,
-    rDiffers,
-    rColumns
+    rDiffers
 };
+constexpr pg::Column kAnswer[] = {
+    {"verdict", pg::kEnum}, {"token", UUIDOID},     {"attempt", INT4OID}, {"lease_left", INTERVALOID},
+    {"status", INT4OID},    {"response", JSONBOID}, {"body", BYTEAOID},   {"error", JSONBOID},
+    {"checkpoint", JSONBOID}, {"differs", TEXTARRAYOID}};
 
 Datum result_row(FunctionCallInfo fcinfo, const Outcome &outcome, std::optional<Datum> differing) {
     const ClaimRecord &record = outcome.record;
-    Datum value[rColumns] = {};
-    bool null[rColumns];
-    std::fill_n(null, rColumns, true);
-    const auto set = [&](ResultColumn column, Datum datum) {
-        value[column] = datum, null[column] = false;
+    const Decision &decision = outcome.decision;
+    pg::ResultRow answer(fcinfo, kAnswer);
+    const auto copy = [&](int column, ClaimColumn from) {
+        answer.set(column, record.value[from], record.null[from]);
     };
-    const auto copy = [&](ResultColumn column, ClaimColumn from) {
-        value[column] = record.value[from], null[column] = record.null[from];
-    };
-    return pg::call([&] {
-        const Decision &decision = outcome.decision;
-        TupleDesc shape = lookup_rowtype_tupdesc(get_func_rettype(fcinfo->flinfo->fn_oid), -1);
-        set(rVerdict, pg::enum_datum(TupleDescAttr(shape, rVerdict)->atttypid,
-                                     kVerdictLabels[static_cast<int>(decision.verdict)]));
-        if (decision.takes) {
-            copy(rToken, kToken);
-            copy(rCheckpoint, kCheckpoint);
-        }
-        if (decision.takes || decision.verdict == Verdict::in_progress)
-            set(rLeaseLeft, pg::interval_of(record.time(kLeaseUntil) - outcome.now));
-        if (decision.verdict != Verdict::mismatch)
-            copy(rAttempt, kAttempt);
-        if (decision.verdict == Verdict::replay || decision.verdict == Verdict::failed) {
-            copy(rStatus, kStatus);
-            copy(rResponse, kResponse);
-            copy(rBody, kBody);
-            copy(rError, kError);
-        }
-        if (differing)
-            set(rDiffers, *differing);
-        const Datum row = HeapTupleGetDatum(heap_form_tuple(shape, value, null));
-        ReleaseTupleDesc(shape);
-        return row;
-    });
+    answer.set_label(rVerdict, kVerdictLabels[static_cast<int>(decision.verdict)]);
+    if (decision.takes) {
+        copy(rToken, kToken);
+        copy(rCheckpoint, kCheckpoint);
+    }
+    if (decision.takes || decision.verdict == Verdict::in_progress)
+        answer.set(rLeaseLeft, pg::interval_of(record.time(kLeaseUntil) - outcome.now));
+    if (decision.verdict != Verdict::mismatch)
+        copy(rAttempt, kAttempt);
+    if (decision.verdict == Verdict::replay || decision.verdict == Verdict::failed) {
+        copy(rStatus, kStatus);
+        copy(rResponse, kResponse);
+        copy(rBody, kBody);
+        copy(rError, kError);
+    }
+    if (differing)
+        answer.set(rDiffers, *differing);
+    return answer.datum();
 }
 
 // A scope that does not require a key lets a null one through: the caller goes on, nothing is kept.

@@ -3,6 +3,7 @@
 #include "storage/direct_write.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
+#include "pg/newest_snapshot.hpp"
 
 extern "C" {
 #include <access/genam.h>
@@ -213,7 +214,7 @@ ClaimRecord find_recent_claim(const Scope &scope, const ClaimKey &key, Transacti
 }
 
 ClaimRecord find_committed_claim(const Scope &scope, const ClaimKey &key) {
-    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
     ClaimRecord record = first_found(
         scope, [&](int generation) { return find_in(scope, generation, key, snapshot); });
     UnregisterSnapshot(snapshot);

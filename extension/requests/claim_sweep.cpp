@@ -23,8 +23,8 @@ constexpr int kTries = 100; // of 1 ms each, against readers that hold the table
 // The newest rows stand at the end: read backwards, one that is still known is found at once.
 bool all_expired(const Scope &scope, Oid relation) {
     Relation heap = table_open(relation, NoLock);
-    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-    TableScanDesc scan = table_beginscan(heap, snapshot, 0, nullptr);
+    Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
+    TableScanDesc scan = table_beginscan_strat(heap, snapshot, 0, nullptr, true, false);
     const TimestampTz now = GetCurrentTimestamp();
     bool expired = true;
     while (HeapTuple tuple = heap_getnext(scan, BackwardScanDirection)) {

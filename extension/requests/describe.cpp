@@ -3,30 +3,25 @@
 #include "arguments.hpp"
 #include "requests/claim_row.hpp"
 #include "pg/memory.hpp"
-#include "pg/value.hpp"
+#include "pg/row.hpp"
 #include "requests/scope.hpp"
 
 #include <algorithm>
 
 extern "C" {
+#include <catalog/pg_type.h>
 #include <utils/timestamp.h>
 }
 
 namespace once {
 namespace {
 
-enum Column {
-    dState,
-    dAttempt,
-    dLeaseLeft,
-    dKeepLeft,
-    dStatus,
-    dResponse,
-    dBody,
-    dError,
-    dCheckpoint,
-    dColumns
-};
+enum { dState, dAttempt, dLeaseLeft, dKeepLeft, dStatus, dResponse, dBody, dError, dCheckpoint };
+constexpr pg::Column kAnswer[] = {{"state", TEXTOID},       {"attempt", INT4OID},
+                                  {"lease_left", INTERVALOID}, {"keep_left", INTERVALOID},
+                                  {"status", INT4OID},      {"response", JSONBOID},
+                                  {"body", BYTEAOID},       {"error", JSONBOID},
+                                  {"checkpoint", JSONBOID}};
 
 const char *state_name(const Scope &scope, const ClaimRecord &record, TimestampTz now) {
     switch (record.state()) {
@@ -46,38 +41,28 @@ const char *state_name(const Scope &scope, const ClaimRecord &record, TimestampT
     return released ? "released" : "lapsed";
 }
 
-// Inside pg::call.
 Datum describe(FunctionCallInfo fcinfo, const Scope &scope, const ClaimKey &key) {
-    TupleDesc shape;
-    if (get_call_result_type(fcinfo, nullptr, &shape) != TYPEFUNC_COMPOSITE)
-        elog(ERROR, "return type must be a row type");
-    Datum value[dColumns] = {};
-    bool null[dColumns];
-    std::fill_n(null, static_cast<int>(dColumns), true);
-    const auto set = [&](Column column, Datum datum) {
-        value[column] = datum, null[column] = false;
-    };
-    const auto copy = [&](Column column, const ClaimRecord &record, ClaimColumn from) {
-        value[column] = record.value[from], null[column] = record.null[from];
-    };
-
-    const ClaimRecord record = find_committed_claim(scope, key);
+    pg::ResultRow answer(fcinfo, kAnswer);
+    const ClaimRecord record = pg::call([&] { return find_committed_claim(scope, key); });
     const TimestampTz now = GetCurrentTimestamp();
     if (!record.found() || expires_at(scope, record) <= now) {
-        set(dState, CStringGetTextDatum("missing"));
-        return HeapTupleGetDatum(heap_form_tuple(shape, value, null));
+        answer.set(dState, pg::varlena_of("missing"));
+        return answer.datum();
     }
-    set(dState, CStringGetTextDatum(state_name(scope, record, now)));
-    copy(dAttempt, record, kAttempt);
+    const auto copy = [&](int column, ClaimColumn from) {
+        answer.set(column, record.value[from], record.null[from]);
+    };
+    answer.set(dState, pg::varlena_of(state_name(scope, record, now)));
+    copy(dAttempt, kAttempt);
     if (record.state() == ClaimState::claimed)
-        set(dLeaseLeft, pg::interval_of(std::max<int64>(record.time(kLeaseUntil) - now, 0)));
-    set(dKeepLeft, pg::interval_of(expires_at(scope, record) - now));
-    copy(dStatus, record, kStatus);
-    copy(dResponse, record, kResponse);
-    copy(dBody, record, kBody);
-    copy(dError, record, kError);
-    copy(dCheckpoint, record, kCheckpoint);
-    return HeapTupleGetDatum(heap_form_tuple(shape, value, null));
+        answer.set(dLeaseLeft, pg::interval_of(std::max<int64>(record.time(kLeaseUntil) - now, 0)));
+    answer.set(dKeepLeft, pg::interval_of(expires_at(scope, record) - now));
+    copy(dStatus, kStatus);
+    copy(dResponse, kResponse);
+    copy(dBody, kBody);
+    copy(dError, kError);
+    copy(dCheckpoint, kCheckpoint);
+    return answer.datum();
 }
 
 } // namespace
@@ -92,7 +77,7 @@ PGDLLEXPORT Datum once_describe(PG_FUNCTION_ARGS) {
                                  once::name_argument(fcinfo, 1, "key")};
         const auto scope = once::scope_of(key.scope);
         once::check_scope_right(*scope, GetUserId());
-        return pg::call([&] { return once::describe(fcinfo, *scope, key); });
+        return once::describe(fcinfo, *scope, key);
     });
 }
 

@@ -3,6 +3,7 @@
 #include "arguments.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
+#include "pg/newest_snapshot.hpp"
 #include "pg/session_cache.hpp"
 
 #include <map>
@@ -85,7 +86,7 @@ Row read_row(Relation settings, std::string_view name, Scope *scope) {
     ScanKeyInit(
         &key, kName, BTEqualStrategyNumber, F_TEXTEQ,
         PointerGetDatum(cstring_to_text_with_len(name.data(), static_cast<int>(name.size()))));
-    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
     SysScanDesc scan =
         systable_beginscan(settings, pg::primary_key_of(settings), true, snapshot, 1, &key);
     HeapTuple tuple = systable_getnext(scan);
@@ -132,7 +133,7 @@ int read_roles(Oid schema, std::string_view name, Oid **roles) {
     ScanKeyInit(
         &key, 1, BTEqualStrategyNumber, F_TEXTEQ,
         PointerGetDatum(cstring_to_text_with_len(name.data(), static_cast<int>(name.size()))));
-    Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+    Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
     SysScanDesc scan =
         systable_beginscan(rights, pg::primary_key_of(rights), true, snapshot, 1, &key);
     int count = 0, room = 8;
@@ -198,7 +199,7 @@ std::shared_ptr<const Scope> scope_of(std::string_view name) {
     if (const auto known = cache.scopes.find(name); known != cache.scopes.end())
         return known->second;
     auto scope = load(name);
-    if (!cache.stale) // changed while it was read: good for this once, and the caller asks
+    if (!cache.stale && !IsInParallelMode()) // changed while it was read: good for this once, and the caller asks
                       // scopes_changed()
         cache.scopes.emplace(name, scope);
     return scope;

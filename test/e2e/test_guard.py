@@ -198,3 +198,49 @@ def test_deliver_at_reaches_kafka_when_due_with_its_id(world):
     wait_until("the event is due and shipped", lambda: len(world.messages(topic)) == 2, 30)
     assert [header(message, "once-id") for message in world.messages(topic)] == [sooner, later]
     assert world.database.value("SELECT count(*) FROM once.scheduled") == 0
+
+
+@pytest.mark.parametrize("call", [
+    "SELECT verdict FROM once.transition('order', %s, 'create')", "SELECT verdict FROM once.lease(%s, 'me', '1 min')"])
+def test_US11_serializable_calls_of_unrelated_names_do_not_abort_each_other(database, call):
+    """No more than a plain upsert of the same rows does, which is the control."""
+    sessions, rounds = 8, 60
+    database.execute(MACHINE)
+    database.execute("CREATE TABLE plain (name text PRIMARY KEY, n int)")
+    upsert = "INSERT INTO plain VALUES (%s, 1) ON CONFLICT (name) DO UPDATE SET n = plain.n + 1"
+
+    def aborted(statement, prefix):
+        def many(index, cursor):
+            cursor.connection.set_session(isolation_level="SERIALIZABLE")
+            count = 0
+            for i in range(rounds):
+                try:
+                    cursor.execute(statement, (f"{prefix}{i:04}-{index}",))
+                    cursor.connection.commit()
+                except psycopg2.errors.SerializationFailure:
+                    cursor.connection.rollback()
+                    count += 1
+            return count
+        return sum(run_all(database, sessions, many))
+
+    assert aborted(call, "x") <= aborted(upsert, "x")
+
+
+def test_US11_serializable_leases_that_lapsed_are_taken_over_side_by_side(database):
+    sessions, rounds = 8, 40
+    database.execute("SELECT once.lease(format('%s-%s', i, s), 'before', '1 us') FROM generate_series(0, 39) i, generate_series(0, 7) s")
+
+    def many(index, cursor):
+        cursor.connection.set_session(isolation_level="SERIALIZABLE")
+        count = 0
+        for i in range(rounds):
+            try:
+                cursor.execute("SELECT verdict FROM once.lease(%s, 'me', '1 min')", (f"{i}-{index}",))
+                assert cursor.fetchone()[0] == "acquired"
+                cursor.connection.commit()
+            except psycopg2.errors.SerializationFailure:
+                cursor.connection.rollback()
+                count += 1
+        return count
+
+    assert sum(run_all(database, sessions, many)) == 0

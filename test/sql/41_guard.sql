@@ -10,7 +10,7 @@ CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
 SELECT once.machine_set('order', 'new', '[{"from": "new", "event": "create", "to": "created"}, {"from": "created", "event": "pay", "to": "paid"}]') \g /dev/null
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON typed FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
-CREATE TRIGGER guard AFTER INSERT OR UPDATE ON parts FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON parts FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
 
 SELECT lives_ok($$ INSERT INTO orders VALUES (1, 'new') $$, 'H10 a row starts in the initial state');
 SELECT throws_ok($$ INSERT INTO orders VALUES (2, 'paid') $$, 'ON030', NULL, 'H10 and in no other');
@@ -23,8 +23,8 @@ SELECT lives_ok($$ UPDATE orders SET note = 'x', status = status WHERE id = 1 $$
 SELECT lives_ok($$ INSERT INTO typed VALUES (1, 'new') $$, 'H10 enum column');
 SELECT throws_ok($$ UPDATE typed SET status = 'paid' $$, 'ON030', NULL, 'H10 enum column, illegal');
 SELECT lives_ok($$ UPDATE typed SET status = 'created' $$, 'H10 enum column, legal');
-SELECT lives_ok($$ INSERT INTO parts VALUES (1, 'new') $$, 'H10 AFTER trigger on a partitioned table');
-SELECT throws_ok($$ UPDATE parts SET status = 'paid' $$, 'ON030', NULL, 'H10 AFTER trigger, illegal');
+SELECT lives_ok($$ INSERT INTO parts VALUES (1, 'new') $$, 'H10 a partitioned table');
+SELECT throws_ok($$ UPDATE parts SET status = 'paid' $$, 'ON030', NULL, 'H10 a partitioned table, illegal');
 SELECT throws_ok($$ SELECT once.machine_set('order', 'new', '[{"from": "new", "event": "create", "to": "made"}]') $$,
     'ON031', 'definition of state machine "order" would strand 1 rows of table "public.orders"', 'H8 rows of guarded tables count');
 CREATE TRIGGER wrong BEFORE INSERT ON typed FOR EACH ROW WHEN (new.id = 9) EXECUTE FUNCTION once.guard('order', 'nothing');
@@ -57,7 +57,7 @@ CREATE TABLE moving_new PARTITION OF moving FOR VALUES IN ('new');
 CREATE TABLE moving_on PARTITION OF moving DEFAULT;
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON moving FOR EACH ROW EXECUTE FUNCTION once.guard('order', 'status');
 INSERT INTO moving VALUES ('new');
-SELECT throws_ok($$ UPDATE moving SET status = 'created' $$, 'ON030', NULL, 'H10 a move to another partition is an INSERT there: refused');
+SELECT lives_ok($$ UPDATE moving SET status = 'created' $$, 'H10 a legal move to another partition');
 
 -- whatever statement writes
 SELECT lives_ok($$ INSERT INTO orders VALUES (1, 'new') ON CONFLICT (id) DO UPDATE SET status = 'paid' $$, 'H10 ON CONFLICT DO UPDATE, legal');

@@ -12,6 +12,16 @@ BEGIN
     ELSIF ttl <= '0' OR ttl > '1 year' THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'ttl must be above zero and at most a year';
     END IF;
+    -- A look at what is not there reads its neighbours in the index: under SERIALIZABLE new names would abort each other.
+    IF current_setting('transaction_isolation') = 'serializable' THEN
+        INSERT INTO once.lease_state AS l (name, owner, token, expires_at) VALUES (lease_name, applicant, 1, clock_timestamp() + ttl)
+            ON CONFLICT ON CONSTRAINT lease_state_pkey DO NOTHING
+            RETURNING l.token, l.expires_at - clock_timestamp() INTO token, remaining;
+        IF FOUND THEN
+            verdict := 'acquired';
+            RETURN;
+        END IF;
+    END IF;
     LOOP
         UPDATE once.lease_state AS l SET expires_at = clock_timestamp() + ttl
             WHERE l.name = lease_name AND l.owner = applicant AND l.expires_at > clock_timestamp()
@@ -20,10 +30,13 @@ BEGIN
             verdict := 'renewed';
             RETURN;
         END IF;
-        UPDATE once.lease_state AS l SET token = l.token + 1, owner = applicant, expires_at = clock_timestamp() + ttl
-            WHERE l.name = lease_name AND (l.owner IS NULL OR l.expires_at <= clock_timestamp())
-            RETURNING l.token, l.expires_at - clock_timestamp() INTO token, remaining;
-        IF NOT FOUND THEN
+        -- Waits for who asserted the token (FOR KEY SHARE); a renewal does not.
+        PERFORM FROM once.lease_state AS l
+            WHERE l.name = lease_name AND (l.owner IS NULL OR l.expires_at <= clock_timestamp()) FOR UPDATE;
+        IF FOUND THEN
+            UPDATE once.lease_state AS l SET token = l.token + 1, owner = applicant, expires_at = clock_timestamp() + ttl
+                WHERE l.name = lease_name RETURNING l.token, l.expires_at - clock_timestamp() INTO token, remaining;
+        ELSE
             INSERT INTO once.lease_state AS l (name, owner, token, expires_at)
                 SELECT lease_name, applicant, 1, clock_timestamp() + ttl
                 WHERE NOT EXISTS (SELECT FROM once.lease_state AS s WHERE s.name = lease_name)

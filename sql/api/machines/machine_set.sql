@@ -48,11 +48,15 @@ END $$;
 COMMENT ON FUNCTION once.machine_parse(text, jsonb) IS 'internal: checks a definition and returns its transitions';
 
 -- Raises ON031 when rows of a guarded table, or entities of once.transition, stand in one of the states.
--- The tables are locked against writers until the transaction ends, so nothing moves there afterwards. They are other
--- people's, whoever may create a trigger: they are read with their owner's rights, never with ours.
+-- The machine and the tables are locked until the transaction ends, so nothing moves there afterwards. The tables are
+-- other people's, whoever may create a trigger: nothing of theirs runs with our rights.
+CREATE OR REPLACE FUNCTION once.machine_lock(machine text, tables oid[]) RETURNS void
+    LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_machine_lock';
+COMMENT ON FUNCTION once.machine_lock(text, oid[]) IS 'internal: locks a machine against once.transition and these tables against writers; makes nobody wait longer than 50 ms; 55P03 after a minute, or after lock_timeout';
+
 CREATE OR REPLACE FUNCTION once.guarded_states(relation oid, state_column name, states text[], OUT total bigint, OUT stranded text)
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_guarded_states';
-COMMENT ON FUNCTION once.guarded_states(oid, name, text[]) IS 'internal: locks a guarded table against writers and counts, with its owner''s rights, the rows that stand in one of these states';
+COMMENT ON FUNCTION once.guarded_states(oid, name, text[]) IS 'internal: counts the rows of a guarded table that stand in one of these states, and names those';
 
 CREATE OR REPLACE FUNCTION once.machine_strands(machine_name text, states text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -61,8 +65,17 @@ DECLARE
     stranded text;
     total bigint;
     guarded record;
+    tables oid[];
+    columns name[];
 BEGIN
-    LOCK TABLE once.machine_entity IN SHARE ROW EXCLUSIVE MODE;
+    SELECT array_agg(t.tgrelid), array_agg(a.attname) INTO tables, columns
+        FROM pg_trigger AS t
+        JOIN pg_class AS c ON c.oid = t.tgrelid AND c.relkind IN ('r', 'p')
+            AND (c.relpersistence <> 't' OR c.relnamespace = pg_my_temp_schema()) -- nobody reads another session's
+        JOIN pg_attribute AS a ON a.attrelid = t.tgrelid AND NOT a.attisdropped -- its arguments, each with a zero byte behind it
+            AND t.tgargs = convert_to(machine_name, getdatabaseencoding()) || ending || convert_to(a.attname, getdatabaseencoding()) || ending
+        WHERE t.tgfoid = 'once.guard()'::regprocedure AND NOT t.tgisinternal AND t.tgparentid = 0;
+    PERFORM once.machine_lock(machine_name, coalesce(tables, '{}'));
     SELECT count(*), string_agg(format('%s (%s)', entity, state), ', ' ORDER BY entity) FILTER (WHERE nth <= 10)
         INTO total, stranded
         FROM (SELECT entity, state, row_number() OVER (ORDER BY entity) AS nth
@@ -73,15 +86,8 @@ BEGIN
             DETAIL = format('They stand in removed states: %s%s.', stranded, CASE WHEN total > 10 THEN ', …' ELSE '' END),
             HINT = 'Move them first, or keep these states.';
     END IF;
-    FOR guarded IN
-        SELECT t.tgrelid AS relation, a.attname AS state_column
-        FROM pg_trigger AS t
-        JOIN pg_class AS c ON c.oid = t.tgrelid AND c.relkind IN ('r', 'p')
-            AND (c.relpersistence <> 't' OR c.relnamespace = pg_my_temp_schema()) -- nobody reads another session's
-        JOIN pg_attribute AS a ON a.attrelid = t.tgrelid AND NOT a.attisdropped -- its arguments, each with a zero byte behind it
-            AND t.tgargs = convert_to(machine_name, getdatabaseencoding()) || ending || convert_to(a.attname, getdatabaseencoding()) || ending
-        WHERE t.tgfoid = 'once.guard()'::regprocedure AND NOT t.tgisinternal AND t.tgparentid = 0
-    LOOP
+    FOR guarded IN SELECT * FROM unnest(tables, columns) AS g(relation, state_column) LOOP
+        CONTINUE WHEN NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = guarded.relation); -- dropped meanwhile
         SELECT s.* INTO total, stranded FROM once.guarded_states(guarded.relation, guarded.state_column, states) AS s;
         IF total > 0 THEN
             RAISE EXCEPTION USING ERRCODE = 'ON031',
@@ -134,7 +140,7 @@ END $$;
 COMMENT ON FUNCTION once.machine_set(text, text, jsonb) IS
 'defines or redefines a state machine: transitions is [{"from":…, "event":…, "to":…}, …]
 22023 for the shape; ON031 when an event has two targets in one state, nothing leads out of the initial state, or entities or rows of guarded tables stand in a removed state (they are named)
-waits for transactions that moved entities when states are removed
+when states are removed: waits for transactions that moved entities of this machine or wrote tables that it guards (55P03 after a minute, or after lock_timeout), and nobody waits longer than 50 ms behind it
 READ COMMITTED: all of it; REPEATABLE READ, SERIALIZABLE: 0A000 when states are removed, 40001 against a concurrent definition; standby: 25006';
 
 CREATE OR REPLACE FUNCTION once.machine_history_set(name text, keep_history boolean) RETURNS void

@@ -9,9 +9,7 @@ CREATE TABLE once.lease_state (
     name text COLLATE "C" PRIMARY KEY,
     owner text COLLATE "C",
     token bigint NOT NULL,
-    expires_at timestamptz,
-    -- Makes the token a key column: a take-over waits for who asserted the token (FOR KEY SHARE), a renewal does not.
-    UNIQUE (name, token)
+    expires_at timestamptz
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE once.lease_state IS 'leases: who holds each, its newest fencing token, until when';
 
