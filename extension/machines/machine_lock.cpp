@@ -5,7 +5,7 @@
 #include "machines/machine_lock.hpp"
 
 #include "arguments.hpp"
-#include "machines/named_lock.hpp"
+#include "storage/advisory_lock.hpp"
 #include "pg/array.hpp"
 #include "pg/attempt.hpp"
 

@@ -4,10 +4,9 @@
 // deadlock, whatever order they give them in.
 #include "arguments.hpp"
 #include "pg/array.hpp"
-#include "digest/digest.hpp"
-#include "machines/named_lock.hpp"
 #include "pg/compat.hpp"
 #include "pg/value.hpp"
+#include "storage/advisory_lock.hpp"
 
 extern "C" {
 #include <access/xlog.h>
@@ -21,17 +20,6 @@ extern "C" {
 #include <vector>
 
 namespace once {
-
-// pg_advisory_lock(bigint) uses 1 in the tag's fourth field, the form with two integers 2.
-constexpr uint16 kLockClass = 79;
-
-LOCKTAG lock_tag(LockSpace space, std::string_view name) {
-    const char prefix[] = {static_cast<char>(space)};
-    const Digest128 hash = digest128({std::string_view(prefix, 1), name});
-    LOCKTAG tag;
-    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, load32(hash, 0), load32(hash, 4), kLockClass);
-    return tag;
-}
 
 namespace {
 

@@ -2,7 +2,7 @@
 // differ and each producer's rise. A block is drawn by nextval and setval together; the draw lock,
 // held for that moment and not until the transaction ends, keeps others from drawing in between.
 #include "arguments.hpp"
-#include "machines/named_lock.hpp"
+#include "storage/advisory_lock.hpp"
 #include "pg/compat.hpp"
 #include "pg/owner.hpp"
 

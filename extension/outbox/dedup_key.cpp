@@ -45,8 +45,8 @@ class Keys {
 
   private:
     static Wheel wheel() {
-        static pg::Plan plan("SELECT generation::pg_catalog.int2, closing_xid IS NOT NULL FROM once.memory "
-                             "WHERE family OPERATOR(pg_catalog.=) 'publish_key'",
+        static pg::Plan plan("SELECT generation::pg_catalog.int2, closing_xid IS NOT NULL "
+                             "FROM once.memory WHERE family OPERATOR(pg_catalog.=) 'publish_key'",
                              {});
         plan.execute({});
         if (SPI_processed != 1)

@@ -2,23 +2,15 @@
 // connect may call pg_advisory_lock, and with a class that it reaches any role could keep every
 // relay from its lane for ever. This one is taken through functions that only relays may call.
 #include "pg/boundary.hpp"
-
-extern "C" {
-#include <miscadmin.h>
-#include <storage/lock.h>
-}
+#include "storage/advisory_lock.hpp"
 
 namespace once {
 namespace {
 
 constexpr uint32 kLaneSpace = 1869505381; // "once" in ASCII, seen in pg_locks.classid
-// pg_advisory_lock(bigint) uses 1 in the tag's fourth field, the form with two integers 2.
-constexpr uint16 kLaneClass = 80;
 
 LOCKTAG lane_tag(int32 lane) {
-    LOCKTAG tag;
-    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, kLaneSpace, static_cast<uint32>(lane), kLaneClass);
-    return tag;
+    return lock_tag(LockClass::lanes, kLaneSpace, static_cast<uint32>(lane));
 }
 
 } // namespace

@@ -5,7 +5,7 @@
 
 #include "outbox/append.hpp"
 #include "arguments.hpp"
-#include "machines/named_lock.hpp"
+#include "storage/advisory_lock.hpp"
 #include "pg/memory.hpp"
 #include "pg/owner.hpp"
 #include "pg/spi.hpp"

@@ -1,5 +1,6 @@
 #include "requests/claim_row.hpp"
 
+#include "storage/advisory_lock.hpp"
 #include "storage/direct_write.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
@@ -29,22 +30,15 @@ extern "C" {
 namespace once {
 namespace {
 
-// Advisory locks of classes that SQL cannot take: applications cannot meet ours.
-constexpr uint16 kKeyLockClass = 0x4f01;
-constexpr uint16 kWaiterLockClass = 0x4f02;
-
 // Different keys may share a lock; then they wait for each other for the length of a call.
-LOCKTAG key_tag(const ClaimKey &key, uint16 lock_class) {
+LOCKTAG key_tag(const ClaimKey &key, LockClass lock_class) {
     const auto bytes = [](std::string_view text) {
         return reinterpret_cast<const unsigned char *>(text.data());
     };
     const uint64 seed =
         hash_bytes_extended(bytes(key.scope), static_cast<int>(key.scope.size()), 0);
     const uint64 hash = hash_bytes_extended(bytes(key.key), static_cast<int>(key.key.size()), seed);
-    LOCKTAG tag;
-    SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, static_cast<uint32>(hash >> 32),
-                         static_cast<uint32>(hash), lock_class);
-    return tag;
+    return lock_tag(lock_class, static_cast<uint32>(hash >> 32), static_cast<uint32>(hash));
 }
 
 Datum text_datum(std::string_view text) {
@@ -255,7 +249,7 @@ void write_claim(const Scope &scope, ClaimRecord &record) {
     CommandCounterIncrement();
 }
 
-KeyLock::KeyLock(const ClaimKey &key) : tag_(key_tag(key, kKeyLockClass)) {}
+KeyLock::KeyLock(const ClaimKey &key) : tag_(key_tag(key, LockClass::claim_key)) {}
 
 bool KeyLock::try_acquire() {
     return LockAcquire(&tag_, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
@@ -270,19 +264,19 @@ void KeyLock::release() {
 }
 
 void register_waiter(const ClaimKey &key) {
-    const LOCKTAG tag = key_tag(key, kWaiterLockClass);
+    const LOCKTAG tag = key_tag(key, LockClass::claim_waiter);
     (void)LockAcquire(&tag, ShareLock, false, false);
 }
 
 void unregister_waiter(const ClaimKey &key) {
-    const LOCKTAG tag = key_tag(key, kWaiterLockClass);
+    const LOCKTAG tag = key_tag(key, LockClass::claim_waiter);
     LockRelease(&tag, ShareLock, false);
 }
 
 // The waiter looks, sees our uncommitted row and waits for our transaction: the lock manager wakes
 // it at commit.
 void wake_waiters(const ClaimKey &key) {
-    const LOCKTAG tag = key_tag(key, kWaiterLockClass);
+    const LOCKTAG tag = key_tag(key, LockClass::claim_waiter);
     int count = 0;
     VirtualTransactionId *waiters = GetLockConflicts(&tag, ExclusiveLock, &count);
     for (int i = 0; i < count; ++i)

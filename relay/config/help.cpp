@@ -6,7 +6,8 @@ namespace once::config {
 namespace {
 
 constexpr std::string_view kHead =
-    R"(once-relay: what committed in PostgreSQL goes to Kafka, and what Kafka brings goes into PostgreSQL, exactly once
+    R"(once-relay: what committed in PostgreSQL goes to Kafka, and what Kafka brings goes into
+PostgreSQL, exactly once
 
 Usage: once-relay COMMAND [OPTION]…
 
@@ -14,7 +15,8 @@ Commands:
   outbox        ship committed events to Kafka; a second one on a lane waits as a standby
   inbox         apply the messages of the configured [[inbox]] topics in the database
   status        lanes, backlog, positions, parked keys, what holds back trimming
-  check         prove before going live: versions, privileges, topics, ACLs (check outbox, check inbox: one side)
+  check         prove before going live: versions, privileges, topics, ACLs
+                (check outbox, check inbox: one side)
   print-config  effective configuration with the origin of each value, without secrets
 
 Options:
@@ -31,11 +33,13 @@ Every option: KEY (as in the file and for --set), its flag, its environment vari
 
 constexpr std::string_view kTail =
     R"(
-Settings of librdkafka: [kafka] in the file, --set kafka.NAME=VALUE, or ONCE_KAFKA_ and the name in capitals with _ for
-each dot (ONCE_KAFKA_SASL_PASSWORD). Those that would break exactness are refused.
+Settings of librdkafka: [kafka] in the file, --set kafka.NAME=VALUE, or ONCE_KAFKA_ and the name in
+capitals with _ for each dot (ONCE_KAFKA_SASL_PASSWORD). Those that would break exactness are
+refused.
 
-Exit codes: 0 asked to stop, drained or nothing to complain about · 1 usage · 2 configuration · 3 extension or protocol
-mismatch · 4 database · 5 Kafka · 6 refused (history changed, position lost: an operator decides) · 70 bug
+Exit codes: 0 asked to stop, drained or nothing to complain about · 1 usage · 2 configuration ·
+3 extension or protocol mismatch · 4 database · 5 Kafka · 6 refused (history changed, position lost:
+an operator decides) · 70 bug
 
 Examples:
   once-relay check  --database 'host=db1 dbname=shop user=relay' --brokers k1:9092,k2:9092

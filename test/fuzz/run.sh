@@ -2,7 +2,7 @@
 # run.sh SECONDS TARGET…: each target for so long, one after the other, beginning with its seeds. New inputs go to
 # build/fuzz/corpus, one that broke a property to build/fuzz/findings. Exit 1 when there is one.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 seconds=$1
 shift
 status=0

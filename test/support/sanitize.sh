@@ -19,6 +19,7 @@ export E2E="${E2E:-test/e2e/test_outbox_sql.py test/e2e/test_inbox_basic.py test
     test/e2e/test_crash.py test/e2e/test_wire.py test/e2e/test_poison.py test/e2e/test_history.py
     test/e2e/test_check_status.py test/e2e/test_lanes.py}"
 status=0
-test/run ${SANITIZE_LAYERS:-unit e2e} || status=$?
+read -ra layers <<<"${SANITIZE_LAYERS:-unit e2e}"
+test/run "${layers[@]}" || status=$?
 show_reports sanitize "$reports" || status=1
 exit $status
