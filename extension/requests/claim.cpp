@@ -264,10 +264,11 @@ enum {
     rCheckpoint,
     rDiffers
 };
-constexpr pg::Column kAnswer[] = {
-    {"verdict", pg::kEnum}, {"token", UUIDOID},     {"attempt", INT4OID}, {"lease_left", INTERVALOID},
-    {"status", INT4OID},    {"response", JSONBOID}, {"body", BYTEAOID},   {"error", JSONBOID},
-    {"checkpoint", JSONBOID}, {"differs", TEXTARRAYOID}};
+constexpr pg::Column kAnswer[] = {{"verdict", pg::kEnum},   {"token", UUIDOID},
+                                  {"attempt", INT4OID},     {"lease_left", INTERVALOID},
+                                  {"status", INT4OID},      {"response", JSONBOID},
+                                  {"body", BYTEAOID},       {"error", JSONBOID},
+                                  {"checkpoint", JSONBOID}, {"differs", TEXTARRAYOID}};
 
 Datum result_row(FunctionCallInfo fcinfo, const Outcome &outcome, std::optional<Datum> differing) {
     const ClaimRecord &record = outcome.record;

@@ -17,11 +17,10 @@ namespace once {
 namespace {
 
 enum { dState, dAttempt, dLeaseLeft, dKeepLeft, dStatus, dResponse, dBody, dError, dCheckpoint };
-constexpr pg::Column kAnswer[] = {{"state", TEXTOID},       {"attempt", INT4OID},
-                                  {"lease_left", INTERVALOID}, {"keep_left", INTERVALOID},
-                                  {"status", INT4OID},      {"response", JSONBOID},
-                                  {"body", BYTEAOID},       {"error", JSONBOID},
-                                  {"checkpoint", JSONBOID}};
+constexpr pg::Column kAnswer[] = {
+    {"state", TEXTOID},         {"attempt", INT4OID}, {"lease_left", INTERVALOID},
+    {"keep_left", INTERVALOID}, {"status", INT4OID},  {"response", JSONBOID},
+    {"body", BYTEAOID},         {"error", JSONBOID},  {"checkpoint", JSONBOID}};
 
 const char *state_name(const Scope &scope, const ClaimRecord &record, TimestampTz now) {
     switch (record.state()) {
