@@ -58,7 +58,7 @@ build/bench/%: test/bench/%.cpp $(wildcard test/bench/*.hpp)
 	$(CCACHE) $(CXX) $(RELAY_CFLAGS) -o $@ $< -lrdkafka -lpq -lpthread
 
 # Ratios are taken in one run; BENCH=drain,latency,... chooses, BENCH_JSON=file keeps the figures for machines.
-.PHONY: bench lint cases checkver format dist
+.PHONY: bench lint tidy pgspot cases checkver format dist
 bench:
 	@test/support/install.sh bench
 	@$(MAKE) -s -j2 stage $(BENCH_PROGRAMS)
@@ -66,6 +66,17 @@ bench:
 
 lint:
 	@test/lint.sh
+# clang-tidy over all of the C++, or the files of TIDY="…": minutes, so it is no part of lint.
+TIDY ?= $(EXTENSION_SOURCES) $(RELAY_SOURCES) $(wildcard test/unit/*.cpp test/fuzz/*.cpp test/bench/*.cpp)
+tidy_files = printf '%s\n' $(1) | xargs -r -P2 -I{} clang-tidy --quiet {}
+tidy:
+	@test/support/install.sh lint
+	@$(call tidy_files,$(filter extension/%,$(TIDY))) -- $(EXTENSION_FLAGS) 2>/dev/null
+	@$(call tidy_files,$(filter-out extension/%,$(TIDY))) -- $(RELAY_CFLAGS) 2>/dev/null
+# The SQL scripts under pgspot: names that a caller's search_path could take over.
+pgspot: all
+	@test/support/install.sh lint
+	@test/pgspot
 # The last column of test/CASES.md, from the names of the tests.
 cases:
 	@test/cases

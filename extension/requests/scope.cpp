@@ -199,9 +199,9 @@ std::shared_ptr<const Scope> scope_of(std::string_view name) {
     if (const auto known = cache.scopes.find(name); known != cache.scopes.end())
         return known->second;
     auto scope = load(name);
-    // Changed while it was read: good for this once, and the caller asks.
+    // Changed while it was read: good for this once, and the caller asks
+    // scopes_changed().
     if (!cache.stale && !IsInParallelMode())
-        // scopes_changed()
         cache.scopes.emplace(name, scope);
     return scope;
 }

@@ -1,3 +1,6 @@
+-- Names in the script itself (defaults, CHECK constraints) are the server's, whatever schema the extension is put into.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- The schema belongs to the extension; nobody but its owner creates objects in it.
 CREATE SCHEMA once;
 COMMENT ON SCHEMA once IS 'pg_once: exactly-once messaging between PostgreSQL and Kafka';

@@ -24,6 +24,7 @@ bench) packages+=(redis-server python3-pip) ;;
 fuzz) packages+=(clang libclang-rt-dev) ;;
 lint) packages+=(clang-tidy python3-pip) ;;
 esac
+pgspot=$cache/pgspot
 
 fail() {
     printf 'install: %s\n  command: %s\n  what to do: %s\n' "$1" "$2" "$3" >&2
@@ -45,7 +46,8 @@ server_packages() {
         major=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p' | head -1)
         [ -n "$major" ] || { echo postgresql; return; } # apt has no list yet
     fi
-    [ -z "$major" ] || printf '%s\n' "postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap"
+    [ -z "$major" ] || printf '%s\n' "postgresql-$major" "postgresql-server-dev-$major" "postgresql-$major-pgtap" \
+        "postgresql-$major-plpgsql-check"
 }
 
 missing_packages() {
@@ -163,3 +165,6 @@ mapfile -t missing < <(missing_packages)
 [ -f "$kafka_home/libs/kafka-tools-$kafka_version.jar" ] || install_broker
 pooler_runs || install_pooler
 compile_java_tools
+[ "${1:-}" != lint ] || [ -d "$pgspot" ] || python3 -m pip -q install --no-warn-script-location --root-user-action ignore \
+    --target "$pgspot" pgspot </dev/null ||
+    fail "could not install pgspot" "pip install --target $pgspot pgspot" "check the network (PyPI)"
