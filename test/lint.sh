@@ -24,6 +24,8 @@ forbid 'lines of shell and make end after 140 characters' '^.{141,}$' '*.sh' Mak
 forbid 'a test has one naming style: GoogleTest UpperCamelCase, Python test_ID_words' \
     '^TEST(_[FP])?\([^,]*, *[A-Za-z0-9]*_|def test_[a-z][0-9]+_' 'test/unit/*.cpp' 'test/*/test_*.py'
 
+forbid 'a test waits for a condition; a fixed time says why it is the case' 'time\.sleep\([0-9.]+\)\s*$' 'test/e2e/*.py'
+
 long=$(git ls-files 'extension/*.[ch]pp' 'relay/*.[ch]pp' | xargs -r wc -l | awk '$2 != "total" && $1 > 500 {print $2 " has " $1 " lines"}')
 [ -z "$long" ] || bad 'a file is one thought, below 500 lines' "$long"
 # The formatting is that of Debian 12's clang-format; another version breaks lines elsewhere.

@@ -8,7 +8,7 @@ namespace once::checks {
 namespace {
 
 constexpr const char *kArea = "inbox";
-// What relay/inbox calls; test_check_status.py compares.
+// What relay/inbox calls.
 constexpr const char *kFunctions[] = {"accept_many",        "accept_offset",  "inbox_done",
                                       "inbox_fail",         "inbox_messages", "inbox_park",
                                       "inbox_store",        "inbox_take",     "offset_begin",

@@ -15,7 +15,7 @@ constexpr const char *kArea = "database";
 // So many of the last events of each lane tell which topics are in use.
 constexpr const char *kSampledEvents = "5000";
 
-// What relay/outbox and relay/database call; test_check_status.py compares.
+// What relay/outbox and relay/postgres call.
 constexpr const char *kFunctions[] = {"cut",
                                       "deliver_due",
                                       "held_keys",

@@ -9,7 +9,7 @@ namespace {
 
 std::string state_of(const pqxx::sql_error &error) {
     if (!error.sqlstate().empty())
-        return error.sqlstate();
+        return std::string(error.sqlstate()); // a view in libpqxx 8
     if (dynamic_cast<const pqxx::insufficient_privilege *>(&error) != nullptr)
         return "42501";
     if (dynamic_cast<const pqxx::undefined_function *>(&error) != nullptr)

@@ -23,11 +23,11 @@ std::unique_ptr<Connection> connect(const DatabaseOptions &options);
 template <typename Function> auto guarded(Function &&fn) -> decltype(fn()) {
     try {
         return fn();
-    } catch (const pqxx::usage_error &) { // in libpqxx 8 a failure, too
-        rethrow_as_ours();
-    } catch (const pqxx::failure &) {
+    } catch (const pqxx::usage_error &) { // in libpqxx 8 these two are failures, too
         rethrow_as_ours();
     } catch (const pqxx::unexpected_rows &) {
+        rethrow_as_ours();
+    } catch (const pqxx::failure &) {
         rethrow_as_ours();
     }
 }

@@ -168,7 +168,7 @@ def test_F11_a_member_that_works_is_waited_for(cluster, database):
             cluster.query("SELECT next FROM once.offset_claim('g', 't', 0)", database=database)))
         claimer.start()
         for _ in range(6):  # 18 s, with a statement every 3 s
-            time.sleep(3)
+            time.sleep(3)  # a member that works
             member.execute("SELECT 1")
         assert not answer
         member.connection.commit()

@@ -110,9 +110,9 @@ def test_P10_database_killed(world, cluster):
     relay = world.relay().start()
     relay.wait_state("running")  # a database that is away at the first connect is an error in the configuration
     for mode in ("immediate", "kill"):
-        time.sleep(1)
+        time.sleep(1)  # under load, wherever that finds it
         cluster.kill() if mode == "kill" else cluster.stop(mode)
-        time.sleep(0.5)
+        time.sleep(0.5)  # away for as long
         cluster.start()
         before = world.work.committed
         wait_until("writers go on", lambda: work.committed > before + 20, 30, 0.1)
@@ -139,7 +139,7 @@ def test_P21_no_ghosts_of_asynchronous_commits(world, cluster):
         for round_number in range(4):
             relay.start()
             work = world.writers(seed=21 + round_number, prepare=asynchronous).start(threads=3, pause=0.002)
-            time.sleep(1.5)
+            time.sleep(1.5)  # under load: commits that are not yet flushed
             cluster.kill()
             relay.kill()
             work.stopping.set()
@@ -226,7 +226,7 @@ def test_P24_I10_SIGTERM_while_the_broker_is_silent(world, kafka, api):
         assert relay.stop(timeout=10) == 0, relay.log()[-2000:]
         world.relay().drain()
         proxy.clear()
-        time.sleep(0.5)
+        time.sleep(0.5)  # what was held reaches the broker, and must change nothing
     assert world.assert_exact().delivered == 2
 
 
@@ -241,7 +241,7 @@ def test_P23_trim_waits_for_an_old_publisher(world):
             world.publish(topic, f"new {number}", key="new")
             world.remember()
             world.database.execute("SELECT once.rotate()")
-            time.sleep(0.5)
+            time.sleep(0.5)  # five reports, each of which tries to trim
         assert world.database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 0
         old.commit()
     world.remember()

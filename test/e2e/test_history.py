@@ -104,41 +104,12 @@ def test_P14_position_record_gone(shipped):
     assert "rearm" in log
 
 
-def test_P14_position_topic_with_delete_policy(world):
-    world.kafka.create_topic(world.position_topic, 1, **{"cleanup.policy": "delete"})
-    world.publish(next(iter(world.topics)), "x")
-    assert "cleanup.policy=delete" in refused(world)
-    assert world.messages() == []
-
-
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])
 def test_P14_position_topic_gets_a_delete_policy(shipped, policy):
     shipped.kafka.tools.run("alter_topic", topic=shipped.position_topic, settings={"cleanup.policy": policy})
     shipped.topic("later", 1)  # the broker hears of things in their order: now it knows
     shipped.publish(next(iter(shipped.topics)), "x", key="k")
     assert f"cleanup.policy={policy}" in refused(shipped)
-
-
-def test_P14_position_topic_with_two_partitions(world):
-    world.kafka.create_topic(world.position_topic, 2, **{"cleanup.policy": "compact"})
-    world.publish(next(iter(world.topics)), "x")
-    assert "2 partitions" in refused(world)
-    assert world.messages() == []
-
-
-@pytest.mark.parametrize("value", [b"not json", b'{"format":"999"}', None], ids=["garbage", "format", "tombstone"])
-def test_P14_unreadable_record(shipped, value):
-    shipped.kafka.tools.run("produce", topic=shipped.position_topic,
-                            key=base64.b64encode(f"{shipped.incarnation()}/0".encode()).decode(),
-                            value=None if value is None else base64.b64encode(value).decode())
-    refused(shipped)
-
-
-def test_P14_regressed_record(shipped):
-    first = next(m for m in positions_of(shipped))
-    shipped.kafka.tools.run("produce", topic=shipped.position_topic, key=base64.b64encode(first.key).decode(),
-                            value=base64.b64encode(first.value).decode())
-    refused(shipped)
 
 
 def copy_by_template(world):

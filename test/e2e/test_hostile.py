@@ -242,7 +242,7 @@ def test_hostile_no_core_file_and_no_look_into_memory(world):
                                  env={**os.environ, "ONCE_OUTBOX_POSITION_TOPIC": world.position_topic, "ONCE_KAFKA_SASL_PASSWORD": SECRETS["sasl"]})
         try:
             wait_until("it runs", lambda: Path(f"/proc/{child.pid}/comm").read_text().strip() in ("once-relay", "sleep"), 5)
-            time.sleep(1)
+            time.sleep(1)  # it is past its start, where it forbids to be looked into
             spied = subprocess.run(["cat", f"/proc/{child.pid}/environ"], capture_output=True, check=False, cwd="/", **somebody)
             seen[name] = SECRETS["sasl"].encode() in spied.stdout
         finally:

@@ -53,7 +53,7 @@ def test_lanes_ship_side_by_side_and_each_on_its_own(world):
         shipped = relay.metric("once_outbox_events_total", lane="2") or 0
         wait_until("the last lane ships", lambda: (relay.metric("once_outbox_events_total", lane="2") or 0) > shipped,
                    30, 0.05)
-        time.sleep(0.5)
+        time.sleep(0.5)  # and is killed wherever that finds it
         relay.kill()
     work.stop()
     world.relay().drain()
@@ -103,7 +103,7 @@ def pause_in_copy(world, holder):
     for _ in range(20):
         wait_until("a COPY stands", lambda: in_copy(world), 30, 0.001)
         holder.process.pause()
-        time.sleep(0.5)
+        time.sleep(0.5)  # a COPY that is at its end would be through
         if in_copy(world):
             return
         holder.process.resume()
@@ -139,7 +139,7 @@ def test_P6_foreign_producer_takes_the_transactional_id(world, kafka):
         kafka.tools.run("transaction", transactional_id=transactional_id(world, turn % 2))
         before = relay.metric("once_outbox_position")
         wait_until("progress between", lambda: (relay.metric("once_outbox_position") or 0) > before, 10, 0.05)
-        time.sleep(1)
+        time.sleep(1)  # the next one comes every few seconds
     work.stop()
     assert relay.alive()
     assert relay.metric("once_outbox_producer_recycles_total") >= 2
@@ -164,7 +164,7 @@ def test_P33_slow_broker_does_not_cost_a_healthy_holder_its_lane(world, kafka):
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             assert standby.state() == "standby", standby.log()
-            time.sleep(0.5)
+            time.sleep(0.5)  # the time is the case
         held.release()
         wait_until("it flows again", lambda: len(world.messages(topic)) == 2, 40, 0.3)
         assert standby.state() == "standby"

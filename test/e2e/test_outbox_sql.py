@@ -38,7 +38,7 @@ def test_P4_a_hung_holder_loses_the_lane(cluster, world_name):
         waiting = database.connect(user=RELAY_ROLE).cursor()
         assert [lock(waiting, lane) for lane in range(4)] == [(False, False)] * 4
         for _ in range(HOLD_LIMIT + 1):
-            time.sleep(1)
+            time.sleep(1)  # the limit of a silent holder passes; this one is heard
             alive.cursor().execute("SELECT 1")
         assert lock(other.cursor(), 0) == (False, False), "only a holder of the same role is ended"
         answers = [lock(waiting, lane) for lane in range(4)]

@@ -222,7 +222,7 @@ def test_P27_rotate_races_publishers(world):
     work = world.writers(seed=27).start(threads=4)
     for _ in range(15):
         world.database.execute("SELECT once.rotate()")
-        time.sleep(0.1)
+        time.sleep(0.1)  # publishers go on between two rotations
     work.stop()
     world.remember()
     assert relay.stop() == 0

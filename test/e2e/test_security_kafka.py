@@ -230,7 +230,7 @@ def test_security_right_taken_away_while_running_and_given_back(world, revoked):
     relay.wait_state("blocked", 40)
     assert "lane_blocked" in relay.log()
     assert relay.get("/readyz")[0] == 503
-    time.sleep(1)
+    time.sleep(1)  # nothing comes in this time
     assert relay.alive() and len(world.messages()) == 20
     allow(world, OUTBOX[revoked])
     wait_until("all are there", lambda: len(world.messages()) == 40, 60, 0.2)

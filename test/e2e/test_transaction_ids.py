@@ -21,7 +21,7 @@ def test_P20_transaction_ids_pass_32_bits(kafka, world_name):
         relay = world.relay()
         while int(world.database.value("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")) < 2**32 + 500:
             relay.start()
-            time.sleep(1)
+            time.sleep(1)  # and is killed wherever that finds it
             relay.kill()
         work.stop()
         relay.drain()

@@ -67,7 +67,7 @@ def late_EndTxn(world, kafka, producers, seconds=0.0, **env):
                    lambda: len(kafka.read(topic, isolation="read_uncommitted")) == 2 + producers, 10)
         time.sleep(max(0.0, seconds - (time.monotonic() - since)))
         held.release()
-        time.sleep(1.5)
+        time.sleep(1.5)  # time for the late EndTxn to do its harm
         relay.kill()
     world.relay().drain()
     report = world.check()
@@ -98,7 +98,7 @@ def test_P25_slow_broker_bounds_the_queue_and_aborts_nothing(world, kafka):
         slow = proxy.delay(0.3, PRODUCE, "response")
         world.publish_bulk(topic, EVENTS, size=8000)  # 120 MB: a queue without bounds would show
         wait_until("it ships", lambda: (relay.metric("once_outbox_events_total") or 0) > 0, 60, 0.1)
-        time.sleep(3)
+        time.sleep(3)  # under load: the memory of this time is looked at
         memory = most_memory(relay.process.pid)
         slow.left = 0
         wait_until("all is shipped", lambda: relay.metric("once_outbox_events_total") == EVENTS, 60, 0.2)
@@ -182,7 +182,7 @@ def stands_still(world, relay, bulk, seconds):
 
 def still(world):
     before = len(world.messages())
-    time.sleep(1)
+    time.sleep(1)  # nothing came in this time
     return len(world.messages()) == before
 
 
