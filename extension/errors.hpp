@@ -13,7 +13,6 @@ constexpr int kInvalidHeader = MAKE_SQLSTATE('O', 'N', '0', '0', '3');
 constexpr int kBacklogLimit = MAKE_SQLSTATE('O', 'N', '0', '0', '4');
 
 constexpr int kInvalidConsumer = MAKE_SQLSTATE('O', 'N', '0', '1', '0'); // consumer or id
-constexpr int kIdType = MAKE_SQLSTATE('O', 'N', '0', '1', '1');          // id of another type
 constexpr int kImplausiblePosition = MAKE_SQLSTATE('O', 'N', '0', '1', '2');
 
 constexpr int kFenced = MAKE_SQLSTATE('O', 'N', '0', '2', '0');

@@ -15,6 +15,7 @@ namespace once::settings {
 int max_event_bytes = 900 * 1024;
 int max_backlog = 0;
 bool strict_topics = false;
+bool strict_consumers = false;
 } // namespace once::settings
 
 extern "C" {
@@ -35,6 +36,10 @@ void _PG_init(void) {
     DefineCustomBoolVariable(
         "once.strict_topics", "Refuse to publish to a topic that topic_set has not declared.",
         nullptr, &strict_topics, false, PGC_SUSET, 0, nullptr, nullptr, nullptr);
+    DefineCustomBoolVariable("once.strict_consumers",
+                             "Refuse ids of a consumer that consumer_set has not declared (ON010).",
+                             nullptr, &strict_consumers, false, PGC_SUSET, 0, nullptr, nullptr,
+                             nullptr);
     pg::reserve_setting_prefix("once");
 }
 

@@ -3,8 +3,9 @@
 
 namespace once::settings {
 
-extern int max_event_bytes; // once.max_event_bytes: key + payload + headers of one event
-extern int max_backlog;     // once.max_backlog: events that may wait in a lane; 0: no limit
-extern bool strict_topics;  // once.strict_topics: refuse topics that topic_set has not declared
+extern int max_event_bytes;   // once.max_event_bytes: key + payload + headers of one event
+extern int max_backlog;       // once.max_backlog: events that may wait in a lane; 0: no limit
+extern bool strict_topics;    // once.strict_topics: refuse topics that topic_set has not declared
+extern bool strict_consumers; // once.strict_consumers: refuse consumers that nobody declared
 
 } // namespace once::settings

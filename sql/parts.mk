@@ -38,11 +38,17 @@ SQL_PARTS += \
 	sql/api/outbox/status.sql \
 	sql/api/grant.sql
 
+# what is remembered for a time
+SQL_PARTS += \
+	sql/schema/generations/ring.sql \
+	sql/schema/generations/right.sql \
+	$(addprefix sql/api/generations/, ring.sql sweep.sql memory.sql)
+
 # receiving
 SQL_PARTS += \
-	$(addprefix sql/schema/inbox/, verdict.sql consumer.sql generation.sql position.sql window.sql offset.sql inbox.sql right.sql) \
+	$(addprefix sql/schema/inbox/, verdict.sql consumer.sql position.sql window.sql offset.sql inbox.sql right.sql) \
 	sql/api/require_name.sql \
-	$(addprefix sql/api/inbox/, xid_horizon.sql accept.sql consumer.sql sweep.sql position.sql offset.sql inbox.sql inbox_relay.sql)
+	$(addprefix sql/api/inbox/, accept.sql consumer.sql position.sql offset.sql inbox.sql inbox_relay.sql)
 
 # requests
 SQL_PARTS += \
@@ -51,10 +57,10 @@ SQL_PARTS += \
 
 # machines, guards, keys
 SQL_PARTS += \
-	$(addprefix sql/schema/machines/, memory.sql machine.sql guard.sql) \
-	sql/schema/outbox/publish_key.sql \
+	$(addprefix sql/schema/machines/, machine.sql guard.sql) \
+	sql/schema/outbox/scheduled.sql \
 	sql/schema/machines/right.sql \
-	$(addprefix sql/api/machines/, memory.sql machine_set.sql transition.sql guard.sql machine_graph.sql bump.sql lock.sql lease.sql key.sql \
+	$(addprefix sql/api/machines/, machine_set.sql transition.sql guard.sql machine_graph.sql bump.sql lock.sql lease.sql key.sql \
 		content_id.sql token.sql) \
 	sql/api/outbox/scheduled.sql
 

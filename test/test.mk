@@ -14,7 +14,7 @@ UNIT_SOURCES = $(wildcard test/unit/*_test.cpp)
 UNIT_OBJECTS = $(UNIT_SOURCES:%.cpp=build/relay-objects/%.o) $(FUZZ_TARGETS:%=build/relay-objects/test/fuzz/%.o)
 UNIT_TEST = build/unit_test
 $(UNIT_TEST): $(UNIT_OBJECTS) $(filter-out build/relay-objects/relay/main.o,$(RELAY_OBJECTS))
-	$(CXX) $(RELAY_EXTRA) -o $@ $^ $(RELAY_LIBS) -lgmock -lgtest_main -lgtest
+	$(CXX) $(RELAY_EXTRA) -o $@ $^ $(RELAY_LIBS) -lgmock -lgtest_main -lgtest -lcrypto
 -include $(UNIT_OBJECTS:.o=.d)
 
 .PHONY: demo rights check check-unit check-sql check-isolation check-e2e

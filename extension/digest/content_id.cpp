@@ -3,6 +3,7 @@
 #include "arguments.hpp"
 #include "digest/fingerprint.hpp"
 #include "pg/array.hpp"
+#include "pg/utf8.hpp"
 #include "pg/value.hpp"
 
 #include <algorithm>
@@ -23,7 +24,8 @@ std::vector<std::string_view> fields_of(Datum array) {
     if (fields.empty())
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "at least one field is needed",
                           "Contents would have one id for all."};
-    std::sort(fields.begin(), fields.end());
+    std::sort(fields.begin(), fields.end(),
+              [](std::string_view a, std::string_view b) { return pg::utf8(a) < pg::utf8(b); });
     fields.erase(std::unique(fields.begin(), fields.end()), fields.end());
     return fields;
 }
@@ -31,7 +33,7 @@ std::vector<std::string_view> fields_of(Datum array) {
 Datum content_id(std::string_view scope, Jsonb *content,
                  const std::vector<std::string_view> *fields) {
     CanonicalHash hash;
-    hash.bytes(scope);
+    hash.bytes(pg::utf8(scope));
     if (!fields) {
         hash.json(content);
     } else {
@@ -39,7 +41,7 @@ Datum content_id(std::string_view scope, Jsonb *content,
             throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
                               "content must be a JSON object when fields are given"};
         for (std::string_view field : *fields) {
-            hash.bytes(field);
+            hash.bytes(pg::utf8(field));
             hash.field(content, field);
         }
     }

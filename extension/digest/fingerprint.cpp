@@ -1,6 +1,7 @@
 #include "digest/fingerprint.hpp"
 
 #include "pg/memory.hpp"
+#include "pg/utf8.hpp"
 
 #include <algorithm>
 #include <map>
@@ -24,6 +25,44 @@ uint16_t be16(const unsigned char *at) {
     return static_cast<uint16_t>(at[0] << 8 | at[1]);
 }
 
+std::string_view string_of(const JsonbValue &value) {
+    return {value.val.string.val, static_cast<size_t>(value.val.string.len)};
+}
+
+// The fields of an object in the canonical order, which is that of jsonb where the database is in
+// UTF-8. Server world, trivially destructible.
+struct Field {
+    std::string_view name; // in the database's encoding
+    std::string_view utf8;
+    JsonbValue value;
+};
+struct SortedFields {
+    Field *field;
+    int count;
+};
+
+SortedFields sorted_fields(JsonbContainer *object) {
+    SortedFields fields{static_cast<Field *>(palloc_extended(
+                            sizeof(Field) * (JsonContainerSize(object) + 1), MCXT_ALLOC_HUGE)),
+                        0};
+    JsonbIterator *iterator = JsonbIteratorInit(object);
+    JsonbValue key;
+    while (const JsonbIteratorToken token = JsonbIteratorNext(&iterator, &key, true)) {
+        CHECK_FOR_INTERRUPTS();
+        if (token != WJB_KEY)
+            continue;
+        Field &field = fields.field[fields.count++];
+        field.name = string_of(key);
+        field.utf8 = pg::utf8(field.name);
+        (void)JsonbIteratorNext(&iterator, &field.value, true);
+    }
+    if (!pg::stores_utf8())
+        std::sort(fields.field, fields.field + fields.count, [](const Field &a, const Field &b) {
+            return std::pair(a.utf8.size(), a.utf8) < std::pair(b.utf8.size(), b.utf8);
+        });
+    return fields;
+}
+
 } // namespace
 
 // Runs inside pg::call: only trivially destructible locals.
@@ -41,9 +80,11 @@ struct CanonicalWalk {
         hash.update(item, static_cast<size_t>(size));
     }
 
-    void text(char tag, const char *data, int size) {
-        head(tag, static_cast<uint64_t>(size));
-        hash.update(data, static_cast<size_t>(size));
+    // `text` in the database's encoding.
+    void text(char tag, std::string_view text) {
+        const std::string_view utf8 = pg::utf8(text);
+        head(tag, utf8.size());
+        hash.update(utf8.data(), utf8.size());
     }
 
     // numeric's wire format is ndigits, weight, sign, display scale, digits in base 10000: the
@@ -80,7 +121,7 @@ struct CanonicalWalk {
             head(value.val.boolean ? kTrue : kFalse, 0);
             break;
         case jbvString:
-            text(kString, value.val.string.val, value.val.string.len);
+            text(kString, string_of(value));
             break;
         case jbvNumeric:
             number(value.val.numeric);
@@ -91,8 +132,10 @@ struct CanonicalWalk {
     }
 
     // jsonb keeps object keys unique and in one order (length, then bytes): that order is the
-    // canonical one.
+    // canonical one in UTF-8. In another encoding a key has another length.
     void container(JsonbContainer *json) {
+        if (!pg::stores_utf8())
+            return sorted_container(json);
         JsonbIterator *iterator = JsonbIteratorInit(json);
         JsonbValue value;
         unsigned seen = 0;
@@ -111,7 +154,7 @@ struct CanonicalWalk {
                 head(kObject, static_cast<uint64_t>(value.val.object.nPairs));
                 break;
             case WJB_KEY:
-                text(kString, value.val.string.val, value.val.string.len);
+                text(kString, string_of(value));
                 break;
             case WJB_ELEM:
             case WJB_VALUE:
@@ -121,6 +164,28 @@ struct CanonicalWalk {
             case WJB_END_OBJECT:
                 break;
             }
+        }
+    }
+
+    void sorted_container(JsonbContainer *json) {
+        check_stack_depth();
+        if (JsonContainerIsObject(json)) {
+            const SortedFields fields = sorted_fields(json);
+            head(kObject, static_cast<uint64_t>(fields.count));
+            for (int i = 0; i < fields.count; ++i) {
+                text(kString, fields.field[i].name);
+                any(fields.field[i].value);
+            }
+            return;
+        }
+        JsonbIterator *iterator = JsonbIteratorInit(json);
+        JsonbValue value;
+        while (const JsonbIteratorToken token = JsonbIteratorNext(&iterator, &value, true)) {
+            CHECK_FOR_INTERRUPTS();
+            if (token == WJB_BEGIN_ARRAY && !value.val.array.rawScalar)
+                head(kArray, static_cast<uint64_t>(value.val.array.nElems));
+            else if (token == WJB_ELEM)
+                any(value);
         }
     }
 
@@ -148,7 +213,7 @@ bool CanonicalHash::field(Jsonb *object, std::string_view name) {
     return pg::call([&] {
         CanonicalWalk walk{hash_};
         JsonbValue value;
-        walk.text(kString, name.data(), static_cast<int>(name.size()));
+        walk.text(kString, name);
         const bool found = JB_ROOT_IS_OBJECT(object) &&
                            getKeyJsonValueFromContainer(&object->root, name.data(),
                                                         static_cast<int>(name.size()), &value);
@@ -178,28 +243,23 @@ std::string fingerprint_of_json(Jsonb *request, std::string *fields) {
     CanonicalWalk{whole}.head(kObject, JB_ROOT_COUNT(request));
     Sha256 hash;
     size_t kept = 0;
-    JsonbIterator *iterator = pg::call([&] { return JsonbIteratorInit(&request->root); });
-    JsonbValue key, value;
-    pg::call([&] { JsonbIteratorNext(&iterator, &value, true); });
-    while (pg::call([&] {
-        CHECK_FOR_INTERRUPTS();
-        if (JsonbIteratorNext(&iterator, &key, true) != WJB_KEY)
-            return false;
-        JsonbIteratorNext(&iterator, &value, true);
-        CanonicalWalk{hash}.any(value);
-        return true;
-    })) {
-        const std::string_view name(key.val.string.val, static_cast<size_t>(key.val.string.len));
+    const SortedFields sorted = pg::call([&] { return sorted_fields(&request->root); });
+    for (int i = 0; i < sorted.count; ++i) {
+        Field &field = sorted.field[i];
+        pg::call([&] {
+            CHECK_FOR_INTERRUPTS();
+            CanonicalWalk{hash}.any(field.value);
+            CanonicalWalk{whole}.text(kString, field.name);
+        });
         const Digest digest = hash.finish();
-        CanonicalWalk{whole}.text(kString, name.data(), key.val.string.len);
         whole.update(digest.data(), digest.size());
-        if (kept == kMaxFields || fields->size() >= kMaxFieldBytes || name.empty() ||
-            name.size() > 255)
+        if (kept == kMaxFields || fields->size() >= kMaxFieldBytes || field.utf8.empty() ||
+            field.utf8.size() > 255)
             continue;
-        fields->push_back(static_cast<char>(name.size()));
-        fields->append(name);
+        fields->push_back(static_cast<char>(field.utf8.size()));
+        fields->append(field.utf8);
         fields->append(reinterpret_cast<const char *>(digest.data()), kShortDigest);
-        kept++;
+        ++kept;
     }
     return versioned(whole.finish());
 }

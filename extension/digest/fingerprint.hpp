@@ -6,8 +6,8 @@
 // The form: each item is a tag and its length or count (seven bits a byte) before its bytes, so
 // that no two contents meet by concatenation. Strings are compared byte by byte: NFC and NFD are
 // different requests. Numbers are PostgreSQL's numeric without trailing zeros: 1, 1.0 and 1e0 are
-// one number. Strings are taken in the server encoding; digests are not comparable between
-// databases of other encodings.
+// one number. Strings are taken in UTF-8, and the keys of an object in the order that jsonb gives
+// them there (length, then bytes): a dump that moves to another encoding keeps its digests.
 #pragma once
 
 #include "pg/boundary.hpp"
@@ -32,6 +32,7 @@ class CanonicalHash {
     void bytes(std::string_view value);
     void json(Jsonb *value);
     // The value of a top-level field; a missing field counts as an item of its own. False: missing.
+    // `name` is in the database's encoding.
     bool field(Jsonb *object, std::string_view name);
 
     // The digest of all items since the last finish(); the next item starts another content.
@@ -46,10 +47,10 @@ class CanonicalHash {
 inline constexpr unsigned char kFingerprintVersion = 1;
 [[nodiscard]] std::string fingerprint_of_bytes(std::string_view request);
 // Appends to `fields` short digests (8 bytes) of the top-level fields of an object, so that a
-// mismatch can name them: entries of [length, name, digest]. At most 64 fields and 4 kB are kept,
-// of no object none.
+// mismatch can name them: entries of [length, name in UTF-8, digest]. At most 64 fields and 4 kB
+// are kept, of no object none.
 [[nodiscard]] std::string fingerprint_of_json(Jsonb *request, std::string *fields);
-// The names that stand in one of the two only or with another digest, sorted.
+// The names, in UTF-8, that stand in one of the two only or with another digest, sorted.
 [[nodiscard]] std::vector<std::string> differing_fields(std::string_view stored,
                                                         std::string_view given);
 

@@ -1,20 +1,21 @@
 // once.accept and once.accept_many: is this id new to this consumer?
 //
-// Per key: look into the read-only generations under the snapshot, then insert into the closing one
-// (if a handover is under way) and into the open one. `new` only if every insert succeeded. The
+// Per key: look into the read-only generations under the snapshot, then insert into the closing
+// one (if a handover is under way) and into the open one. `new` only if every insert succeeded. The
 // state that says which tables these are is read under the same snapshot as the lookups: see
-// sql/schema/inbox/generation.sql.
+// sql/schema/generations/ring.sql.
 #include "arguments.hpp"
 #include "errors.hpp"
 #include "inbox/key_memory.hpp"
+#include "digest/message_id.hpp"
 #include "storage/key_run.hpp"
 #include "storage/keyed_table.hpp"
-#include "pg/attempt.hpp"
 #include "pg/array.hpp"
+#include "pg/attempt.hpp"
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
-#include "pg/row.hpp"
 #include "pg/memory.hpp"
+#include "pg/row.hpp"
 #include "verdict.hpp"
 
 extern "C" {
@@ -23,6 +24,7 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -36,169 +38,171 @@ constexpr const char *kVerdicts[] = {"new", "duplicate", "too_old"};
 // must not fill the server's list of subtransactions.
 constexpr size_t kFewKeys = 32;
 
-// The tables of keys are of two kinds.
-constexpr pg::Column kNumber[] = {{"id", INT8OID}};
-constexpr pg::Column kUuid[] = {{"id", UUIDOID}};
-
-RowShape shape_of(const Memory &memory) {
-    return memory.type == IdType::bigint ? RowShape{kNumber, 1} : RowShape{kUuid, 1};
-}
-
-Datum key_datum(const Memory &memory, const StoredKey &key) {
-    return memory.type == IdType::bigint ? Int64GetDatum(key.number) : UUIDPGetDatum(&key.bytes);
-}
+struct Asked {
+    MessageId id;
+    std::optional<TimestampTz> made_at;
+    int ordinal; // from 0
+};
 
 // Decides key after key with the tables held open. Server world, trivially destructible.
 struct Decider {
-    const Memory *memory;
+    const KeyMemory *memory;
     Snapshot snapshot;
-    TimestampTz horizon;
-    int old_count = 0;
+    int look_count = 0; // those with rows
     bool writing = false;
-    KeyedTable old_tables[kSlots];
-    KeyedTable closing;
-    KeyedTable open;
     bool walking = false;
-    KeyWalk old_walks[kSlots];
-    KeyWalk open_walk;
-    KeyRun run; // what is new in the open one and not yet written
+    KeyedTable *looks = nullptr;
+    KeyedTable *inserts = nullptr;
+    KeyWalk *look_walks = nullptr;
+    KeyWalk *insert_walks = nullptr;
+    KeyRun *runs = nullptr; // what is new and not yet written
 
-    // Expired generations count as forgotten even while they are still there. Only a consumer that
-    // promises too_old looks into them: it must not call an id new that it may have seen.
-    void begin(const Memory &of, Snapshot under) {
+    void begin(const KeyMemory &of, Snapshot under) {
         memory = &of;
         snapshot = under;
-        horizon = of.horizon;
-        const TimestampTz now = GetCurrentTimestamp();
-        for (int i = 0; i < of.read_only_count; ++i) {
-            const ReadOnlyGeneration &generation = of.read_only[i];
-            const bool expired = generation.expires_at <= now;
-            if (expired)
-                horizon = std::max(horizon, generation.closed_at);
-            if (!expired || of.reject_older)
-                open_for_lookup(old_tables[old_count++], generation.table, shape_of(of), snapshot);
-        }
+        looks = array_of<KeyedTable>(of.look_count);
+        for (int i = 0; i < of.look_count; ++i)
+            if (!has_no_rows(of.look[i]))
+                open_for_lookup(looks[look_count++], of.look[i], kOwnedIds, snapshot);
+    }
+
+    // For keys in ascending order.
+    void begin_walks() {
+        walking = true;
+        look_walks = array_of<KeyWalk>(look_count);
+        for (int i = 0; i < look_count; ++i)
+            begin_walk(look_walks[i], looks[i], memory->owner, snapshot);
     }
 
     void begin_writing() {
         if (writing)
             return;
-        if (OidIsValid(memory->closing))
-            open_for_insert(closing, memory->closing, shape_of(*memory));
-        open_for_insert(open, memory->open, shape_of(*memory));
-        if (walking) {
-            begin_walk(open_walk, open, &open.dirty);
-            begin_run(run, open);
-        }
         writing = true;
-    }
-
-    Verdict decide(const StoredKey &key, TimestampTz made_at) {
-        const Datum datum = key_datum(*memory, key);
-        for (int i = 0; i < old_count; ++i)
-            if (find(old_tables[i], &datum))
-                return Verdict::duplicate;
-        if (too_old(made_at))
-            return known_although_old(datum) ? Verdict::duplicate : Verdict::too_old;
-        begin_writing();
-        if (closing.heap && insert(closing, &datum, snapshot) == Insertion::present)
-            return Verdict::duplicate;
-        return insert(open, &datum, snapshot) == Insertion::present ? Verdict::duplicate
-                                                                    : Verdict::fresh;
-    }
-
-    // For keys in ascending order, and only while no generation is closing.
-    void begin_walks() {
-        walking = true;
-        for (int i = 0; i < old_count; ++i)
-            begin_walk(old_walks[i], old_tables[i], snapshot);
-    }
-
-    // The same for keys in ascending order; what is new is written by the end.
-    Verdict decide_in_run(const StoredKey &key, TimestampTz made_at) {
-        const Datum datum = key_datum(*memory, key);
-        for (int i = 0; i < old_count; ++i)
-            if (!absent(old_walks[i], datum) && find(old_tables[i], &datum))
-                return Verdict::duplicate;
-        if (too_old(made_at))
-            return known_although_old(datum) ? Verdict::duplicate : Verdict::too_old;
-        begin_writing();
-        if (absent(open_walk, datum)) {
-            add(run, datum);
-            return Verdict::fresh;
+        inserts = array_of<KeyedTable>(memory->insert_count);
+        for (int i = 0; i < memory->insert_count; ++i)
+            open_for_insert(inserts[i], memory->insert[i], kOwnedIds);
+        if (!walking)
+            return;
+        insert_walks = array_of<KeyWalk>(memory->insert_count);
+        runs = array_of<KeyRun>(memory->insert_count);
+        for (int i = 0; i < memory->insert_count; ++i) {
+            begin_walk(insert_walks[i], inserts[i], memory->owner, &inserts[i].dirty);
+            begin_run(runs[i], inserts[i], memory->owner);
         }
-        write(run); // so that what is below it is there before anybody is waited for
-        return insert(open, &datum, snapshot) == Insertion::present ? Verdict::duplicate
-                                                                    : Verdict::fresh;
     }
 
-    bool too_old(TimestampTz made_at) const {
-        return memory->reject_older && made_at != DT_NOBEGIN && made_at <= horizon;
+    Verdict decide(const Asked &asked) {
+        const Datum row[] = {Int64GetDatum(memory->owner), UUIDPGetDatum(&asked.id.key)};
+        for (int i = 0; i < look_count; ++i)
+            if ((!walking || !absent(look_walks[i], row[1])) && find(looks[i], row))
+                return Verdict::duplicate;
+        if (asked.made_at && memory->reject_older) {
+            if (memory->forgot && *asked.made_at <= memory->horizon)
+                return known_although_old(row) ? Verdict::duplicate : Verdict::too_old;
+            note_time_ahead(*memory, *asked.made_at, snapshot);
+        }
+        begin_writing();
+        return walking ? add_to_runs(row) : insert_into_each(row);
+    }
+
+    Verdict insert_into_each(const Datum *row) {
+        for (int i = 0; i < memory->insert_count; ++i)
+            if (insert(inserts[i], row, snapshot) == Insertion::present)
+                return Verdict::duplicate;
+        return Verdict::fresh;
+    }
+
+    // What is new is written when a run is full, or by the end.
+    Verdict add_to_runs(const Datum *row) {
+        bool fresh = true;
+        for (int i = 0; i < memory->insert_count; ++i)
+            fresh = absent(insert_walks[i], row[1]) && fresh;
+        if (!fresh) { // what is below it must be there before anybody is waited for
+            write_runs();
+            return insert_into_each(row);
+        }
+        bool full = false;
+        for (int i = 0; i < memory->insert_count; ++i)
+            full = add(runs[i], row[1]) || full;
+        if (full)
+            write_runs();
+        return Verdict::fresh;
+    }
+
+    void write_runs() {
+        for (int i = 0; i < memory->insert_count; ++i)
+            write(runs[i]);
     }
 
     // An old id that came late the first time stands in a generation that still takes keys.
-    bool known_although_old(Datum key) const {
-        for (const Oid heap : {memory->closing, memory->open}) {
-            if (!OidIsValid(heap))
-                continue;
+    bool known_although_old(const Datum *row) const {
+        bool known = false;
+        for (int i = 0; i < memory->insert_count && !known; ++i) {
             KeyedTable table;
-            open_for_lookup(table, heap, shape_of(*memory), snapshot);
-            const bool known = find(table, &key);
+            open_for_lookup(table, memory->insert[i], kOwnedIds, snapshot);
+            known = find(table, row);
             close(table);
-            if (known)
-                return true;
         }
-        return false;
+        return known;
     }
 
     void end() {
-        for (int i = 0; walking && i < old_count; ++i)
-            end_walk(old_walks[i]);
-        if (walking && writing) {
-            end_run(run);
-            end_walk(open_walk);
+        if (writing && walking) {
+            for (int i = 0; i < memory->insert_count; ++i)
+                end_run(runs[i]);
+            for (int i = 0; i < memory->insert_count; ++i)
+                end_walk(insert_walks[i]);
         }
-        for (int i = 0; i < old_count; ++i)
-            close(old_tables[i]);
-        if (writing && closing.heap)
-            close(closing);
-        if (writing)
-            close(open);
+        for (int i = 0; walking && i < look_count; ++i)
+            end_walk(look_walks[i]);
+        for (int i = 0; i < look_count; ++i)
+            close(looks[i]);
+        for (int i = 0; writing && i < memory->insert_count; ++i)
+            close(inserts[i]);
+    }
+
+  private:
+    template <typename T> static T *array_of(int count) {
+        return static_cast<T *>(palloc0(sizeof(T) * static_cast<Size>(std::max(count, 1))));
     }
 };
 
-// When the id was made: told by the caller, or by the id itself.
-TimestampTz made_at(const StoredKey &key, TimestampTz told) {
-    return told != DT_NOBEGIN ? told : key.time;
+// The memory of a consumer under the active snapshot, which the statement holds to its end.
+KeyMemory memory_of(std::string_view consumer) {
+    check_name(consumer, "consumer", kInvalidConsumer);
+    const Snapshot snapshot = GetActiveSnapshot();
+    const Consumer found = consumer_of(consumer, snapshot);
+    check_consumer(found, consumer, GetUserId(), snapshot);
+    const int64 owner = owner_of("consumer", consumer);
+    return pg::call([&] { return key_memory(found, owner, snapshot); });
 }
 
-Datum accept_one(FunctionCallInfo fcinfo, IdType argument) {
+// When the id was made: as the caller says, or by the id itself.
+std::optional<TimestampTz> made_at(const MessageId &id, std::optional<TimestampTz> told) {
+    return told ? told : id.made_at;
+}
+
+Datum accept_one(FunctionCallInfo fcinfo, IdType type) {
     require_argument(fcinfo, 0, "consumer");
     require_argument(fcinfo, 1, "id");
     check_writable("once.accept()");
-    const View view(pg::bytes_of(PG_GETARG_DATUM(0)), argument);
-    const Memory &memory = view.memory();
-    const StoredKey key = stored_key(memory.type, argument, PG_GETARG_DATUM(1));
-    const TimestampTz made = made_at(key, PG_ARGISNULL(2) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(2));
+    const KeyMemory memory = memory_of(pg::bytes_of(PG_GETARG_DATUM(0)));
+    const MessageId id = message_id(type, PG_GETARG_DATUM(1));
+    const std::optional<TimestampTz> told =
+        PG_ARGISNULL(2) ? std::nullopt : std::optional(PG_GETARG_TIMESTAMPTZ(2));
+    const Asked asked{id, made_at(id, told), 0};
     const Verdict verdict = pg::call([&] {
         Decider decider{};
-        decider.begin(memory, view.snapshot());
-        const Verdict decided = decider.decide(key, made);
+        decider.begin(memory, GetActiveSnapshot());
+        const Verdict decided = decider.decide(asked);
         decider.end();
         return decided;
     });
     static ReturnedVerdicts verdicts[4]; // an overload each
-    return verdicts[static_cast<int>(argument)].of(fcinfo, kVerdicts, static_cast<int>(verdict));
+    return verdicts[static_cast<int>(type)].of(fcinfo, kVerdicts, static_cast<int>(verdict));
 }
 
-struct Asked {
-    StoredKey key;
-    TimestampTz made;
-    int ordinal; // from 0
-};
-
-std::vector<Asked> asked_of(FunctionCallInfo fcinfo, const Memory &memory, IdType argument,
-                            const pg::Elements &ids) {
+std::vector<Asked> asked_of(FunctionCallInfo fcinfo, IdType type, const pg::Elements &ids) {
     const pg::Elements times = pg::elements_of(fcinfo, 2, "sent_at", TIMESTAMPTZOID);
     if (!PG_ARGISNULL(2) && times.count != ids.count)
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE,
@@ -207,9 +211,10 @@ std::vector<Asked> asked_of(FunctionCallInfo fcinfo, const Memory &memory, IdTyp
     for (int i = 0; i < ids.count; ++i) {
         if (ids.null[i])
             throw pg::Failure{ERRCODE_NULL_VALUE_NOT_ALLOWED, "id must not be null"};
-        const StoredKey key = stored_key(memory.type, argument, ids.value[i]);
-        asked[i] = {
-            key, made_at(key, times.has(i) ? DatumGetTimestampTz(times.value[i]) : DT_NOBEGIN), i};
+        const MessageId id = message_id(type, ids.value[i]);
+        const std::optional<TimestampTz> told =
+            times.has(i) ? std::optional(DatumGetTimestampTz(times.value[i])) : std::nullopt;
+        asked[i] = {id, made_at(id, told), i};
     }
     return asked;
 }
@@ -220,20 +225,19 @@ Verdict repeated(Verdict first) {
 }
 
 // Within pg::call. Walking, what is absent is written in runs; else key by key.
-void decide_each(const View &view, std::span<const Asked> sorted, std::span<Verdict> out,
+void decide_each(const KeyMemory &memory, std::span<const Asked> sorted, std::span<Verdict> out,
                  bool walk) {
     Decider decider{};
-    decider.begin(view.memory(), view.snapshot());
+    decider.begin(memory, GetActiveSnapshot());
     if (walk)
         decider.begin_walks();
     const Asked *previous = nullptr;
     for (const Asked &one : sorted) {
-        if (previous && previous->key == one.key) {
+        if (previous && previous->id == one.id) {
             out[one.ordinal] = repeated(out[previous->ordinal]);
             continue;
         }
-        out[one.ordinal] =
-            walk ? decider.decide_in_run(one.key, one.made) : decider.decide(one.key, one.made);
+        out[one.ordinal] = decider.decide(one);
         previous = &one;
     }
     decider.end();
@@ -243,21 +247,21 @@ void decide_each(const View &view, std::span<const Asked> sorted, std::span<Verd
 // written all at once: two thirds of the cost. A key that is met is decided in its turn, after all
 // below it were written. False: another session was quicker with a key after we had passed it;
 // nothing has happened then. Costs an xid more.
-bool decide_at_once(const View &view, std::span<const Asked> sorted, std::span<Verdict> out) {
-    return pg::attempt(ERRCODE_UNIQUE_VIOLATION, [&] { decide_each(view, sorted, out, true); });
+bool decide_at_once(const KeyMemory &memory, std::span<const Asked> sorted,
+                    std::span<Verdict> out) {
+    return pg::attempt(ERRCODE_UNIQUE_VIOLATION, [&] { decide_each(memory, sorted, out, true); });
 }
 
 // In the order of the keys, which is the same in every session: overlapping batches wait for each
 // other in one direction only. Of equal keys the first in the input decides.
-std::vector<Verdict> decide_all(const View &view, std::vector<Asked> &asked) {
+std::vector<Verdict> decide_all(const KeyMemory &memory, std::vector<Asked> &asked) {
     std::sort(asked.begin(), asked.end(), [](const Asked &a, const Asked &b) {
-        const auto order = a.key <=> b.key;
+        const auto order = a.id <=> b.id;
         return order != 0 ? order < 0 : a.ordinal < b.ordinal;
     });
     std::vector<Verdict> verdicts(asked.size());
-    const bool worth_it = asked.size() >= kFewKeys && !OidIsValid(view.memory().closing);
-    if (!worth_it || !decide_at_once(view, asked, verdicts))
-        pg::call([&] { decide_each(view, asked, verdicts, false); });
+    if (asked.size() < kFewKeys || !decide_at_once(memory, asked, verdicts))
+        pg::call([&] { decide_each(memory, asked, verdicts, false); });
     return verdicts;
 }
 
@@ -277,19 +281,17 @@ void return_rows(pg::ResultRows rows, std::span<const Verdict> verdicts) {
     });
 }
 
-Datum accept_many(FunctionCallInfo fcinfo, IdType argument, Oid element) {
+Datum accept_many(FunctionCallInfo fcinfo, IdType type, Oid element) {
     require_argument(fcinfo, 0, "consumer");
     require_argument(fcinfo, 1, "ids");
     check_writable("once.accept_many()");
     pg::ResultRows rows;
     pg::call([&] { rows.begin(fcinfo, kAnswer); });
     const pg::Elements ids = pg::elements_of(fcinfo, 1, "ids", element);
-    const std::string_view consumer = pg::bytes_of(PG_GETARG_DATUM(0));
-    check_name(consumer, "consumer", kInvalidConsumer);
+    const KeyMemory memory = memory_of(pg::bytes_of(PG_GETARG_DATUM(0)));
     if (ids.count > 0) {
-        const View view(consumer, argument);
-        std::vector<Asked> asked = asked_of(fcinfo, view.memory(), argument, ids);
-        return_rows(rows, decide_all(view, asked));
+        std::vector<Asked> asked = asked_of(fcinfo, type, ids);
+        return_rows(rows, decide_all(memory, asked));
     }
     return static_cast<Datum>(0);
 }
@@ -335,12 +337,6 @@ PG_FUNCTION_INFO_V1(once_accept_many_text);
 PGDLLEXPORT Datum once_accept_many_text(PG_FUNCTION_ARGS) {
     return pg::entry(
         [&]() -> Datum { return once::accept_many(fcinfo, once::IdType::text, TEXTOID); });
-}
-
-PG_FUNCTION_INFO_V1(once_accept_many_bytea);
-PGDLLEXPORT Datum once_accept_many_bytea(PG_FUNCTION_ARGS) {
-    return pg::entry(
-        [&]() -> Datum { return once::accept_many(fcinfo, once::IdType::bytea, BYTEAOID); });
 }
 
 } // extern "C"

@@ -7,7 +7,7 @@
 #include "arguments.hpp"
 #include "storage/change_row.hpp"
 #include "errors.hpp"
-#include "inbox/message_id.hpp"
+#include "digest/message_id.hpp"
 #include "pg/boundary.hpp"
 #include "pg/memory.hpp"
 #include "pg/row.hpp"

@@ -1,294 +1,238 @@
+// A consumer that changes its class goes on in its old ring until that ring hands over: whoever
+// acts under an older snapshot writes there alone, and there the two meet.
+//
+//   the stay's ring has not reached `until`   its closing and open generation take keys, and those
+//                                             of the next stay too, so that its keep counts at once
+//   the ring has reached it                   its closing generation takes keys first, if it is
+//                                             the stay's, then the next stay's
+//
+// once.consumer_set writes `until` under FOR SHARE of the ring's row, so a snapshot that shows the
+// hand-over shows `until` [!].
 #include "inbox/key_memory.hpp"
 
-#include "arguments.hpp"
-#include "errors.hpp"
-#include "pg/boundary.hpp"
-#include "pg/columns.hpp"
-#include "storage/known_table.hpp"
 #include "pg/compat.hpp"
-#include "pg/memory.hpp"
+#include "storage/key_run.hpp"
 
 extern "C" {
-#include <access/genam.h>
-#include <access/htup_details.h>
-#include <access/table.h>
-#include <catalog/pg_collation.h>
-#include <storage/bufmgr.h>
+#include <access/stratnum.h>
+#include <miscadmin.h>
 #include <utils/fmgroids.h>
-#include <utils/rel.h>
-#include <utils/snapmgr.h>
 #include <utils/timestamp.h>
+#include <utils/uuid.h>
 }
 
-#include <functional>
-#include <map>
-#include <string>
+#include <algorithm>
 
 namespace once {
 namespace {
 
-// Columns that are read, from 0.
-namespace consumer_column {
-enum { number, version, name, id_type, reject_older, horizon, keep, keep_count };
-constexpr pg::Column all[] = {{"no", INT4OID},           {"version", UUIDOID},
-                              {"name", TEXTOID},         {"id_type", TEXTOID},
-                              {"reject_older", BOOLOID}, {"horizon", TIMESTAMPTZOID},
-                              {"keep", INTERVALOID},     {"keep_count", INT8OID}};
-} // namespace consumer_column
-namespace generation_column {
-enum { consumer, slot, state, closed_at, keys };
-constexpr pg::Column all[] = {{"consumer", INT4OID},
-                              {"slot", INT2OID},
-                              {"state", TEXTOID},
-                              {"closed_at", TIMESTAMPTZOID},
-                              {"keys", INT8OID}};
-} // namespace generation_column
+// As once.class_span has it; 0: without end.
+constexpr int64 kSpans[kClasses] = {
+    1 * USECS_PER_DAY,  7 * USECS_PER_DAY,   31 * USECS_PER_DAY,
+    92 * USECS_PER_DAY, 366 * USECS_PER_DAY, 0,
+};
 
-struct Row {
-    HeapTuple tuple;
-    TupleDesc columns;
-    pg::ColumnMap map;
+int64 span_of(Class of) {
+    return kSpans[static_cast<int>(of)];
+}
 
-    bool null(int column) const { return heap_attisnull(tuple, map.number[column], columns); }
-    Datum operator[](int column) const {
-        bool isnull;
-        return pg::read_column(tuple, columns, map, column, &isnull);
+// Two stays may name one table.
+void add(Oid table, Oid *tables, int &count) {
+    if (std::find(tables, tables + count, table) == tables + count)
+        tables[count++] = table;
+}
+
+struct Rings {
+    bool read[kClasses] = {};
+    RingState state[kClasses];
+    Snapshot snapshot;
+
+    const RingState &of(Class in) {
+        const int i = static_cast<int>(in);
+        if (!read[i]) {
+            state[i] = ring_state(seen_ring(in), snapshot);
+            read[i] = true;
+        }
+        return state[i];
     }
 };
 
-// Rows by primary key under a snapshot. The table stays locked for reading until the transaction
-// ends: the next call finds the lock. Server world.
-template <typename F>
-void each_row(const char *table, std::span<const pg::Column> columns, int key_column,
-              RegProcedure equal, Datum value, Snapshot snapshot, F &&take) {
-    const Relation heap = table_open(known_table(table), AccessShareLock);
-    const pg::ColumnMap map = pg::columns_of(heap, columns, pg::Use::read);
-    ScanKeyData key;
-    ScanKeyInit(&key, map.number[key_column], BTEqualStrategyNumber, equal, value);
-    key.sk_collation = C_COLLATION_OID;
-    const SysScanDesc scan =
-        systable_beginscan(heap, pg::primary_key_of(heap), true, snapshot, 1, &key);
-    while (HeapTuple tuple = systable_getnext(scan))
-        take(Row{tuple, RelationGetDescr(heap), map});
-    systable_endscan(scan);
-    table_close(heap, NoLock);
-}
-
-struct Settings {
-    bool declared = false; // has an id type
-    ItemPointerData at{};
-    Memory memory;
-    int64 keep = 0;       // microseconds; 0: no limit by time
-    int64 keep_count = 0; // 0: no limit by count
-};
-
-int64 microseconds(const Interval &span) {
-    return ((span.month * int64{DAYS_PER_MONTH} + span.day) * SECS_PER_DAY) * USECS_PER_SEC +
-           span.time;
-}
-
-IdType type_of(Datum name) {
-    const text *value = DatumGetTextPP(name);
-    return *id_type_of({VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))});
-}
-
-// Where a consumer's row was last seen. A row version that a snapshot shows is the only one of its
-// row, so while it is still visible there is nothing to look up in the index.
-struct Seen {
-    ItemPointerData at;
-    pg_uuid_t version;
-    int consumer;
-};
-std::map<std::string, Seen, std::less<>> seen;
-
-// Server world.
-bool still_visible(const Seen &last, Snapshot snapshot) {
-    const Relation heap = table_open(known_table("consumer"), AccessShareLock);
-    HeapTupleData tuple{};
-    tuple.t_self = last.at;
-    Buffer buffer;
-    // The table may have become shorter since (VACUUM), or be another one (the extension made
-    // again): fetching from behind its end would look like a damaged file.
-    bool visible = ItemPointerGetBlockNumber(&last.at) < RelationGetNumberOfBlocks(heap) &&
-                   pg::fetch_row(heap, snapshot, &tuple, &buffer);
-    if (visible) {
-        const Row row{&tuple, RelationGetDescr(heap),
-                      pg::columns_of(heap, consumer_column::all, pg::Use::read)};
-        // The place may have been taken by another row since.
-        visible = std::memcmp(DatumGetUUIDP(row[consumer_column::version])->data, last.version.data,
-                              UUID_LEN) == 0;
-        ReleaseBuffer(buffer);
-    }
-    table_close(heap, NoLock);
-    return visible;
-}
-
-// A version is a random uuid that every change of the consumer's row or generations replaces, so
-// what was once read for it never changes. Only number and version have to be read under the
-// snapshot each time.
-std::map<int, Memory> memories;
-
-bool cached(int consumer, const pg_uuid_t &version) {
-    const auto known = memories.find(consumer);
-    return known != memories.end() &&
-           std::memcmp(known->second.version.data, version.data, UUID_LEN) == 0;
-}
-
-Settings read_consumer(Datum name, Snapshot snapshot) {
-    using namespace consumer_column;
-    Settings result;
-    each_row("consumer", all, consumer_column::name, F_TEXTEQ, name, snapshot, [&](const Row &row) {
-        Memory &memory = result.memory;
-        result.at = row.tuple->t_self;
-        memory.consumer = DatumGetInt32(row[number]);
-        memory.version = *DatumGetUUIDP(row[version]);
-        result.declared = cached(memory.consumer, memory.version);
-        if (result.declared || row.null(id_type))
-            return;
-        result.declared = true;
-        memory.type = type_of(row[id_type]);
-        memory.reject_older = DatumGetBool(row[reject_older]);
-        memory.horizon = row.null(horizon) ? DT_NOBEGIN : DatumGetTimestampTz(row[horizon]);
-        result.keep = row.null(keep) ? 0 : microseconds(*DatumGetIntervalP(row[keep]));
-        result.keep_count = row.null(keep_count) ? 0 : DatumGetInt64(row[keep_count]);
-    });
-    return result;
-}
-
-Oid table_of(int consumer, int slot) {
-    char name[NAMEDATALEN];
-    snprintf(name, sizeof name, "key_%d_%d", consumer, slot);
-    return table_named(name);
-}
-
-struct Found {
-    ReadOnlyGeneration generation;
-    int64 keys;
-};
-
-void add_newest_first(Found (&found)[kSlots], int &count, const Found &one) {
-    int at = count++;
-    for (; at > 0 && found[at - 1].generation.closed_at < one.generation.closed_at; at--)
-        found[at] = found[at - 1];
-    found[at] = one;
-}
-
-// Completes `settings.memory` by the generations' rows of the same snapshot. Server world.
-void read_generations(Settings &settings, Snapshot snapshot) {
-    using namespace generation_column;
-    Memory &memory = settings.memory;
-    Found found[kSlots];
-    int count = 0;
-    each_row("generation", all, consumer, F_INT4EQ, Int32GetDatum(memory.consumer), snapshot,
-             [&](const Row &row) {
-                 const text *text_state = DatumGetTextPP(row[state]);
-                 const std::string_view is{VARDATA_ANY(text_state),
-                                           static_cast<size_t>(VARSIZE_ANY_EXHDR(text_state))};
-                 if (is == "free" || is == "retired")
-                     return;
-                 const Oid table = table_of(memory.consumer, DatumGetInt16(row[slot]));
-                 if (is == "open")
-                     memory.open = table;
-                 else if (is == "closing")
-                     memory.closing = table;
-                 else if (count < kSlots)
-                     add_newest_first(
-                         found, count,
-                         {{table, DatumGetTimestampTz(row[closed_at])}, DatumGetInt64(row[keys])});
-             });
-    if (!OidIsValid(memory.open))
-        ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                        errmsg("consumer number %d has no open generation", memory.consumer)));
-
-    int64 newer = 0;
-    for (int i = 0; i < count; ++i) {
-        ReadOnlyGeneration &generation = found[i].generation;
-        if (settings.keep)
-            generation.expires_at = generation.closed_at + settings.keep;
-        if (settings.keep_count && newer >= settings.keep_count)
-            generation.expires_at = DT_NOBEGIN;
-        newer += found[i].keys;
-        memory.read_only[memory.read_only_count++] = generation;
+void add_inserts(KeyMemory &memory, const Consumer &consumer, Rings &rings) {
+    for (int i = 0; i < consumer.stay_count; ++i) {
+        const Stay &stay = consumer.stays[i];
+        const RingState &ring = rings.of(stay.in);
+        const bool here = ring.open < stay.until;
+        if (ring.closing && (here || ring.open - 1 < stay.until))
+            add(ring_table(seen_ring(stay.in), ring.open - 1), memory.insert, memory.insert_count);
+        if (here) {
+            add(ring_table(seen_ring(stay.in), ring.open), memory.insert, memory.insert_count);
+            memory.now = stay.in;
+            memory.serial = ring.open;
+        }
     }
 }
 
-const Memory *remembered(const Settings &settings, Snapshot snapshot) {
-    const int consumer = settings.memory.consumer;
-    if (!cached(consumer, settings.memory.version)) {
-        Settings complete = settings;
-        pg::call([&] { read_generations(complete, snapshot); });
-        memories.insert_or_assign(consumer, complete.memory);
-    }
-    return &memories.find(consumer)->second;
+// The oldest serial that the consumer may have written in the ring, over all its stays.
+int64 oldest_of(const Consumer &consumer, Class in) {
+    int64 oldest = PG_INT64_MAX;
+    for (int i = 0; i < consumer.stay_count; ++i)
+        if (consumer.stays[i].in == in)
+            oldest = std::min(oldest, consumer.stays[i].since);
+    return oldest;
 }
 
-// In SQL, with the rights of the extension's owner: it creates tables.
-void declare(Datum consumer, IdType type) {
-    pg::call([&] {
-        Oid owner;
-        int context;
-        GetUserIdAndSecContext(&owner, &context);
-        const Relation consumers = table_open(known_table("consumer"), AccessShareLock);
-        SetUserIdAndSecContext(consumers->rd_rel->relowner, context | SECURITY_LOCAL_USERID_CHANGE);
-        table_close(consumers, AccessShareLock);
-        Oid types[] = {TEXTOID, TEXTOID};
-        Datum values[] = {consumer, CStringGetTextDatum(name_of(type))};
-        SPI_connect();
-        if (SPI_execute_with_args("SELECT once.consumer_declare($1, $2)", 2, types, values, nullptr,
-                                  false, 0) != SPI_OK_SELECT)
-            elog(ERROR, "could not declare a consumer");
-        SPI_finish();
-        SetUserIdAndSecContext(owner,
-                               context); // an ERROR above restores it with the transaction's end
-    });
+// Newest first: that is where most of what comes twice is. The ring that is written to comes first.
+void add_looks(KeyMemory &memory, const Consumer &consumer, Rings &rings) {
+    for (int i = consumer.stay_count - 1; i >= 0; --i) {
+        const Class in = consumer.stays[i].in;
+        const RingState &ring = rings.of(in);
+        const int64 oldest = oldest_of(consumer, in);
+        for (int64 serial = ring.open; serial > ring.open - kRingSlots; --serial) {
+            const Generation state = ring.generation(serial);
+            if (state == Generation::free || (state == Generation::read_only && serial >= oldest))
+                add(ring_table(seen_ring(in), serial), memory.look, memory.look_count);
+        }
+    }
+}
+
+void raise_horizon(KeyMemory &memory, TimestampTz to) {
+    memory.horizon = memory.forgot ? std::max(memory.horizon, to) : to;
+    memory.forgot = true;
+}
+
+// What may have been forgotten of a stay: generations from `since` to the last forgotten one.
+void add_horizon(KeyMemory &memory, const Stay &stay, const RingState &ring, Snapshot snapshot) {
+    if (!ring.forgot || ring.oldest <= stay.since)
+        return;
+    TimestampTz when = ring.horizon;
+    // Of a ring that it left long ago the newest horizon would say too much.
+    if (stay.until < ring.oldest && !closed_at(seen_ring(stay.in), stay.until - 1, snapshot, &when))
+        when = ring.horizon;
+    raise_horizon(memory, when);
+}
+
+// Sender times ahead are rows of the ring "ahead": the owner, and as id the class, the time, the
+// serial whose end it outlives, and something that keeps sessions from waiting for each other.
+struct Ahead {
+    Class in;
+    int64 time;
+    int64 serial;
+
+    [[nodiscard]] pg_uuid_t id(uint16 session) const {
+        pg_uuid_t id;
+        id.data[0] = static_cast<unsigned char>(in);
+        for (int i = 0; i < 8; ++i)
+            id.data[1 + i] = static_cast<unsigned char>(
+                (static_cast<uint64>(time) ^ (UINT64CONST(1) << 63)) >> (56 - 8 * i));
+        for (int i = 0; i < 5; ++i)
+            id.data[9 + i] = static_cast<unsigned char>(serial >> (32 - 8 * i));
+        id.data[14] = static_cast<unsigned char>(session >> 8);
+        id.data[15] = static_cast<unsigned char>(session);
+        return id;
+    }
+    static Ahead of(const pg_uuid_t &id) {
+        uint64 time = 0;
+        int64 serial = 0;
+        for (int i = 0; i < 8; ++i)
+            time = time << 8 | id.data[1 + i];
+        for (int i = 0; i < 5; ++i)
+            serial = serial << 8 | id.data[9 + i];
+        return {static_cast<Class>(id.data[0]), static_cast<int64>(time ^ (UINT64CONST(1) << 63)),
+                serial};
+    }
+};
+
+// Calls take(ahead) for the owner's rows of the class, highest time first in each table, until it
+// says that the rest of the table does not matter.
+template <typename Take> void each_ahead(int64 owner, Class in, Snapshot snapshot, Take &&take) {
+    const RingState ring = ring_state(Ring::ahead, snapshot);
+    const pg_uuid_t low = Ahead{in, PG_INT64_MIN, 0}.id(0);
+    const pg_uuid_t high = Ahead{in, PG_INT64_MAX, INT64CONST(0xffffffffff)}.id(0xffff);
+    for (int slot = 0; slot < kRingSlots; ++slot) {
+        const Oid heap = ring_table(Ring::ahead, slot);
+        if (ring.generation(ring.serial_in(slot)) == Generation::retired || has_no_rows(heap))
+            continue;
+        KeyedTable table;
+        open_for_lookup(table, heap, kOwnedIds, snapshot);
+        ScanKeyData keys[3];
+        ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(owner));
+        ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_UUID_GE, UUIDPGetDatum(&low));
+        ScanKeyInit(&keys[2], 2, BTLessEqualStrategyNumber, F_UUID_LE, UUIDPGetDatum(&high));
+        const IndexScanDesc scan = pg::begin_index_scan(table.heap, table.index, snapshot, 3);
+        index_rescan(scan, keys, 3, nullptr, 0);
+        while (index_getnext_slot(scan, BackwardScanDirection, table.found) &&
+               take(Ahead::of(*DatumGetUUIDP(value_of(table, 1)))))
+            CHECK_FOR_INTERRUPTS();
+        ExecClearTuple(table.found);
+        index_endscan(scan);
+        close(table);
+    }
+}
+
+// Times ahead that were told with ids which are forgotten now.
+void add_times_ahead(KeyMemory &memory, const Consumer &consumer, Rings &rings) {
+    for (int i = 0; i < consumer.stay_count; ++i) {
+        const Stay &stay = consumer.stays[i];
+        const RingState &ring = rings.of(stay.in);
+        if (!ring.forgot || ring.oldest <= stay.since)
+            continue;
+        each_ahead(memory.owner, stay.in, rings.snapshot, [&](const Ahead &told) {
+            if (memory.forgot && told.time <= memory.horizon)
+                return false;
+            if (told.serial < ring.oldest && told.serial < stay.until && told.serial >= stay.since)
+                raise_horizon(memory, told.time);
+            return true;
+        });
+    }
 }
 
 } // namespace
 
-View::View(std::string_view consumer, IdType argument) {
-    const auto last = seen.find(consumer);
-    if (last != seen.end() &&
-        pg::call([&] { return still_visible(last->second, GetActiveSnapshot()); })) {
-        memory_ = &memories.find(last->second.consumer)->second;
-        if (std::memcmp(memory_->version.data, last->second.version.data, UUID_LEN) == 0)
-            return;
-    }
-    check_name(consumer, "consumer", kInvalidConsumer);
-    const Datum name = pg::varlena_of(consumer);
-    auto read = [&] { return pg::call([&] { return read_consumer(name, GetActiveSnapshot()); }); };
-    auto refresh = [&] {
-        pg::call([&] {
-            if (pushed_)
-                PopActiveSnapshot();
-            PushActiveSnapshot(GetTransactionSnapshot());
-        });
-        pushed_ = true;
-    };
-    Settings settings = read();
-    if (!settings.declared) { // our own statement may have declared it just now
-        refresh();
-        settings = read();
-    }
-    if (!settings.declared) {
-        declare(name, argument);
-        refresh();
-        settings = read();
-    }
-    if (!settings.declared) // declared by somebody else after our transaction's only snapshot
-        throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE,
-                          "could not serialize access due to concurrent declaration of a consumer"};
-    memory_ = remembered(settings, snapshot());
-    seen.insert_or_assign(std::string(consumer),
-                          Seen{settings.at, settings.memory.version, settings.memory.consumer});
+KeyMemory key_memory(const Consumer &consumer, int64 owner, Snapshot snapshot) {
+    KeyMemory memory;
+    Rings rings;
+    rings.snapshot = snapshot;
+    memory.owner = owner;
+    memory.reject_older = consumer.reject_older;
+    add_inserts(memory, consumer, rings);
+    add_looks(memory, consumer, rings);
+    if (!memory.reject_older)
+        return memory;
+    if (consumer.has_horizon)
+        raise_horizon(memory, consumer.horizon);
+    for (int i = 0; i < consumer.stay_count; ++i)
+        add_horizon(memory, consumer.stays[i], rings.of(consumer.stays[i].in), snapshot);
+    add_times_ahead(memory, consumer, rings);
+    return memory;
 }
 
-View::~View() {
-    if (pushed_)
-        PopActiveSnapshot();
-}
-
-Snapshot View::snapshot() const {
-    return GetActiveSnapshot();
+void note_time_ahead(const KeyMemory &memory, TimestampTz made_at, Snapshot snapshot) {
+    const int64 span = span_of(memory.now);
+    const TimestampTz now = GetCurrentTimestamp();
+    if (!memory.reject_older || span == 0 || made_at <= now + kClockTolerance)
+        return;
+    if (made_at > now + span)
+        ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                        errmsg("the time of the id is further ahead than the consumer keeps ids"),
+                        errhint("Correct the sender's clock.")));
+    // Rounded up, so that a sender whose clock is always ahead leaves a row now and then.
+    const int64 grain = span / 128;
+    const int64 rounded = (made_at / grain + 1) * grain;
+    bool covered = false;
+    each_ahead(memory.owner, memory.now, snapshot, [&](const Ahead &told) {
+        covered = covered || (told.time >= rounded && told.serial <= memory.serial);
+        return !covered && told.time >= rounded;
+    });
+    if (covered)
+        return;
+    const RingState ring = ring_state(Ring::ahead, snapshot);
+    KeyedTable table;
+    open_for_insert(table, ring_table(Ring::ahead, ring.open), kOwnedIds);
+    const pg_uuid_t id =
+        Ahead{memory.now, rounded, memory.serial}.id(static_cast<uint16>(MyProcPid));
+    const Datum row[] = {Int64GetDatum(memory.owner), UUIDPGetDatum(&id)};
+    (void)insert(table, row, snapshot);
+    close(table);
 }
 
 } // namespace once

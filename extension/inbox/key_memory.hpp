@@ -1,58 +1,35 @@
-// The key memory of a consumer as one snapshot shows it: which generation takes keys, which are
-// looked into.
+// Where a consumer's keys are looked for and where they are written, as one snapshot shows it.
 #pragma once
 
-#include "storage/keyed_table.hpp"
-#include "inbox/message_id.hpp"
+#include "inbox/consumer.hpp"
 
-#include "pg/prelude.hpp"
-
-extern "C" {
-#include <utils/snapshot.h>
-}
+#include <optional>
 
 namespace once {
 
-// As sql/schema/inbox/generation.sql has it: at most this many tables a consumer.
-constexpr int kSlots = 4;
+// Trivially destructible. A key is new only if no table of `look` has it and every insert into
+// `insert`, in this order, succeeded.
+struct KeyMemory {
+    static constexpr int kMostLooks = kClasses * kRingSlots;
+    static constexpr int kMostInserts = 2 * kClasses;
 
-struct ReadOnlyGeneration {
-    Oid table = InvalidOid;
-    TimestampTz closed_at = 0;
-    TimestampTz expires_at =
-        DT_NOEND; // by time; what has been pushed out by count is not in here at all
-};
-
-// Everything that a decision needs. Its content is a function of (consumer, version): see
-// memory_of.
-struct Memory {
-    int consumer = 0;
-    pg_uuid_t version{};
-    IdType type = IdType::text;
+    int64 owner = 0;
     bool reject_older = false;
-    TimestampTz horizon = DT_NOBEGIN; // ids made up to here may have been forgotten
-    Oid open = InvalidOid;
-    Oid closing = InvalidOid; // stays so when no handover is under way
-    int read_only_count = 0;
-    ReadOnlyGeneration read_only[kSlots]; // newest first
+    bool forgot = false;       // some of its ids may have been forgotten,
+    TimestampTz horizon = 0;   // those that are not newer than this
+    Class now = kDefaultClass; // where it writes
+    int64 serial = 0;          // the open generation there
+    int look_count = 0, insert_count = 0;
+    Oid look[kMostLooks];
+    Oid insert[kMostInserts];
 };
 
-// The memory of `consumer` under the active snapshot. A consumer that the snapshot does not show is
-// looked for under a fresh one, which stays active (View ends it); one that is not there at all is
-// declared with the type of the argument: a row that others wait for until this transaction ends.
-class View {
-  public:
-    View(std::string_view consumer, IdType argument);
-    ~View();
-    View(const View &) = delete;
-    View &operator=(const View &) = delete;
+// Server world.
+[[nodiscard]] KeyMemory key_memory(const Consumer &consumer, int64 owner, Snapshot snapshot);
 
-    [[nodiscard]] const Memory &memory() const { return *memory_; }
-    [[nodiscard]] Snapshot snapshot() const;
-
-  private:
-    const Memory *memory_ = nullptr;
-    bool pushed_ = false;
-};
+// Sender times that are further ahead of the server's clock than the tolerance are written down:
+// no horizon computed from our own clock covers them. Server world; does nothing for other times.
+// ERROR 22023 for a time further ahead than the class.
+void note_time_ahead(const KeyMemory &memory, TimestampTz made_at, Snapshot snapshot);
 
 } // namespace once

@@ -7,8 +7,8 @@
 // move raises the version in the transaction that stores its id, so an unchanged version proves
 // that no id was added.
 #include "arguments.hpp"
-#include "digest/digest.hpp"
 #include "machines/machine.hpp"
+#include "machines/machine_event.hpp"
 #include "machines/machine_lock.hpp"
 #include "pg/owner.hpp"
 #include "pg/row.hpp"
@@ -56,7 +56,6 @@ struct Standing {
     std::optional<std::string> state; // nothing: never seen
     int64 version = 0;
     bool event_seen = false;
-    int generation = 0; // where event ids are stored now
 };
 
 class Transition {
@@ -65,8 +64,7 @@ class Transition {
         : request_(request), machine_(machine), event_(machine.event(request.event)),
           name_(pg::varlena_of(request.machine)), entity_(pg::varlena_of(request.entity)) {
         if (request.event_id)
-            event_digest_ =
-                pg::uuid_of(digest128({request.machine, request.entity, *request.event_id}));
+            event_id_ = machine_event_id(request.machine, request.entity, *request.event_id);
     }
 
     Answer run() {
@@ -84,7 +82,8 @@ class Transition {
             if (auto refused = refusal(standing))
                 return *refused;
             if (auto moved = standing.state ? update(standing.version) : insert()) {
-                remember(*moved, standing.generation);
+                if (event_id_)
+                    remember(*event_id_);
                 return *moved;
             }
         }
@@ -97,13 +96,13 @@ class Transition {
     std::optional<Answer> insert();
     void lock_row();
     Standing read();
-    void remember(const Answer &moved, int generation);
     void keep_history(const Answer &moved);
 
     const Request &request_;
     const Machine &machine_;
     const Machine::Event *event_;
-    Datum name_, entity_, event_digest_ = 0;
+    Datum name_, entity_;
+    std::optional<MachineEventId> event_id_{};
 };
 
 // A new entity that moves. Under SERIALIZABLE a look by the transaction's snapshot at what is not
@@ -209,51 +208,23 @@ void Transition::lock_row() {
 
 // One snapshot for the row and the ids: what the version check in update() relies on.
 Standing Transition::read() {
-    static pg::Plan plain(
-        "SELECT state, version FROM once.machine_entity "
-        "WHERE machine OPERATOR(pg_catalog.=) $1 AND entity OPERATOR(pg_catalog.=) $2",
-        {TEXTOID, TEXTOID});
-    static pg::Plan with_id(
-        "SELECT e.state, e.version, m.generation, "
-        "EXISTS (SELECT FROM once.machine_event_0 WHERE digest OPERATOR(pg_catalog.=) $3) OR "
-        "EXISTS (SELECT FROM once.machine_event_1 WHERE digest OPERATOR(pg_catalog.=) $3) OR "
-        "EXISTS (SELECT FROM once.machine_event_2 WHERE digest OPERATOR(pg_catalog.=) $3) "
-        "FROM once.memory m LEFT JOIN once.machine_entity e "
-        "ON e.machine OPERATOR(pg_catalog.=) $1 AND e.entity OPERATOR(pg_catalog.=) $2 "
-        "WHERE m.family OPERATOR(pg_catalog.=) 'machine_event'",
-        {TEXTOID, TEXTOID, UUIDOID});
+    static pg::Plan plan("SELECT state, version FROM once.machine_entity "
+                         "WHERE machine OPERATOR(pg_catalog.=) $1 AND entity "
+                         "OPERATOR(pg_catalog.=) $2",
+                         {TEXTOID, TEXTOID});
     const pg::Spi spi;
-    const Datum values[] = {name_, entity_, event_digest_};
-    if (request_.event_id)
-        with_id.execute(values);
-    else
-        plain.execute({values, 2});
+    const pg::FreshSnapshot snapshot;
+    const Datum values[] = {name_, entity_};
+    plan.execute(values, nullptr, true);
     Standing standing;
-    if (SPI_processed == 0)
-        return standing;
-    bool null;
-    const Datum version = plain_column(2, null);
-    if (!null) {
+    if (SPI_processed > 0) {
+        bool null;
         standing.state = text_column(1);
-        standing.version = DatumGetInt64(version);
+        standing.version = DatumGetInt64(plain_column(2, null));
     }
-    if (request_.event_id) {
-        standing.generation = DatumGetInt16(plain_column(3, null));
-        standing.event_seen = DatumGetBool(plain_column(4, null));
-    }
+    if (event_id_)
+        standing.event_seen = seen(*event_id_, snapshot.get());
     return standing;
-}
-
-void Transition::remember(const Answer &, int generation) {
-    static pg::Plan plans[] = {
-        {"INSERT INTO once.machine_event_0 (digest) VALUES ($1)", {UUIDOID}},
-        {"INSERT INTO once.machine_event_1 (digest) VALUES ($1)", {UUIDOID}},
-        {"INSERT INTO once.machine_event_2 (digest) VALUES ($1)", {UUIDOID}},
-    };
-    if (!request_.event_id)
-        return;
-    const pg::Spi spi;
-    plans[generation].execute({&event_digest_, 1});
 }
 
 void Transition::keep_history(const Answer &moved) {

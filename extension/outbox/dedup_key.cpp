@@ -1,135 +1,99 @@
 #include "outbox/dedup_key.hpp"
 
+#include "digest/message_id.hpp"
 #include "pg/memory.hpp"
-#include "pg/owner.hpp"
-#include "pg/spi.hpp"
-#include "pg/value.hpp"
+#include "storage/keyed_table.hpp"
+#include "storage/ring.hpp"
 
-#include <optional>
+extern "C" {
+#include <access/heapam.h>
+#include <utils/snapmgr.h>
+}
+
+#include <cstring>
 
 namespace once {
 namespace {
 
-constexpr int kGenerations = 3;
+constexpr pg::Column kColumns[] = {{"owner", INT8OID}, {"id", UUIDOID}, {"event", UUIDOID}};
+const RowShape kShape{kColumns, 2};
 
-struct Wheel {
-    int generation;
-    bool closing;
+// Server world, trivially destructible.
+struct Row {
+    int64 owner;
+    pg_uuid_t id;
+    pg_uuid_t event;
 };
 
-class Keys {
-  public:
-    Keys(Datum topic, std::string_view key, const EventId &mine)
-        : values_{topic, pg::varlena_of(key), pg::uuid_of(mine)}, mine_(mine) {}
+// Whether the table has the key; `event` is then the one that it stands for.
+bool look(Oid heap, const Row &row, Snapshot snapshot, pg_uuid_t *event) {
+    if (has_no_rows(heap))
+        return false;
+    KeyedTable table;
+    open_for_lookup(table, heap, kShape, snapshot);
+    const Datum key[] = {Int64GetDatum(row.owner), UUIDPGetDatum(&row.id)};
+    const bool found = find(table, key);
+    if (found)
+        *event = *DatumGetUUIDP(value_of(table, 2));
+    close(table);
+    return found;
+}
 
-    // Tables that are not written any more are looked into; the others take the key. Every
-    // statement has a snapshot at least as new as the one that showed the wheel.
-    EventId claim() {
-        const Wheel wheel = this->wheel();
-        const int next = (wheel.generation + 1) % kGenerations;
-        for (int g = 0; g < kGenerations; ++g)
-            if (wheel.closing ||
-                g != wheel.generation) // while closing: a known key is not carried over
-                if (const auto first = find(g))
-                    return *first;
-        if (wheel.closing && !insert(next))
-            return first_of(wheel.generation, next);
-        if (insert(wheel.generation))
-            return mine_;
-        const EventId first = first_of(wheel.generation, wheel.generation);
-        if (wheel
-                .closing) // ours stands in the next generation already: it must tell the same story
-            replace(next, first);
-        return first;
-    }
+// Writes the key. False: it is there, committed or by this transaction, and stands for `event`.
+bool write(Oid heap, const Row &row, Snapshot snapshot, pg_uuid_t *event, ItemPointer at) {
+    KeyedTable table;
+    open_for_insert(table, heap, kShape);
+    const Datum values[] = {Int64GetDatum(row.owner), UUIDPGetDatum(&row.id),
+                            UUIDPGetDatum(&row.event)};
+    const bool written = insert(table, values, snapshot) == Insertion::done;
+    if (written)
+        *at = table.fresh->tts_tid;
+    close(table);
+    if (!written && !look(heap, row, SnapshotSelf, event))
+        ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                        errmsg("dedup key vanished while it was looked up"),
+                        errhint("Run the transaction again.")));
+    return written;
+}
 
-  private:
-    static Wheel wheel() {
-        static pg::Plan plan("SELECT generation::pg_catalog.int2, closing_xid IS NOT NULL "
-                             "FROM once.memory WHERE family OPERATOR(pg_catalog.=) 'publish_key'",
-                             {});
-        plan.execute({});
-        if (SPI_processed != 1)
-            throw pg::Failure{ERRCODE_DATA_CORRUPTED, "once.memory has no row for dedup keys"};
-        bool null;
-        HeapTuple row = SPI_tuptable->vals[0];
-        return {DatumGetInt16(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &null)),
-                DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &null))};
-    }
+void take_back(Oid heap, ItemPointer at) {
+    const Relation table = table_open(heap, RowExclusiveLock);
+    CommandCounterIncrement(); // it was written by the running command
+    simple_heap_delete(table, at);
+    table_close(table, NoLock);
+}
 
-    std::optional<EventId> find(int generation) {
-        static pg::Plan plans[kGenerations] = {
-            {"SELECT id::pg_catalog.uuid FROM once.publish_key_0 "
-             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
-             {TEXTOID, TEXTOID}},
-            {"SELECT id::pg_catalog.uuid FROM once.publish_key_1 "
-             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
-             {TEXTOID, TEXTOID}},
-            {"SELECT id::pg_catalog.uuid FROM once.publish_key_2 "
-             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
-             {TEXTOID, TEXTOID}}};
-        plans[generation].execute({values_, 2});
-        if (SPI_processed == 0)
-            return std::nullopt;
-        bool null;
-        const Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
-        EventId id;
-        memcpy(id.data(), DatumGetUUIDP(value)->data, id.size());
-        return id;
-    }
-
-    // False: the key stands there, committed or by this transaction.
-    bool insert(int generation) {
-        static pg::Plan plans[kGenerations] = {
-            {"INSERT INTO once.publish_key_0 (topic, dedup_key, id) VALUES ($1, $2, $3) "
-             "ON CONFLICT (topic, dedup_key) DO NOTHING",
-             {TEXTOID, TEXTOID, UUIDOID}},
-            {"INSERT INTO once.publish_key_1 (topic, dedup_key, id) VALUES ($1, $2, $3) "
-             "ON CONFLICT (topic, dedup_key) DO NOTHING",
-             {TEXTOID, TEXTOID, UUIDOID}},
-            {"INSERT INTO once.publish_key_2 (topic, dedup_key, id) VALUES ($1, $2, $3) "
-             "ON CONFLICT (topic, dedup_key) DO NOTHING",
-             {TEXTOID, TEXTOID, UUIDOID}}};
-        plans[generation].execute(values_);
-        return SPI_processed == 1;
-    }
-
-    void replace(int generation, const EventId &first) {
-        static pg::Plan plans[kGenerations] = {
-            {"UPDATE once.publish_key_0 SET id = $3 "
-             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
-             {TEXTOID, TEXTOID, UUIDOID}},
-            {"UPDATE once.publish_key_1 SET id = $3 "
-             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
-             {TEXTOID, TEXTOID, UUIDOID}},
-            {"UPDATE once.publish_key_2 SET id = $3 "
-             "WHERE topic OPERATOR(pg_catalog.=) $1 AND dedup_key OPERATOR(pg_catalog.=) $2",
-             {TEXTOID, TEXTOID, UUIDOID}}};
-        const Datum values[] = {values_[0], values_[1], pg::uuid_of(first)};
-        plans[generation].execute(values);
-    }
-
-    EventId first_of(int older, int newer) {
-        if (const auto first = find(older))
-            return *first;
-        if (const auto first = find(newer))
-            return *first;
-        throw pg::Failure{ERRCODE_T_R_SERIALIZATION_FAILURE,
-                          "dedup key vanished while it was looked up",
-                          {},
-                          "Run the transaction again."};
-    }
-
-    Datum values_[3];
-    const EventId &mine_;
-};
+// As once.accept decides, but with an answer: what stands in the closing generation must tell the
+// same story as the open one.
+pg_uuid_t claim(const Row &row, Snapshot snapshot) {
+    const RingState ring = ring_state(Ring::publish_key, snapshot);
+    pg_uuid_t event;
+    for (int64 serial = ring.open; serial > ring.open - kRingSlots; --serial)
+        if (ring.looked_into(serial) &&
+            look(ring_table(Ring::publish_key, serial), row, snapshot, &event))
+            return event;
+    ItemPointerData in_closing, in_open;
+    const Oid closing = ring.closing ? ring_table(Ring::publish_key, ring.open - 1) : InvalidOid;
+    if (OidIsValid(closing) && !write(closing, row, snapshot, &event, &in_closing))
+        return event;
+    if (write(ring_table(Ring::publish_key, ring.open), row, snapshot, &event, &in_open))
+        return row.event;
+    if (OidIsValid(closing))
+        take_back(closing, &in_closing);
+    return event;
+}
 
 } // namespace
 
 EventId claim_publish_key(Datum topic, std::string_view key, const EventId &mine) {
-    const pg::OwnerScope owner(pg::relation_oid("once", "memory"));
-    const pg::Spi spi;
-    return Keys(topic, key, mine).claim();
+    Row row;
+    row.owner = owner_of("topic", pg::bytes_of(topic));
+    row.id = message_id(IdType::text, pg::varlena_of(key)).key;
+    std::memcpy(row.event.data, mine.data(), mine.size());
+    const pg_uuid_t event = pg::call([&] { return claim(row, GetActiveSnapshot()); });
+    EventId result;
+    std::memcpy(result.data(), event.data, result.size());
+    return result;
 }
 
 } // namespace once

@@ -1,5 +1,5 @@
-// Dedup keys of once.publish: per topic, remembered in generations
-// (sql/schema/machines/memory.sql).
+// Dedup keys of once.publish: per topic, remembered in a ring (storage/ring.hpp). A key is an id as
+// receivers give them: what denotes the same id is the same key.
 #pragma once
 
 #include "pg/boundary.hpp"

@@ -42,6 +42,19 @@ class NewestSnapshot {
     Snapshot snapshot_;
 };
 
+// A snapshot of the transaction's isolation level, taken now and active for a scope: statements
+// that only read, and look-ups of ours, see the same.
+class FreshSnapshot {
+  public:
+    FreshSnapshot() {
+        call([] { PushActiveSnapshot(GetTransactionSnapshot()); });
+    }
+    ~FreshSnapshot() { PopActiveSnapshot(); }
+    FreshSnapshot(const FreshSnapshot &) = delete;
+    FreshSnapshot &operator=(const FreshSnapshot &) = delete;
+    [[nodiscard]] Snapshot get() const noexcept { return GetActiveSnapshot(); }
+};
+
 // A plan that is prepared at first use and kept for the session. Its statement is a literal with
 // qualified names; argument types are given by oid. The server replans by itself when objects
 // change.

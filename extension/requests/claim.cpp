@@ -10,6 +10,7 @@
 #include "pg/memory.hpp"
 #include "pg/random.hpp"
 #include "pg/row.hpp"
+#include "pg/utf8.hpp"
 #include "requests/scope.hpp"
 #include "verdict.hpp"
 
@@ -246,7 +247,7 @@ std::optional<Datum> differs(const Request &request, const ClaimRecord &record) 
         auto *values =
             static_cast<Datum *>(palloc(sizeof(Datum) * std::max<size_t>(names.size(), 1)));
         for (size_t i = 0; i < names.size(); ++i)
-            values[i] = bytea_datum(names[i]);
+            values[i] = bytea_datum(pg::from_utf8(names[i]));
         return PointerGetDatum(construct_array(values, static_cast<int>(names.size()), TEXTOID, -1,
                                                false, TYPALIGN_INT));
     });

@@ -295,12 +295,19 @@ void Receiver::drop_known(Left &left, IdColumns *encoded, Applied &applied) {
     IdColumns &columns = encoded != nullptr ? *encoded : again;
     if (columns.empty())
         return;
-    const std::string type = columns.only_uuids() ? "uuid" : "text";
-    const Rows rows = session_.execute_prepared(
-        "dedup_" + type,
-        "SELECT ordinal, verdict FROM once.accept_many($1::text, $2::" + type +
-            "[], $3::timestamptz[]) WHERE verdict OPERATOR(pg_catalog.<>) 'new'",
-        {options_.consumer, columns.ids(), columns.sent()});
+    const std::vector<Parameter> parameters{options_.consumer, columns.ids(), columns.sent()};
+    const Rows rows =
+        columns.only_uuids() // they have a time in them
+            ? session_.execute_prepared("dedup_uuid",
+                                        "SELECT ordinal, verdict FROM once.accept_many_uuid("
+                                        "$1::text, $2::uuid[], $3::timestamptz[]) "
+                                        "WHERE verdict OPERATOR(pg_catalog.<>) 'new'",
+                                        parameters)
+            : session_.execute_prepared("dedup_text",
+                                        "SELECT ordinal, verdict FROM once.accept_many("
+                                        "$1::text, $2::text[], $3::timestamptz[]) "
+                                        "WHERE verdict OPERATOR(pg_catalog.<>) 'new'",
+                                        parameters);
     for (int row = 0; row < rows.count(); ++row) {
         left[columns.number_of(static_cast<std::size_t>(rows.number(row, 0)))] = nullptr;
         ++(rows.text(row, 1) == "too_old" ? applied.too_old : applied.duplicates);

@@ -21,7 +21,8 @@ using std::chrono::milliseconds;
 
 constexpr int kDeliveryEvents = 200;        // of once.scheduled in one transaction
 constexpr milliseconds kDeliveryPause{500}; // how late an event with deliver_at may be
-constexpr milliseconds kSweepPause{15000};  // a step of each generation; a handover takes four
+constexpr milliseconds kSweepPause{15000};
+constexpr int kSweepSteps = 8; // a handover takes four
 
 std::string host_name() {
     char name[256] = "";
@@ -255,18 +256,19 @@ void PostgresSource::deliver_due(Connection &db) {
     next_delivery_ = Clock::now() + (moved > 0 ? milliseconds(0) : kDeliveryPause);
 }
 
-// Ids, event ids, tokens and answers are forgotten in generations, and somebody has to turn them.
-// Each step is a transaction of its own: the next one looks at what runs since.
+// What is remembered for a time is forgotten in generations, and somebody has to turn them. A call
+// does one step of one ring, in a transaction of its own: the next one looks at what runs since.
 void PostgresSource::sweep(Connection &db) {
     if (Clock::now() < next_sweep_)
         return;
     next_sweep_ = Clock::now() + kSweepPause;
-    for (const char *step :
-         {"SELECT count(*) FROM once.sweep()", "SELECT count(*) FROM once.memory_sweep()",
-          "SELECT count(*) FROM once.scope_sweep()"}) {
+    for (int step = 0; step < kSweepSteps; ++step) {
         pqxx::nontransaction work(db.pqxx());
-        work.exec(step);
+        if (work.exec("SELECT ring, step FROM once.sweep()").empty())
+            break;
     }
+    pqxx::nontransaction work(db.pqxx());
+    work.exec("SELECT count(*) FROM once.scope_sweep()");
 }
 
 void PostgresSource::look_for_redrive(Connection &db) {

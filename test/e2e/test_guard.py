@@ -144,7 +144,7 @@ def test_H20_a_dump_carries_machines_entities_ids_leases_and_keys(cluster, datab
         assert copy.value("SELECT once.redeem_token('f', %s)", (token,)) == "ok"
         assert copy.value("SELECT verdict FROM once.lease('l', 'w2', '1 hour')") == "busy"
         assert copy.value("SELECT once.key_next('p')") > 100
-        assert copy.value("SELECT once.memory_keep('token') = '2 days'")
+        assert copy.value("SELECT span = '2 days' FROM once.rings() WHERE ring = 'token'")
     finally:
         copy.drop()
 

@@ -125,7 +125,7 @@ def test_E10_store_leaves_rows_for_workers(inbox):
 def test_E10_what_no_column_takes_stops_nobody(inbox, store):
     """A key longer than an index entry, and an id that is JSON and no text: kept like any other, also when the handler fails."""
     box = inbox(store=store, id_path="/id", max_attempts=1, partitions=1)
-    box.database.execute("SELECT once.consumer_set('billing', 'text')")
+    box.database.execute("SELECT once.consumer_set('billing')")
     long_key = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(200))
     box.database.execute("ALTER TABLE app.bad DROP CONSTRAINT bad_pkey")  # no entry of this index could hold the key either
     box.database.execute("INSERT INTO app.bad SELECT '\\x' || encode(%s, 'hex') UNION SELECT 'nul'", (long_key,))
@@ -148,7 +148,7 @@ def test_E10_store_serves_a_trigger_and_a_row_that_waits_already(inbox):
     box = inbox(store=True, partitions=1)
     box.send_numbered(300)
     box.relay().drain()
-    box.database.execute("TRUNCATE once.key_1_0")
+    box.database.execute("TRUNCATE once.seen_week_0")
     box.database.execute("DELETE FROM once.inbox WHERE seq % 2 = 0")
     box.kafka.tools.run("produce_many", topic=box.topic, messages=box.sent)
     box.relay().drain()

@@ -220,7 +220,7 @@ def test_E10_a_handler_that_goes_away_takes_no_message_with_it(cluster, kafka, w
         box.assert_exact(40)
 
 
-@pytest.mark.parametrize("store,function", [(False, "accept_many(text, uuid[], timestamptz[])"),
+@pytest.mark.parametrize("store,function", [(False, "accept_many_uuid(text, uuid[], timestamptz[])"),
                                            (True, "inbox_store(text, text[], int[], bigint[], text[], bytea[], jsonb[], text[], text[], bigint[], timestamptz[])")])
 def test_E10_a_right_that_goes_away_takes_no_message_with_it(cluster, kafka, world_name, store, function):
     with Inbox(cluster, kafka, world_name, partitions=1, max_attempts=1, store=store) as box:

@@ -17,7 +17,7 @@ def database(cluster, world_name):
     cluster.execute(f'ALTER DATABASE "{world_name}" SET statement_timeout = 30000')  # whoever waits for ever, fails
     made.execute("""
         CREATE TABLE effect (id text PRIMARY KEY);
-        SELECT once.consumer_set('billing', 'text'), once.scope_set('payments', lease => '1 min'),
+        SELECT once.consumer_set('billing'), once.scope_set('payments', lease => '1 min'),
                once.machine_set('order', 'new', '[{"from": "new", "event": "pay", "to": "paid"},
                                                   {"from": "paid", "event": "pay", "to": "paid"}]')""")
     yield made

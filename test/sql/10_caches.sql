@@ -43,8 +43,9 @@ SELECT is((SELECT sum(backlog) FROM once.status()), 5::numeric, 'all events are 
 -- The row of a consumer wanders to a later page, is remembered there, and the table is cut short.
 SELECT count(once.consumer_set('numbers', keep => make_interval(days => 3 + n % 2))) FROM generate_series(1, 200) n \g /dev/null
 SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'a consumer that was changed often');
-SELECT cmp_ok((SELECT max((ctid::text::point)[0])::int FROM once.consumer), '>', 0, 'its row is not on the first page');
-VACUUM FULL once.consumer;
+SELECT cmp_ok((SELECT max((ctid::text::point)[0])::int FROM once.consumer_state), '>', 0, 'its row is not on the first page');
+VACUUM FULL once.consumer_state;
+VACUUM FULL once.ring;
 SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'the table of consumers became shorter');
 
 VACUUM FULL once.event_0_0;
@@ -85,7 +86,7 @@ SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'and with it again');
 -- Who follows a table by triggers would miss what is written past the executor.
 CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 SELECT format('CREATE TRIGGER follow AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION follow()', oid::regclass) FROM pg_class
-    WHERE relnamespace = 'once'::regnamespace AND relkind = 'r' AND relname ~ '^(event|key|claim)_\d+_\d+$' \gexec
+    WHERE relnamespace = 'once'::regnamespace AND relkind = 'r' AND relname ~ '^(event_\d+|seen_\w+|claim_\w+)_\d$' \gexec
 SELECT results_eq($$ SELECT DISTINCT substring(c, '^once\.(\w+)') || ' ' || substring(c, ': (\d{5}) ') FROM pg_temp.call_all() c ORDER BY 1 $$,
     ARRAY['accept 55000', 'claim 55000', 'inbox_put 55000', 'publish 55000', 'publish_many 55000'], 'tables with triggers are refused');
 DROP FUNCTION follow() CASCADE;

@@ -15,7 +15,7 @@ CREATE FUNCTION pg_temp.dedup() RETURNS text LANGUAGE sql AS $$
     SELECT (once.publish('t', '1'::jsonb, dedup_key => 'known') = once.publish('t', '2'::jsonb, dedup_key => 'known'))::text $$;
 CREATE FUNCTION pg_temp.accept() RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws('|', once.accept('c', 1::bigint), once.accept('c', 2::bigint), once.accept('c', 2::bigint), once.accept('u', 'x'),
-        (SELECT string_agg(verdict::text, ',' ORDER BY ordinal) FROM once.accept_many('c', array(SELECT g::bigint FROM generate_series(1, 40) g)))) $$;
+        (SELECT string_agg(verdict::text, ',' ORDER BY ordinal) FROM once.accept_many_bigint('c', array(SELECT g::bigint FROM generate_series(1, 40) g)))) $$;
 CREATE FUNCTION pg_temp.position() RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws('|', once.accept_position('c', 's', 5), once.accept_position('c', 's', 6), once.accept_position('c', 's', 6),
         once.accept_position('c', 's', 9, 8), (SELECT string_agg(verdict::text, ',' ORDER BY ordinal) FROM once.accept_positions('c', 's', ARRAY[6, 8, 7])),
@@ -42,8 +42,8 @@ END $$;
 CREATE TEMP TABLE call (name text PRIMARY KEY, tables text, statement text, answer text);
 INSERT INTO call VALUES
     ('publish', '^(event_0_0|lane|topic|slot)$', 'SELECT pg_temp.publish()'),
-    ('dedup', '^(event_0_0|publish_key_\d|memory)$', 'SELECT pg_temp.dedup()'),
-    ('accept', '^(key_\d_\d|consumer|generation)$', 'SELECT pg_temp.accept()'),
+    ('dedup', '^(event_0_0|publish_key_\d|ring)$', 'SELECT pg_temp.dedup()'),
+    ('accept', '^(seen_week_\d|consumer_state|ring)$', 'SELECT pg_temp.accept()'),
     ('position', '^(position|position_window)$', 'SELECT pg_temp.position()'),
     ('offset', '^(consumer_offset|offset_fence)$', 'SELECT pg_temp.offset()'),
     ('inbox', '^(inbox|message)$', 'SELECT pg_temp.inbox()');
@@ -115,7 +115,7 @@ CREATE FUNCTION pg_temp.changes(tab regclass, kind "char") RETURNS TABLE (what t
     UNION ALL SELECT attname || ' renamed', CASE kind WHEN 'c' THEN format('ALTER TYPE %s RENAME ATTRIBUTE %I TO other CASCADE', tab, attname)
             ELSE format('ALTER TABLE %s RENAME COLUMN %I TO other', tab, attname) END, false FROM col $$;
 
-SELECT once.consumer_set('c', 'bigint'), once.consumer_set('u', 'text') \g /dev/null
+SELECT once.consumer_set('c'), once.consumer_set('u', keep => '1 day') \g /dev/null
 SELECT once.topic_set('other', max_bytes => 5) \g /dev/null
 SELECT pg_temp.set_free() \g /dev/null
 UPDATE call SET answer = pg_temp.answer('SELECT', statement);
@@ -158,7 +158,8 @@ CREATE TEMP TABLE result_call (proname name, arguments text, column_list text);
 INSERT INTO result_call VALUES
     ('cut', '0', 'seq, timeline, snapshot IS NULL'), ('rotate_lane', '0', 'drawn_from, drawn_to'), ('timeline_fault', '1, ''0/1''', 'reason, detail'),
     ('server_identity', '', 'system_identifier, timeline, in_recovery, database_oid, encoding'),
-    ('accept_many', '''%2$s'', ARRAY[%1$L, %1$L]::%2$s, NULL', 'ordinal, verdict'), ('accept_positions', '''c'', ''s'', ARRAY[1, 2]', 'ordinal, verdict'),
+    ('accept_many', '''c'', ARRAY[''1'', ''1''], NULL', 'ordinal, verdict'), ('accept_many_bigint', '''c'', ARRAY[1, 1], NULL', 'ordinal, verdict'),
+    ('accept_many_uuid', '''c'', ''{00000000-0000-0000-0000-000000000001}''::uuid[], NULL', 'ordinal, verdict'), ('accept_positions', '''c'', ''s'', ARRAY[1, 2]', 'ordinal, verdict'),
     ('accept_offset', '''g'', ''t'', 0, 0, 4, 7', 'verdict, next'), ('guarded_states', '''shape.guarded''::regclass, ''state'', ''{a}''', 'total, stranded'),
     ('claim', '''s'', ''k'', NULL, NULL, NULL', 'verdict, attempt, lease_left, response'), ('claim_bytes', '''s'', ''k'', ''x'', NULL, NULL', 'verdict, attempt, lease_left, response'),
     ('bump', '''shape.doc''::regclass, ''k'', 0, ''id'', ''version''', 'verdict, version'),
@@ -174,9 +175,7 @@ CREATE TEMP TABLE result_tried AS
         pg_temp.answer('SELECT', format('SELECT string_agg(concat_ws(''|'', %s), '','') FROM %s(%s)', c.column_list, 'once.' || r.proname, c.arguments)) AS before,
         pg_temp.answer(pg_temp.variant(r.fn, v.names, v.types), format('SELECT %s FROM shape.%s(%s)',
             CASE WHEN v.same THEN format('string_agg(concat_ws(''|'', %s), '','')', c.column_list) ELSE 'count(*)' END, r.proname, c.arguments)) AS after
-    FROM result r JOIN LATERAL (SELECT column_list, CASE WHEN fn::text ~ 'bigint\[\]' THEN format(arguments, 1, 'bigint[]')
-            ELSE format(arguments, '00000000-0000-0000-0000-000000000001', substring(fn::text FROM '\w+\[\]')) END AS arguments
-        FROM result_call WHERE proname = r.proname) c ON true
+    FROM result r JOIN LATERAL (SELECT column_list, arguments FROM result_call WHERE proname = r.proname) c ON true
     CROSS JOIN LATERAL (
         SELECT 'one in front', true, array['more'] || r.names, array['bigint'] || r.types
         UNION ALL SELECT 'two behind', true, r.names || array['more', 'more2'], r.types || array['text', 'name']

@@ -1,5 +1,5 @@
 -- Who may receive: rights come from grant_consumer, and without it from nowhere.
-SELECT plan(40);
+SELECT plan(63);
 
 CREATE ROLE receiver;
 CREATE ROLE stranger;
@@ -9,11 +9,12 @@ GRANT CREATE, USAGE ON SCHEMA public TO receiver, stranger;
 SELECT once.grant_consumer('receiver');
 CREATE TEMP TABLE calls (n int GENERATED ALWAYS AS IDENTITY, call text, consumer boolean);
 INSERT INTO calls (call, consumer) VALUES
-    ('once.accept(''c'', 1)', true), ('once.accept(''c'', ''1''::text)', true), ('once.accept_many(''c'', ''{2}''::bigint[])', true),
+    ('once.accept(''c'', 1)', true), ('once.accept(''c'', ''1''::text)', true), ('once.accept_many(''c'', ''{2}'')', true), ('once.accept_many_bigint(''c'', ''{2}'')', true), ('once.accept_many_uuid(''c'', ''{}'')', true),
     ('once.accept_position(''c'', ''s'', 1)', true), ('once.accept_positions(''c'', ''s'', ''{2}'')', true), ('once.accept_window(''c'', ''s'', 1)', true),
     ('once.offset_claim(''g'', ''t'', 0)', true), ('once.offset_claim_topic(''g'', ''t'', 0, ''id'')', true), ('once.offset_begin(''g'', ''t'', 0, ''{}'', ''{}'')', true), ('once.accept_offset(''g'', ''t'', 0, 0, 9)', true), ('once.inbox_put(''c'', ''7'', ''x'')', true),
     ('once.inbox_take(''c'', 1)', true), ('once.inbox_fail(''c'', ''7'', ''x'')', true), ('once.inbox_done(''c'', ''{7}'')', true), ('once.sweep()', true),
-    ('once.consumer_set(''c'')', false), ('once.generation_turn(''c'')', false), ('once.consumer_declare(''x'', ''uuid'')', false),
+    ('once.consumer_set(''c'')', false), ('once.consumer_drop(''c'')', false), ('once.consumer_grant(''c'', ''public'')', false), ('once.consumer_revoke(''c'', ''public'')', false),
+    ('once.ring_turn(''seen_week'')', false), ('once.consumer_check(''c'')', false), ('once.memory_set(''token'', ''1 day'')', false), ('count(*) FROM once.memory', false),
     ('once.offset_writer(''g'', ''t'', 0)', false), ('once.inbox_redrive(''c'')', false), ('once.offset_forget(''g'', ''t'')', false),
     ('once.inbox_take_behind(''c'', 1, 0)', false), ('once.inbox_followers(''c'', ''k'', 0, 1)', false), ('count(*) FROM once.inbox', true);
 GRANT SELECT ON calls TO receiver, stranger;
@@ -34,7 +35,7 @@ SELECT is(pg_temp.outcome('chief', c), 'ok', 'E1 an admin: ' || c)
     FROM (VALUES ('once.consumer_set(''c'')'), ('once.inbox_redrive(''c'')'), ('once.offset_forget(''g'', ''t'')'), ('count(*) FROM once.inbox'), ('count(*) FROM once.consumer_offset')) AS v(c);
 SELECT is(count(*) FILTER (WHERE pg_temp.outcome('stranger', call) <> '42501'), 0::bigint, 'E1 nobody else may call any of them') FROM calls;
 SELECT is(pg_temp.outcome('receiver', t), '42501', 'E1 and no table is open: ' || t)
-    FROM (VALUES ('* FROM once.consumer'), ('* FROM once.key_1_0'), ('* FROM once.position'), ('* FROM once.consumer_offset')) AS v(t);
+    FROM (VALUES ('* FROM once.consumer'), ('* FROM once.seen_week_0'), ('* FROM once.ring'), ('* FROM once.consumer_state'), ('* FROM once.position'), ('* FROM once.consumer_offset')) AS v(t);
 
 -- What runs with the owner's rights must not be led astray by the caller's names.
 SET ROLE receiver;
@@ -47,7 +48,24 @@ SELECT public.is(once.accept('astray', '018f3b1e-0000-7000-8000-000000000001'::p
 SELECT public.is(once.accept_position('astray', 's', 5)::text, 'new', 'E1 a position too');
 RESET search_path;
 RESET ROLE;
-SELECT is((SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = format('once.key_%s_0', (SELECT no FROM once.consumer WHERE name = 'astray'))::regclass
-           AND attname = 'id'), 'uuid', 'E1 its tables have the server''s type');
+
+-- A consumer may be restricted to roles, as a scope may.
+SELECT once.grant_consumer('stranger'), once.consumer_grant('vault', 'receiver') \g /dev/null
+SELECT is(pg_temp.outcome('receiver', call), 'ok', 'E1 restricted: who was granted it: ' || call)
+    FROM unnest(ARRAY['once.accept(''vault'', 1)', 'once.accept_many(''vault'', ''{2}'')', 'once.inbox_put(''vault'', ''3'', ''x'')']) call;
+SELECT is(pg_temp.outcome('stranger', call), '42501', 'E1 restricted: who was not: ' || call)
+    FROM unnest(ARRAY['once.accept(''vault'', 4)', 'once.accept_many(''vault'', ''{5}'')', 'once.inbox_put(''vault'', ''6'', ''x'')']) call;
+GRANT receiver TO stranger;
+SELECT is(pg_temp.outcome('stranger', 'once.accept(''vault'', 7)'), 'ok', 'E1 restricted: a member of a role that was granted it');
+REVOKE receiver FROM stranger;
+SELECT once.consumer_revoke('vault', 'receiver');
+SELECT is(pg_temp.outcome('receiver', 'once.accept(''vault'', 8)'), '42501', 'E1 restricted: taken back');
+SELECT once.consumer_grant('vault', 'public');
+SELECT is(pg_temp.outcome('stranger', 'once.accept(''vault'', 9)'), 'ok', 'E1 open again');
+SELECT once.consumer_grant('vault', 'receiver'), once.consumer_drop('vault') \g /dev/null
+SELECT is(pg_temp.outcome('stranger', 'once.accept(''vault'', 1)'), 'ok', 'E1 dropped: its rights are gone, its ids are not');
+SELECT is(once.accept('vault', 1), 'duplicate', 'E1 dropped: known');
+SELECT throws_ok(format('SELECT once.consumer_grant(%s)', a), s, NULL, 'E9 refused: ' || a)
+    FROM (VALUES ('NULL, ''public''', '22004'), ('''x'', NULL', '22004'), ('''x'', ''no such role''', '42704'), (''''', ''public''', 'ON010')) AS v(a, s);
 DROP OWNED BY receiver, stranger, chief;
 DROP ROLE receiver, stranger, chief;

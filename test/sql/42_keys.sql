@@ -1,5 +1,5 @@
 -- Keys and tokens.
-SELECT plan(41);
+SELECT plan(42);
 
 SELECT ok(a < b AND b < c, 'H21 monotone over all forms') FROM (SELECT once.key_next('p') AS a, once.key_next('q') AS b, once.key_next_ordered('p') AS c) AS v;
 SELECT is((SELECT upper(b) - lower(b) FROM once.key_block('p', 100) AS b), 100::bigint, 'H21 a block has n numbers');
@@ -40,21 +40,23 @@ SELECT throws_ok($$ SELECT once.redeem_token('f', NULL) $$, '22004', NULL, 'H23 
 
 -- retention: nothing is forgotten before its time, a handover waits for whoever is older, tables are truncated
 SELECT once.issue_token('form', '1 hour') AS kept \gset
-SELECT is((SELECT count(*) FROM once.memory_sweep()), 0::bigint, 'D2 nothing to do for 7 days');
+SELECT once.sweep() \g /dev/null
+SELECT is_empty($$ SELECT FROM once.sweep() $$, 'D2 nothing to do for 7 days');
 SELECT once.memory_set('token', '2 hours') \g /dev/null
-UPDATE once.memory SET opened_at = opened_at - interval '3 hours' WHERE family = 'token';
-SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenclosing', 'D4 a handover begins');
-SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenbarrier', 'D4 no snapshot from before it is left');
-SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokenopened', 'D4 no transaction from before it is left');
+UPDATE once.ring SET open_for = '3 hours' WHERE name = 'token';
+SELECT is((SELECT ring || ' ' || step FROM once.sweep()), 'token closing', 'D4 a handover begins');
+SELECT is((SELECT ring || ' ' || step FROM once.sweep()), 'token barrier', 'D4 no snapshot from before it is left');
+SELECT is((SELECT ring || ' ' || step FROM once.sweep()), 'token read_only', 'D4 no transaction from before it is left');
 SELECT once.issue_token('form', '1 hour') AS later \gset
 SELECT is((SELECT count(*) FROM once.token_1), 1::bigint, 'D2 new tokens go into the next table');
 SELECT is(once.redeem_token('form', :'kept'), 'ok', 'D5 a token of the generation before');
-UPDATE once.memory SET retired_at[1] = retired_at[1] - interval '3 hours' WHERE family = 'token';
-SELECT is((SELECT string_agg(name || array_to_string(steps, ','), ' ') FROM once.memory_sweep()), 'tokentruncated', 'D2 truncated whole when its time has passed');
+UPDATE once.ring SET closed_for[1] = '3 hours' WHERE name = 'token';
+SELECT is((SELECT ring || ' ' || step FROM once.sweep()), 'token retired', 'D2 forgotten when its time has passed');
+SELECT is((SELECT ring || ' ' || step FROM once.sweep()), 'token truncated', 'D2 and truncated whole');
 SELECT is(ARRAY[once.redeem_token('form', :'kept')::text, once.redeem_token('form', :'later')::text], '{unknown,ok}', 'D2 what is forgotten is unknown, the rest is there');
 
 SELECT throws_ok(format('SELECT once.memory_set(%L, %L)', f, k), s, NULL, format('D2 memory_set refuses %s %s', f, k))
     FROM (VALUES (NULL, '1 day', '22004'), ('token', NULL, '22004'), ('token', '0', '22023'), ('token', '-1 s', '22023'), ('claims', '1 day', '22023'), ('token', '1001 years', '22023'), ('token', '178000000 years', '22023')) AS v(f, k, s);
 SELECT once.memory_set('token', '1000 years') \g /dev/null
-SELECT lives_ok($$ SELECT once.memory_sweep() $$, 'D2 with the longest of all the sweep goes on');
+SELECT lives_ok($$ SELECT once.sweep() $$, 'D2 with the longest of all the sweep goes on');
 SELECT * FROM finish();

@@ -1,5 +1,5 @@
 -- publish with dedup_key and deliver_at, unschedule, deliver_due.
-SELECT plan(46);
+SELECT plan(49);
 CREATE TABLE got (n int GENERATED ALWAYS AS IDENTITY, id uuid);
 CREATE FUNCTION pg_temp.events() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM once.event_0';
 
@@ -25,23 +25,28 @@ SELECT isnt(once.publish('t', 'x', dedup_key => 'rolled'), :'rolled'::uuid, 'H18
 COMMIT;
 SELECT throws_ok(format('SELECT once.publish(''t'', ''x'', dedup_key => %L)', k), '22023', NULL, 'dedup_key: refused: ' || length(k)) FROM (VALUES (''), (repeat('x', 256)), (E'\n')) AS v(k);
 SELECT throws_ok($$ SELECT once.publish('no topic', 'x', dedup_key => 'n') $$, 'ON001', NULL, 'dedup_key: an event that is refused');
-SELECT is((SELECT count(*) FROM once.publish_key_0 WHERE dedup_key = 'n'), 0::bigint, 'dedup_key: does not use its key');
+SELECT isnt(once.publish('t', 'x', dedup_key => 'n'), NULL, 'dedup_key: does not use its key');
+SELECT is((SELECT count(*) FROM once.publish_key_0 WHERE owner = once.owner_of('topic', 'no topic')), 0::bigint, 'dedup_key: of any topic');
+SELECT is(once.publish('t', 'x', dedup_key => '018F3B1E-0000-7000-8000-000000000001'), once.publish('t', 'x', dedup_key => '018f3b1e-0000-7000-8000-000000000001'),
+    'dedup_key: what denotes the same id is the same key');
+SELECT once.publish('t', 'x', dedup_key => '018f3b1e-0000-7000-8000-000000000001') \g /dev/null
 
 -- handover of generations
-UPDATE once.memory SET opened_at = opened_at - interval '8 days' WHERE family = 'publish_key';
-SELECT is((SELECT steps FROM once.memory_sweep()), '{closing}', 'D4 dedup_key: a handover begins');
+SELECT once.sweep() \g /dev/null
+UPDATE once.ring SET open_for = '8 days' WHERE name = 'publish_key';
+SELECT is((SELECT step FROM once.sweep()), 'closing', 'D4 dedup_key: a handover begins');
 SELECT is(once.publish('t', 'x', dedup_key => 'd'), :'first'::uuid, 'D4 dedup_key: known while it is closing');
 SELECT once.publish('t', 'x', dedup_key => 'between') AS between \gset
-SELECT is((SELECT count(*) FROM (SELECT FROM once.publish_key_0 WHERE id = :'between' UNION ALL SELECT FROM once.publish_key_1 WHERE id = :'between') AS v), 2::bigint, 'D4 dedup_key: new ones stand in both');
-SELECT steps FROM once.memory_sweep() \g /dev/null
-SELECT steps FROM once.memory_sweep() \g /dev/null
-SELECT is((SELECT generation FROM once.memory WHERE family = 'publish_key'), 1::smallint, 'D4 dedup_key: handed over');
+SELECT is((SELECT count(*) FROM (SELECT FROM once.publish_key_0 WHERE event = :'between' UNION ALL SELECT FROM once.publish_key_1 WHERE event = :'between') AS v), 2::bigint, 'D4 dedup_key: new ones stand in both');
+SELECT once.sweep() \g /dev/null
+SELECT is((SELECT step FROM once.sweep()), 'read_only', 'D4 dedup_key: handed over');
 SELECT is(once.publish('t', 'x', dedup_key => 'd'), :'first'::uuid, 'D5 dedup_key: known in the generation before');
 SELECT is(once.publish('t', 'x', dedup_key => 'between'), :'between'::uuid, 'D5 dedup_key: known in both');
-UPDATE once.memory SET retired_at[1] = retired_at[1] - interval '6 days' WHERE family = 'publish_key';
-SELECT is((SELECT count(*) FROM once.memory_sweep()), 0::bigint, 'D2 dedup_key: kept for 7 days');
-UPDATE once.memory SET retired_at[1] = retired_at[1] - interval '1 day' WHERE family = 'publish_key';
-SELECT is((SELECT steps FROM once.memory_sweep()), '{truncated}', 'D2 dedup_key: then truncated whole');
+UPDATE once.ring SET closed_for[1] = '6 days' WHERE name = 'publish_key';
+SELECT is_empty($$ SELECT FROM once.sweep() $$, 'D2 dedup_key: kept for 7 days');
+UPDATE once.ring SET closed_for[1] = '7 days' WHERE name = 'publish_key';
+SELECT is((SELECT array_agg(step) FROM (SELECT step FROM once.sweep()) s), '{retired}', 'D2 dedup_key: then forgotten');
+SELECT is((SELECT step FROM once.sweep()), 'truncated', 'D2 dedup_key: and truncated whole');
 SELECT isnt(once.publish('t', 'x', dedup_key => 'd'), :'first'::uuid, 'D2 dedup_key: then a key may be used again');
 
 -- deliver_at

@@ -8,7 +8,7 @@ GRANT CREATE ON SCHEMA public TO once_t_consumer;
 
 SET ROLE once_t_admin;
 SELECT lives_ok($$ SELECT once.machine_set('order', 'new', '[{"from": "new", "event": "create", "to": "created"}]') $$, 'an admin defines machines');
-SELECT lives_ok($$ SELECT once.machine_history_set('order', true), once.memory_set('token', '7 days'), once.memory_sweep() $$, 'and sets what is kept');
+SELECT lives_ok($$ SELECT once.machine_history_set('order', true), once.memory_set('token', '7 days') $$, 'and sets what is kept');
 SELECT throws_ok($$ SELECT once.transition('order', '1', 'create') $$, '42501', NULL, 'an admin moves nothing');
 
 -- A caller with operators of his own before the server's: every comparison of ours must not be his.
@@ -50,6 +50,6 @@ SELECT ok(public.verdict_of('SELECT once.machine_graph(''order'')') LIKE '%new -
 SELECT is(public.verdict_of('SELECT once.publish(''t'', ''x'', dedup_key => ''d'')::text'), public.verdict_of('SELECT once.publish(''t'', ''x'', dedup_key => ''d'')::text'), 'publish with a dedup_key');
 SELECT is(public.verdict_of('SELECT once.unschedule(once.publish(''t'', ''x'', deliver_at => now() + ''1 hour''::interval))::text'), 'true', 'publish with deliver_at, and unschedule');
 SELECT throws_ok(statement, '42501', NULL, statement) FROM unnest(ARRAY['SELECT once.machine_set(''x'', ''a'', ''[]'')', 'SELECT once.deliver_due()',
-    'SELECT once.memory_sweep()', 'SELECT * FROM once.machine_entity', 'SELECT * FROM once.lease_state', 'SELECT nextval(''once.key_seq'')', 'SELECT * FROM once.scheduled']) AS statement;
+    'SELECT once.memory_set(''token'', ''7 days'')', 'SELECT * FROM once.machine_entity', 'SELECT * FROM once.lease_state', 'SELECT nextval(''once.key_seq'')', 'SELECT * FROM once.scheduled']) AS statement;
 RESET ROLE;
 SELECT * FROM finish();

@@ -12,7 +12,7 @@ SELECT once.grant_publisher('once_h_publisher'), once.grant_relay('once_h_relay'
        once.grant_admin('once_h_admin') \g /dev/null
 GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC;
 CREATE TEMP VIEW role_name AS SELECT 'once_h_' || kind AS role, kind FROM unnest(ARRAY['publisher', 'relay', 'consumer', 'admin', 'nobody']) kind;
-SELECT once.consumer_set('c', 'uuid'), once.scope_set('s'), once.topic_set('t') \g /dev/null
+SELECT once.consumer_set('c'), once.scope_set('s'), once.topic_set('t') \g /dev/null
 SELECT once.machine_set('m', 'a', '[{"from": "a", "event": "e", "to": "b"}]') \g /dev/null
 
 -- What a statement does for a role: ok, or its SQLSTATE. Whatever it did is undone.
@@ -52,7 +52,7 @@ CREATE TEMP TABLE tried AS SELECT kind, statement, pg_temp.outcome(role, stateme
 SELECT is_empty(format($$ SELECT statement, o FROM tried WHERE kind = %L AND o NOT IN ('42501', '55000', '42809') $$, kind),
                 'a ' || kind || ' changes no table, sequence or function and makes nothing of his own in the schema') FROM role_name;
 SELECT is_empty(format($$ SELECT statement, o FROM tried WHERE kind = %L AND o <> '42501'
-                          AND statement !~ 'event_\d+"?( |$)|once.topics' $$, kind), 'for want of a right, ' || kind) FROM role_name;
+                          AND statement !~ 'event_\d+"?( |$)|once.(topics|consumer|memory)( |$)' $$, kind), 'for want of a right, ' || kind) FROM role_name;
 
 -- 2. Reading on the way round: a view of one's own, a function of one's own, OIDs of tables that one may not touch.
 SELECT is(pg_temp.outcome('once_h_publisher', s), '42501', 'no way round: ' || left(s, 50)) FROM (VALUES
@@ -100,7 +100,7 @@ SELECT is(pg_temp.lure('once_h_consumer', 'SELECT 1 OPERATOR(evil.=) 1'), 'P0001
 CREATE TEMP TABLE called (role text, call text);
 INSERT INTO called VALUES ('once_h_admin', 'SELECT once.set_lanes(2)'); -- before anything draws a number, which no rollback takes back
 INSERT INTO called SELECT 'once_h_consumer', 'SELECT ' || c FROM unnest(ARRAY[
-    'once.accept(''n'', ''018f3b1e-0000-7000-8000-000000000001''::pg_catalog.uuid)', 'once.accept(''i'', 7::pg_catalog.int8)', 'once.accept(''w'', ''x''::pg_catalog.text)', 'once.accept_many(''i'', ''{8,9}''::pg_catalog.int8[])',
+    'once.accept(''n'', ''018f3b1e-0000-7000-8000-000000000001''::pg_catalog.uuid)', 'once.accept(''i'', 7::pg_catalog.int8)', 'once.accept(''w'', ''x''::pg_catalog.text)', 'once.accept_many(''i'', ''{8,9}''::pg_catalog.text[])', 'once.accept_many_bigint(''i'', ''{10}''::pg_catalog.int8[])', 'once.accept_many_uuid(''n'', ''{018f3b1e-0000-7000-8000-000000000002}''::pg_catalog.uuid[])',
     'once.accept_position(''c'', ''s'', 5)', 'once.accept_positions(''c'', ''s'', ''{7,6}'')', 'once.accept_window(''c'', ''s'', 5)', 'once.offset_claim(''g'', ''t'', 0)', 'once.offset_claim_topic(''g'', ''t'', 0, ''id'')', 'once.offset_begin(''g'', ''t'', 0, ''{0}'', ''{0}'')',
     'once.accept_offset(''g'', ''t'', 0, 0, 9)', 'once.inbox_put(''b'', ''7'', ''x'')', 'once.inbox_take(''b'', 1)', 'once.inbox_fail(''b'', ''7'', ''x'')', 'once.inbox_done(''b'', ''{7}'')', 'once.sweep()',
     'once.claim(''s'', ''k'', ''{"a": 1}'')', 'once.claim(''new'', ''k'')', 'once.claim_bytes(''s'', ''l'', ''x'')', 'once.describe(''s'', ''k'')',
@@ -113,12 +113,12 @@ INSERT INTO called SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY[
     'once.publish(''t'', ''x''::pg_catalog.bytea, deliver_at => pg_catalog.now())', 'once.publish_many(''t'', ''{a,b}'', ''{x,y}''::pg_catalog.text[])', 'once.unschedule(''018f3b1e-0000-7000-8000-000000000001'')']) c;
 INSERT INTO called SELECT 'once_h_relay', 'SELECT ' || c FROM unnest(ARRAY[
     'once.lane_lock(0)', 'once.lane_unlock(0)', 'once.identity(0)', 'once.cut(0)', 'once.wait(0, pg_catalog.pg_current_snapshot(), 1)', 'once.missing_ids(0, ''{018f3b1e-0000-7000-8000-000000000001}'')',
-    'once.trim(0, pg_catalog.pg_current_snapshot())', 'once.rotate()', 'once.parked_seqs(0, 0)', 'once.held_keys(0, 0)', 'once.status()', 'once.deliver_due()', 'once.memory_sweep()', 'once.scope_sweep()', 'once.sweep()',
+    'once.trim(0, pg_catalog.pg_current_snapshot())', 'once.rotate()', 'once.parked_seqs(0, 0)', 'once.held_keys(0, 0)', 'once.status()', 'once.deliver_due()', 'once.scope_sweep()', 'once.sweep()',
     'once.redrive_next(0, 1, NULL, pg_catalog.pg_current_snapshot(), NULL, 10, 1000)', 'once.redrive_stamped(0, 0)',
     'once.history_check(0, ''018f3b1e-0000-7000-8000-000000000001'', 1, 1, 1, ''0/1'', pg_catalog.pg_current_snapshot(), NULL, NULL)']) c;
 INSERT INTO called SELECT 'once_h_admin', 'SELECT ' || c FROM unnest(ARRAY[
     'once.topic_set(''u'', 1000)', 'once.topic_drop(''t'')', 'once.redrive(''t'', ''k'')', 'once.redrive_all()', 'once.rearm(0, ''all'')', 'once.grant_publisher(''once_h_nobody'')',
-    'once.grant_relay(''once_h_nobody'')', 'once.consumer_set(''d'', ''text'')', 'once.generation_turn(''c'')', 'once.inbox_redrive(''c'')', 'once.offset_forget(''g'', ''t'')',
+    'once.grant_relay(''once_h_nobody'')', 'once.consumer_set(''d'', ''30 days'')', 'once.consumer_drop(''d'')', 'once.consumer_grant(''d'', ''public'')', 'once.consumer_revoke(''d'', ''public'')', 'once.ring_turn(''seen_week'')', 'once.memory_rows()', 'once.inbox_redrive(''c'')', 'once.offset_forget(''g'', ''t'')',
     'once.scope_set(''v'', ''1 min'')', 'once.scope_grant(''s'', ''once_h_consumer'')', 'once.scope_revoke(''s'', ''once_h_consumer'')', 'once.machine_set(''m'', ''a'', ''[{"from": "a", "event": "e", "to": "c"}]'')',
     'once.machine_history_set(''m'', true)', 'once.memory_set(''token'', ''7 days'')', 'once.status()']) c;
 SELECT is_empty($$ SELECT call, o FROM called, pg_temp.lure(role, call) o WHERE o <> 'ok' $$, 'shadows change nothing');
@@ -145,12 +145,12 @@ INSERT INTO forged VALUES ('x"; DROP TABLE once.topic; --'), ('x''); DROP TABLE 
     ('pg_temp'), ('once.topic'), ('public'), ('current_user'), ('NULL'), (' '), ('-- '), ('/*'), (U&'\202Eremmus'), (U&'\0430dmin'), (U&'a\200Bb'), (U&'\FEFF'), (repeat('x', 255)), (repeat('x', 256)),
     (repeat('x', 100000)), (E'a\nb'), (E'\x7f'), (U&'\+01F600'), ('{}'), ('../../etc/passwd');
 CREATE TEMP TABLE taker AS SELECT 'once_h_consumer' AS role, 'SELECT ' || c AS call FROM unnest(ARRAY['once.accept(%1$L, 1)', 'once.accept(%1$L, %1$L::text)', 'once.accept_position(%1$L, %1$L, 1)', 'once.accept_window(%1$L, %1$L, 1)',
-        'once.offset_claim(%1$L, %1$L, 0)', 'once.offset_claim_topic(%1$L, %1$L, 0, %1$L)', 'once.offset_begin(%1$L, %1$L, 0, ''{0}'', ''{0}'')', 'once.accept_offset(%1$L, %1$L, 0, 0, 1)', 'once.inbox_put(%1$L, %1$L, ''x'', %1$L)', 'once.inbox_take(%1$L, 1)', 'once.claim(%1$L, %1$L)', 'once.describe(%1$L, %1$L)', 'once.sweep(%1$L)',
+        'once.offset_claim(%1$L, %1$L, 0)', 'once.offset_claim_topic(%1$L, %1$L, 0, %1$L)', 'once.offset_begin(%1$L, %1$L, 0, ''{0}'', ''{0}'')', 'once.accept_offset(%1$L, %1$L, 0, 0, 1)', 'once.inbox_put(%1$L, %1$L, ''x'', %1$L)', 'once.inbox_take(%1$L, 1)', 'once.claim(%1$L, %1$L)', 'once.describe(%1$L, %1$L)',
         'once.transition(''m'', %1$L, %1$L, %1$L)', 'once.transition(%1$L, ''e'', ''x'')', 'once.machine_graph(%1$L)', 'once.lock(%1$L)', 'once.lease(%1$L, %1$L, ''1 h'')', 'once.key_next(%1$L)', 'once.content_id(%1$L, ''1'', ARRAY[%1$L])', 'once.issue_token(%1$L, ''1 h'')',
         'once.bump(''once_h_table'', %1$L, 1, %1$L, %1$L)', 'once.inbox_store(%1$L, ARRAY[%1$L], ''{0}'', ''{1}'', ARRAY[%1$L], ''{x}'', ''{"{}"}'', ARRAY[%1$L], ARRAY[%1$L], ''{1}'', ''{now}'')']) c
     UNION ALL SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY['once.publish(%1$L, ''x'')', 'once.publish(''t'', ''x'', key => %1$L)', 'once.publish(''t'', ''x'', dedup_key => %1$L)', 'once.publish(''t'', ''x'', headers => jsonb_build_object(%1$L, %1$L))']) c
-    UNION ALL SELECT 'once_h_admin', 'SELECT ' || c FROM unnest(ARRAY['once.consumer_set(%1$L, ''text'')', 'once.consumer_set(''d'', %1$L)', 'once.scope_set(%1$L)', 'once.scope_set(''v'', on_mismatch => %1$L)', 'once.scope_grant(%1$L, ''public'')', 'once.scope_grant(''s'', %1$L)',
-        'once.topic_set(%1$L)', 'once.topic_drop(%1$L)', 'once.redrive(%1$L, %1$L)', 'once.rearm(0, %1$L)', 'once.memory_set(%1$L, ''7 days'')', 'once.generation_turn(%1$L)', 'once.inbox_redrive(%1$L, %1$L)', 'once.offset_forget(%1$L, %1$L)',
+    UNION ALL SELECT 'once_h_admin', 'SELECT ' || c FROM unnest(ARRAY['once.consumer_set(%1$L)', 'once.consumer_drop(%1$L)', 'once.consumer_grant(%1$L, ''public'')', 'once.consumer_grant(''d'', %1$L)', 'once.consumer_revoke(''d'', %1$L)', 'once.scope_set(%1$L)', 'once.scope_set(''v'', on_mismatch => %1$L)', 'once.scope_grant(%1$L, ''public'')', 'once.scope_grant(''s'', %1$L)',
+        'once.topic_set(%1$L)', 'once.topic_drop(%1$L)', 'once.redrive(%1$L, %1$L)', 'once.rearm(0, %1$L)', 'once.memory_set(%1$L, ''7 days'')', 'once.ring_turn(%1$L)', 'once.inbox_redrive(%1$L, %1$L)', 'once.offset_forget(%1$L, %1$L)',
         'once.machine_set(%1$L, %1$L, jsonb_build_array(jsonb_build_object(''from'', %1$L, ''event'', %1$L, ''to'', %1$L)))', 'once.grant_publisher(to_regrole(quote_ident(%1$L)))']) c;
 CREATE TABLE public.once_h_table (id text, version bigint);
 GRANT ALL ON public.once_h_table TO once_h_consumer;

@@ -7,6 +7,7 @@ BEGIN
     IF octet_length(id) > 1024 THEN
         RAISE EXCEPTION 'invalid id' USING ERRCODE = 'ON010', DETAIL = 'The id of an inbox row has 1 to 1024 bytes.';
     END IF;
+    PERFORM once.consumer_check(consumer);
     verdict := once.accept(consumer, id);
     IF verdict = 'new' THEN
         INSERT INTO once.inbox AS i (consumer, id, payload, key, headers)

@@ -1,35 +1,37 @@
--- A consumer: whoever acts on messages and keeps a memory of their ids. Its keys stand in tables of its own,
--- once.key_<no>_<slot>, which once.consumer_declare creates. The first columns are read by number in
--- extension/inbox/key_memory.cpp: change both.
-CREATE SEQUENCE once.consumer_no AS int;
-COMMENT ON SEQUENCE once.consumer_no IS 'numbers of the consumers: they name the tables of their keys';
-
-CREATE TABLE once.consumer (
-    no           int NOT NULL UNIQUE DEFAULT pg_catalog.nextval('once.consumer_no'),
-    version      uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
-    name         text COLLATE "C" PRIMARY KEY,
-    id_type      text COLLATE "C" CHECK (id_type IN ('bigint', 'uuid', 'text', 'bytea')),
+-- What is said of a consumer: whoever acts on messages and keeps a memory of their ids. A consumer that nobody declared
+-- has no row and needs none: its ids are found by the digest of its name. One row says all, so that it is read under the
+-- snapshot of the look-ups.
+--
+-- The stays tell in which rings (by class, from 0: day) its ids are: from `since` it may have written there, from
+-- `until` on generations are not its any more. The last one has no end. Every consumer begins in the ring of a week.
+CREATE TABLE once.consumer_state (
+    name text COLLATE "C" PRIMARY KEY,
+    dropped boolean NOT NULL DEFAULT false,
+    keep interval NOT NULL DEFAULT '7 days',
     reject_older boolean NOT NULL DEFAULT false,
-    horizon      timestamptz,
-    keep         interval,
-    keep_count   bigint,
-    max_attempts int NOT NULL DEFAULT 10
+    max_attempts int NOT NULL DEFAULT 10,
+    horizon timestamptz,
+    roles text[],
+    classes smallint[] NOT NULL DEFAULT '{1}',
+    since bigint[] NOT NULL,
+    until bigint[] NOT NULL DEFAULT '{9223372036854775807}'
 );
-COMMENT ON TABLE once.consumer IS 'receivers and how long each remembers ids; changed by once.consumer_set and once.sweep';
-COMMENT ON COLUMN once.consumer.version IS 'replaced by every change of this row or of the consumer''s generations: sessions cache what they read under it';
-COMMENT ON COLUMN once.consumer.horizon IS 'ids made up to here may have been forgotten: stored when a generation is given up, never computed from settings';
-COMMENT ON COLUMN once.consumer.keep IS 'ids are known for at least this long; null or zero: no limit by time';
-COMMENT ON COLUMN once.consumer.keep_count IS 'at least this many of the newest ids are known; null or zero: no limit by count';
-COMMENT ON COLUMN once.consumer.max_attempts IS 'an inbox row is parked when it has failed this often';
+COMMENT ON TABLE once.consumer_state IS 'consumers that were declared (once.consumer_set), and where the ids of dropped ones are; once.consumer shows it';
+COMMENT ON COLUMN once.consumer_state.dropped IS 'nothing is declared any more, but ids are in other rings than those of an undeclared consumer';
+COMMENT ON COLUMN once.consumer_state.keep IS 'ids are known for at least this long; zero: for ever';
+COMMENT ON COLUMN once.consumer_state.reject_older IS 'ids that may have been forgotten are too_old instead of new';
+COMMENT ON COLUMN once.consumer_state.max_attempts IS 'an inbox row is parked when it has failed this often';
+COMMENT ON COLUMN once.consumer_state.horizon IS 'ids made up to here may have been forgotten in stays that are not listed any more';
+COMMENT ON COLUMN once.consumer_state.roles IS 'who may use it; null: every role that may receive';
+COMMENT ON COLUMN once.consumer_state.classes IS 'the classes of its stays in their order, by number';
+COMMENT ON COLUMN once.consumer_state.since IS 'by stay: the oldest serial that it may have written in the ring';
+COMMENT ON COLUMN once.consumer_state.until IS 'by stay: the first serial that it does not write; written under FOR SHARE of the ring''s row, so who sees the handover sees it';
 
--- Replacing the version is what makes a change visible to sessions that have the old one cached.
-CREATE FUNCTION once.consumer_changed() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    NEW.version := gen_random_uuid();
-    RETURN NEW;
-END $$;
-COMMENT ON FUNCTION once.consumer_changed() IS 'trigger: replaces the version of a changed consumer';
-CREATE TRIGGER version BEFORE UPDATE ON once.consumer FOR EACH ROW EXECUTE FUNCTION once.consumer_changed();
+SELECT pg_catalog.pg_extension_config_dump('once.consumer_state', '');
 
-SELECT pg_catalog.pg_extension_config_dump('once.consumer', '');
-SELECT pg_catalog.pg_extension_config_dump('once.consumer_no', '');
+CREATE VIEW once.consumer AS
+    SELECT name, keep, reject_older, max_attempts, roles,
+           (ARRAY['day', 'week', 'month', 'quarter', 'year', 'forever'])[classes[pg_catalog.cardinality(classes)] + 1] AS class
+    FROM once.consumer_state WHERE NOT dropped;
+COMMENT ON VIEW once.consumer IS 'receivers that were declared, and how long each remembers ids';
+COMMENT ON COLUMN once.consumer.class IS 'how long its ids are really kept: the shortest class that holds keep';

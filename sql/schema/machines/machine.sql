@@ -45,18 +45,7 @@ CREATE TABLE once.machine_history (
 );
 COMMENT ON TABLE once.machine_history IS 'every transition of the machines whose history is kept (once.machine_history_set); kept until an operator truncates it';
 
--- Ids of the events that moved an entity, as digests, in generations that are truncated whole.
-CREATE TABLE once.machine_event_0 (digest uuid PRIMARY KEY);
-CREATE TABLE once.machine_event_1 (digest uuid PRIMARY KEY);
-CREATE TABLE once.machine_event_2 (digest uuid PRIMARY KEY);
-COMMENT ON TABLE once.machine_event_0 IS 'digests of the event ids that machines have taken, one generation of three';
-COMMENT ON TABLE once.machine_event_1 IS 'digests of the event ids that machines have taken, one generation of three';
-COMMENT ON TABLE once.machine_event_2 IS 'digests of the event ids that machines have taken, one generation of three';
-
 SELECT pg_catalog.pg_extension_config_dump('once.machine', '');
 SELECT pg_catalog.pg_extension_config_dump('once.machine_transition', '');
 SELECT pg_catalog.pg_extension_config_dump('once.machine_entity', '');
 SELECT pg_catalog.pg_extension_config_dump('once.machine_history', '');
-SELECT pg_catalog.pg_extension_config_dump('once.machine_event_0', '');
-SELECT pg_catalog.pg_extension_config_dump('once.machine_event_1', '');
-SELECT pg_catalog.pg_extension_config_dump('once.machine_event_2', '');
