@@ -82,12 +82,14 @@ void print_crash_points() {
 }
 
 int run_line(const config::CommandLine &line) {
-    if (line.help || line.version || line.crash_points) {
+    if (line.help || line.version || line.crash_points || line.options_markdown) {
         if (line.help)
             std::fputs(config::help_text().c_str(), stdout);
         else if (line.version)
             std::printf("once-relay " ONCE_VERSION ", librdkafka %s, libpqxx " PQXX_VERSION "\n",
                         rd_kafka_version_str());
+        else if (line.options_markdown)
+            std::fputs(config::options_markdown().c_str(), stdout);
         else
             print_crash_points();
         return static_cast<int>(ExitCode::stopped);

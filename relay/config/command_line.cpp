@@ -39,6 +39,7 @@ struct Words {
         app.add_flag("--help,-h", into.help);
         app.add_flag("--version,-V", into.version);
         app.add_flag("--crash-points", into.crash_points);
+        app.add_flag("--options-markdown", into.options_markdown);
         app.add_flag("--json", into.json);
         app.add_flag("--until-empty", into.until_empty);
         app.add_option("--config,-c", into.file);
@@ -159,7 +160,7 @@ CommandLine parse_command_line(int argc, const char *const *argv) {
     for (std::size_t i = 0; i < words.commands.size(); ++i)
         if (words.commands[i]->parsed())
             line.command = kCommands[i].command;
-    if (line.help || line.version || line.crash_points)
+    if (line.help || line.version || line.crash_points || line.options_markdown)
         return line;
     if (const auto extra = words.app.remaining(true); !extra.empty())
         refuse_extra(extra.front(), line.command.has_value());

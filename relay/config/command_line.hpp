@@ -13,7 +13,8 @@ struct CommandLine {
     std::optional<Command> command;
     bool help = false;
     bool version = false;
-    bool crash_points = false; // hidden: names for the tests
+    bool crash_points = false;     // hidden: names for the tests
+    bool options_markdown = false; // hidden: relay/OPTIONS.md, for `make reference`
     bool json = false;
     bool until_empty = false;
     bool check_outbox = true; // `check inbox` leaves it out
@@ -26,6 +27,9 @@ struct CommandLine {
 CommandLine parse_command_line(int argc, const char *const *argv);
 
 std::string help_text();
+
+// The table of options as Markdown.
+std::string options_markdown();
 
 // Default → file → environment → flags, validated for the command. Throws Refusal (usage for flags,
 // else configuration).

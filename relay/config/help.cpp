@@ -75,7 +75,49 @@ void append(std::string &text, const Entry<Owner> &entry, const std::string &key
     text += "\n";
 }
 
+// A bar inside a cell would end it.
+std::string cell(std::string_view text) {
+    std::string escaped;
+    for (const char c : text)
+        escaped += c == '|' ? std::string("\\|") : std::string(1, c);
+    return escaped;
+}
+
+template <typename Owner>
+void append_row(std::string &text, const Entry<Owner> &entry, const std::string &key,
+                const std::string &value) {
+    const bool none = value == "\"\"" || value == "[]";
+    std::string takes = cell(entry.takes);
+    if (entry.most != 0)
+        takes += ", " + std::to_string(entry.least) + " to " + std::to_string(entry.most);
+    text += "| `" + key + "` | " + takes + " | " + (none ? "–" : "`" + cell(value) + "`") + " | " +
+            cell(entry.help);
+    if (!entry.flag.empty())
+        text += ". Flag `" + std::string(entry.flag) + "`";
+    text += " |\n";
+}
+
+constexpr std::string_view kTableHead =
+    "| option | takes | default | meaning |\n|---|---|---|---|\n";
+
 } // namespace
+
+std::string options_markdown() {
+    std::string text("# Options of once-relay\n\nWritten by `make reference` from "
+                     "`config/table.cpp`; how values are given: "
+                     "[relay](README.md#options).\n\n");
+    text += kTableHead;
+    const Options defaults;
+    for (const Entry<Options> &entry : option_table())
+        append_row(text, entry, std::string(entry.key), toml_value(entry, defaults));
+    text += "\n## An [[inbox]] table\n\nThe first is number 1: `inbox.1.topic`, "
+            "`ONCE_INBOX_1_TOPIC`.\n\n";
+    text += kTableHead;
+    const InboxOptions inbox;
+    for (const Entry<InboxOptions> &entry : inbox_table())
+        append_row(text, entry, std::string(entry.key), toml_value(entry, inbox));
+    return text;
+}
 
 std::string help_text() {
     std::string text(kHead);
