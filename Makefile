@@ -43,7 +43,7 @@ build/server: server-changed
 	@mkdir -p $(@D)
 	@echo '$(VERSION) $(includedir_server)' | cmp -s - $@ || echo '$(VERSION) $(includedir_server)' > $@
 
-build/extension/%.o: extension/%.cpp Makefile build/server
+build/extension/%.o: extension/%.cpp Makefile build/server extension/pg_once.control
 	@mkdir -p $(@D)
 	$(CCACHE) $(CXX) $(CXXFLAGS) $(CFLAGS_SL) $(EXTENSION_FLAGS) $(EXTENSION_EXTRA) -MMD -MP -c -o $@ $<
 
@@ -52,20 +52,23 @@ build/pg_once.so: $(EXTENSION_OBJECTS)
 
 -include $(EXTENSION_OBJECTS:.o=.d)
 
-# The install script is its parts in the order of sql/parts.mk.
+# The install script is its parts in the order of sql/parts.mk; an upgrade is its deltas and the parts that run again
+# (sql/upgrade/README.md).
 include sql/parts.mk
-build/sql/pg_once--$(ONCE_VERSION).sql: $(SQL_PARTS) sql/parts.mk
+include sql/upgrade/upgrade.mk
+build/sql/pg_once--$(ONCE_VERSION).sql: $(SQL_PARTS) sql/parts.mk extension/pg_once.control
 	@mkdir -p $(@D)
-	@{ printf '%s\n' '\echo Use "CREATE EXTENSION pg_once" to load this file. \quit'; cat $(SQL_PARTS); } > $@
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION pg_once" to load this file. \quit'; cat $(SQL_PARTS); } \
+		| sed 's/@VERSION@/$(ONCE_VERSION)/g' > $@
 
 include relay/relay.mk
 
-all: build/pg_once.so build/sql/pg_once--$(ONCE_VERSION).sql $(RELAY)
+all: build/pg_once.so build/sql/pg_once--$(ONCE_VERSION).sql $(UPGRADES) $(RELAY)
 
 install: all
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)' '$(DESTDIR)$(datadir)/extension' '$(DESTDIR)$(bindir)'
 	$(INSTALL_SHLIB) build/pg_once.so '$(DESTDIR)$(pkglibdir)/'
-	$(INSTALL_DATA) extension/pg_once.control build/sql/pg_once--$(ONCE_VERSION).sql $(wildcard sql/upgrade/*.sql) \
+	$(INSTALL_DATA) extension/pg_once.control build/sql/pg_once--$(ONCE_VERSION).sql $(UPGRADES) \
 		'$(DESTDIR)$(datadir)/extension/'
 	$(INSTALL_PROGRAM) $(RELAY) '$(DESTDIR)$(bindir)/'
 

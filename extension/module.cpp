@@ -2,8 +2,8 @@
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 
+#include "pg/memory.hpp"
 #include "settings.hpp"
-#include "wire/protocol.hpp"
 
 #include <climits>
 
@@ -43,9 +43,18 @@ void _PG_init(void) {
     pg::reserve_setting_prefix("once");
 }
 
-PG_FUNCTION_INFO_V1(once_protocol);
-PGDLLEXPORT Datum once_protocol(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { PG_RETURN_INT32(once::wire::kProtocol); });
+// The version of the library that this session has loaded: scripts ask before they rely on it.
+PG_FUNCTION_INFO_V1(once_library_version);
+PGDLLEXPORT Datum once_library_version(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return pg::varlena_of(std::string_view(PG_ONCE_VERSION)); });
 }
+
+// What a later library knows and this one does not (sql/upgrade/README.md).
+#ifdef PG_ONCE_DUMMY
+PG_FUNCTION_INFO_V1(once_dummy_2);
+PGDLLEXPORT Datum once_dummy_2(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return BoolGetDatum(true); });
+}
+#endif
 
 } // extern "C"

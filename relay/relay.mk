@@ -10,7 +10,7 @@ RELAY_CFLAGS = -std=c++20 -O2 -g -Wall -Wextra -DONCE_VERSION='"$(ONCE_VERSION)"
 ALLOCATOR = $(shell pkg-config --libs jemalloc 2>/dev/null)
 RELAY_LIBS = $(shell pkg-config --libs $(RELAY_PACKAGES) 2>/dev/null) -lcpp-httplib -lpthread
 
-build/relay-objects/%.o: %.cpp Makefile relay/relay.mk
+build/relay-objects/%.o: %.cpp Makefile relay/relay.mk extension/pg_once.control
 	@mkdir -p $(@D)
 	$(CCACHE) $(CXX) $(RELAY_CFLAGS) $(RELAY_EXTRA) -MMD -MP -c -o $@ $<
 

@@ -2,6 +2,7 @@
 # A feature adds its lines under its own heading.
 SQL_PARTS = \
 	sql/schema/once.sql \
+	sql/api/library.sql \
 	sql/api/protocol.sql
 
 # outbox
@@ -12,6 +13,7 @@ SQL_PARTS += \
 	sql/schema/outbox/dead_letter.sql \
 	sql/schema/outbox/right.sql \
 	sql/api/outbox/config_changed.sql \
+	sql/api/rights_reset.sql \
 	sql/api/member_add.sql \
 	sql/api/outbox/lane_grant.sql \
 	sql/api/outbox/lane_create.sql \

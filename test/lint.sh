@@ -61,4 +61,5 @@ while read -r folder; do
     case $folder in sql/*/* | test/isolation/* | test/support/java | test/fuzz/corpus*) continue ;; esac
     [ -f "$folder/README.md" ] || bad "$folder has no README.md"
 done < <(git ls-files extension sql relay test | xargs -n1 dirname | sort -u)
+test/checkver.sh || failed=1
 exit $failed

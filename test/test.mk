@@ -17,7 +17,7 @@ $(UNIT_TEST): $(UNIT_OBJECTS) $(filter-out build/relay-objects/relay/main.o,$(RE
 	$(CXX) $(RELAY_EXTRA) -o $@ $^ $(RELAY_LIBS) -lgmock -lgtest_main -lgtest -lcrypto
 -include $(UNIT_OBJECTS:.o=.d)
 
-.PHONY: demo reference rights check check-unit check-sql check-isolation check-e2e
+.PHONY: demo reference rights symbols check check-unit check-sql check-isolation check-e2e
 check-unit: $(UNIT_TEST)
 	@test/run unit
 check-sql: stage
@@ -48,6 +48,9 @@ rights: stage
 # What is generated of the documentation: sql/REFERENCE.md, relay/OPTIONS.md.
 reference: stage
 	@$(PYTHON) test/reference
+# At a release: from then on each C symbol keeps its signature.
+symbols: stage
+	@$(PYTHON) test/symbols
 demo:
 	@test/support/install.sh
 	@$(MAKE) -s -j2 stage

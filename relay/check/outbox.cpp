@@ -1,7 +1,7 @@
 #include "relay/check/checks.hpp"
 #include "relay/check/session.hpp"
 
-#include "extension/wire/protocol.hpp"
+#include "relay/postgres/protocol.hpp"
 
 #include <algorithm>
 
@@ -60,15 +60,11 @@ bool check_extension(postgres::Connection &session, Findings &findings) {
         return false;
     }
     try {
-        const std::string protocol = ask_text(session, "SELECT once.protocol()");
-        if (protocol != std::to_string(wire::kProtocol)) {
-            findings.error(ExitCode::mismatch, kArea,
-                           "extension \"pg_once\" " + version + " speaks protocol " + protocol +
-                               ", this program " + std::to_string(wire::kProtocol),
-                           "install extension and once-relay of one version, then ALTER EXTENSION "
-                           "pg_once UPDATE");
-            return false;
-        }
+        const pqxx::result found = ask(session, postgres::kAskProtocol);
+        postgres::require_protocol({found[0][0].as<int>(), found[0][1].as<int>()});
+    } catch (const Refusal &refusal) {
+        findings.error(ExitCode::mismatch, kArea, refusal.what(), refusal.hint);
+        return false;
     } catch (const pqxx::insufficient_privilege &) {
         // Reported with the other rights.
     } catch (const pqxx::sql_error &error) {

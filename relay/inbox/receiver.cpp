@@ -1,6 +1,6 @@
 #include "relay/inbox/receiver.hpp"
 
-#include "extension/wire/protocol.hpp"
+#include "relay/postgres/protocol.hpp"
 #include "relay/process/crash_point.hpp"
 #include "relay/process/exit_code.hpp"
 #include "relay/inbox/arrays.hpp"
@@ -33,6 +33,12 @@ std::string messages(int first) {
             signature + ".");
 }
 
+// `column`: the oldest one, the newest behind it.
+void require_protocol(const Rows &found, int column) {
+    postgres::require_protocol(
+        {static_cast<int>(found.number(0, column)), static_cast<int>(found.number(0, column + 1))});
+}
+
 } // namespace
 
 Receiver::Receiver(Session &open_session, const InboxOptions &inbox_options)
@@ -44,14 +50,10 @@ std::string Receiver::handler_signature() const {
 
 void Receiver::check() {
     try {
-        const Rows found =
-            session_.execute("SELECT once.protocol(), pg_catalog.pg_is_in_recovery()");
-        if (found.number(0, 0) != wire::kProtocol)
-            throw Refusal(ExitCode::mismatch,
-                          "extension \"pg_once\" speaks protocol " + found.text(0, 0) +
-                              ", this program " + std::to_string(wire::kProtocol),
-                          {}, "Install extension and once-relay of the same version.");
-        if (found.truth(0, 1))
+        const Rows found = session_.execute(
+            "SELECT oldest, newest, pg_catalog.pg_is_in_recovery() FROM once.protocol()");
+        require_protocol(found, 0);
+        if (found.truth(0, 2))
             throw Refusal(ExitCode::database, "the server is a standby",
                           "Messages are applied with their effects on a primary.",
                           "Point the option \"database\" to the primary.");
@@ -254,12 +256,15 @@ Receiver::Left Receiver::pass_fence(std::span<const Entry> part, const Assignmen
     }
     const Rows rows = session_.execute_prepared(
         "fence",
-        "SELECT o.verdict, o.next FROM unnest($2::text[], $3::int4[], $4::int8[],"
+        "SELECT o.verdict, o.next, v.oldest, v.newest FROM once.protocol() v, unnest($2::text[], "
+        "$3::int4[], $4::int8[],"
         " $5::int8[], $6::int8[]) WITH ORDINALITY AS p(topic, part, first, last, fence, nr),"
         " LATERAL once.accept_offset($1::text, p.topic, p.part, p.first, p.last, p.fence) o"
         " ORDER BY nr",
         {options_.group, topics, partitions, firsts, lasts, fences});
     std::map<TopicPartition, std::int64_t, PlaceOrder> from;
+    if (rows.count() > 0) // before anything has an effect: an update may have come meanwhile
+        require_protocol(rows, 2);
     int row = 0;
     for (const auto &[place, offset] : last) {
         const std::string verdict = rows.text(row, 0);

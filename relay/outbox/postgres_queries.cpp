@@ -73,6 +73,7 @@ void PostgresSource::write_report(Connection &db, const Progressed &what) {
                         {"empty", what.idle},      {"partitions", metrics_.partitions.all()}};
     crash_point(CrashPoint::before_report);
     pqxx::work work(db.pqxx());
+    postgres::check_protocol(work);
     work.exec("SELECT once.report(" + lane_text_ + ", " + work.quote(incarnation_) + "::uuid, " +
               work.quote(cluster_id_) + ", " + work.quote(encode(what.position)) + "::jsonb, " +
               std::to_string(what.offset) + ", " + work.quote(info.dump()) + "::jsonb)");
@@ -99,6 +100,7 @@ Claim PostgresSource::claim() {
                 connection_ = postgres::connect(options_.database);
             return guarded([&] {
                 pqxx::nontransaction work(session().pqxx());
+                postgres::check_protocol(work); // a standby may have waited for weeks
                 const auto row = exec_row(
                     work,
                     "SELECT acquired, holder, holder_state, extract(epoch FROM held_for)::float8, "

@@ -148,6 +148,8 @@ void PostgresSource::keep_alive(std::unique_lock<std::mutex> &lock) {
             Connection &db = session();
             if (what)
                 write_report(db, *what);
+            else
+                postgres::check_protocol(*std::make_unique<pqxx::nontransaction>(db.pqxx()));
             look_for_redrive(db);
             sweep(db);
         });

@@ -1,6 +1,6 @@
 #include "relay/postgres/session.hpp"
 
-#include "extension/wire/protocol.hpp"
+#include "relay/postgres/protocol.hpp"
 #include "relay/postgres/pooling.hpp"
 #include "relay/postgres/server_error.hpp"
 #include "relay/process/exit_code.hpp"
@@ -86,6 +86,11 @@ void rethrow_as_ours() {
     }
 }
 
+void check_protocol(pqxx::transaction_base &work) {
+    const auto found = exec_row(work, kAskProtocol);
+    require_protocol({found[0].as<int>(), found[1].as<int>()});
+}
+
 std::unique_ptr<Connection> connect(const DatabaseOptions &options) {
     return guarded([&] {
         const std::string conninfo = with_defaults(options);
@@ -98,12 +103,7 @@ std::unique_ptr<Connection> connect(const DatabaseOptions &options) {
             throw Refusal(ExitCode::database, kPooled, {}, kPooledHint);
         pqxx::nontransaction work(connection->pqxx());
         work.exec(session_settings(options));
-        const int protocol = exec_row(work, "SELECT once.protocol()")[0].as<int>();
-        if (protocol != wire::kProtocol)
-            throw Refusal(ExitCode::mismatch,
-                          "extension \"pg_once\" speaks protocol " + std::to_string(protocol) +
-                              ", this program " + std::to_string(wire::kProtocol),
-                          {}, "Install extension and once-relay of the same version.");
+        check_protocol(work);
         return connection;
     });
 }

@@ -18,6 +18,9 @@ namespace once::postgres {
 // the extension speaks our protocol. Throws SessionLost or Refusal.
 std::unique_ptr<Connection> connect(const DatabaseOptions &options);
 
+// Throws Refusal when an update has brought another protocol meanwhile.
+void check_protocol(pqxx::transaction_base &work);
+
 // Runs fn, turns what libpqxx throws into SessionLost (may work next time) or Refusal (never will).
 [[noreturn]] void rethrow_as_ours();
 template <typename Function> auto guarded(Function &&fn) -> decltype(fn()) {

@@ -8,15 +8,24 @@ BEGIN
     IF grantee IS NULL THEN
         RAISE 'role must be given and exist' USING ERRCODE = CASE WHEN role IS NULL THEN '22004' ELSE '42704' END;
     END IF;
+    INSERT INTO once.role_grant (kind, role)
+        SELECT grant_kind.kind, r.rolname FROM pg_roles r WHERE r.oid = grant_kind.role
+        ON CONFLICT ON CONSTRAINT role_grant_pkey DO NOTHING;
     EXECUTE format('GRANT USAGE ON SCHEMA once TO %s', grantee);
+    -- Only what is missing: each GRANT is a new version of a row that a TRUNCATE by the relay may be writing.
     FOR object IN SELECT p.oid::regprocedure AS name FROM once.role_right r
                   JOIN pg_proc p ON p.proname = r.object AND p.pronamespace = 'once'::regnamespace
-                  WHERE r.kind = grant_kind.kind AND r.privilege = 'EXECUTE' ORDER BY 1 LOOP
+                  WHERE r.kind = grant_kind.kind AND r.privilege = 'EXECUTE' AND NOT EXISTS (
+                      SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = grant_kind.role AND a.privilege_type = 'EXECUTE')
+                  ORDER BY 1 LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', object.name, grantee);
     END LOOP;
-    FOR object IN SELECT r.object AS name FROM once.role_right r
-                  WHERE r.kind = grant_kind.kind AND r.privilege = 'SELECT' ORDER BY 1 LOOP
-        EXECUTE format('GRANT SELECT ON once.%I TO %s', object.name, grantee);
+    FOR object IN SELECT c.oid::regclass AS name FROM once.role_right r
+                  JOIN pg_class c ON c.relname = r.object AND c.relnamespace = 'once'::regnamespace
+                  WHERE r.kind = grant_kind.kind AND r.privilege = 'SELECT' AND NOT EXISTS (
+                      SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = grant_kind.role AND a.privilege_type = 'SELECT')
+                  ORDER BY 1 LOOP
+        EXECUTE format('GRANT SELECT ON %s TO %s', object.name, grantee);
     END LOOP;
     IF kind = 'relay' THEN
         PERFORM once.lane_grant(l.lane) FROM once.lane l;

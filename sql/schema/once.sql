@@ -2,5 +2,6 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- The schema belongs to the extension; nobody but its owner creates objects in it.
+SELECT pg_catalog.set_config('pg_once_upgrade.before', '', true); -- nothing: api/revoke.sql
 CREATE SCHEMA once;
 COMMENT ON SCHEMA once IS 'pg_once: exactly-once messaging between PostgreSQL and Kafka';

@@ -117,8 +117,8 @@ def test_bad_input_no_extension(setup, cluster):
 
 
 def test_bad_input_wrong_extension_version(setup):
-    setup.world.database.execute("CREATE OR REPLACE FUNCTION once.protocol() RETURNS int LANGUAGE sql IMMUTABLE "
-                                 "SET search_path = pg_catalog, pg_temp AS 'SELECT 99'")
+    setup.world.database.execute("CREATE OR REPLACE FUNCTION once.protocol(OUT oldest int, OUT newest int) LANGUAGE sql STABLE "
+                                 "SET search_path = pg_catalog, pg_temp AS 'SELECT 99, 99'")
     setup.refuses(MISMATCH, "protocol 99", hint="same version")
     status, output = setup.run(command="check")
     assert status == MISMATCH and "protocol 99" in output

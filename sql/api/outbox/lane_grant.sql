@@ -7,7 +7,9 @@ DECLARE
 BEGIN
     FOR grantee IN SELECT DISTINCT a.grantee FROM pg_proc p, aclexplode(p.proacl) a
                    WHERE p.pronamespace = 'once'::regnamespace AND p.proname = 'lane_lock'
-                     AND a.grantee NOT IN (0, p.proowner) LOOP
+                     AND a.grantee NOT IN (0, p.proowner) AND NOT EXISTS (
+                         SELECT FROM pg_class v, aclexplode(v.relacl) has
+                         WHERE v.oid = format('once.%I', 'event_' || lane)::regclass AND has.grantee = a.grantee AND has.privilege_type = 'SELECT') LOOP
         EXECUTE format('GRANT SELECT ON once.%I TO %s', 'event_' || lane, grantee::regrole);
     END LOOP;
 END $$;

@@ -40,6 +40,7 @@ BEGIN
             EXECUTE format('DROP TABLE once.%I', child);
         END IF;
         EXECUTE format('CREATE TABLE once.%I (LIKE once.claim_0_0 INCLUDING ALL) WITH (fillfactor = 85)', child);
+        PERFORM once.rights_reset('pg_class', format('once.%I', child)::regclass);
         EXECUTE format('COMMENT ON TABLE once.%I IS %L', child, format('claims of scope "%s", one of three generations', scope));
         EXECUTE format('INSERT INTO once.%I SELECT * FROM once.%I c WHERE c.scope = $1', child, 'claim_0_' || generation)
             USING scope;
