@@ -16,6 +16,7 @@ int max_event_bytes = 900 * 1024;
 int max_backlog = 0;
 bool strict_topics = false;
 bool strict_consumers = false;
+bool drop_unshipped = false;
 } // namespace once::settings
 
 extern "C" {
@@ -39,6 +40,10 @@ void _PG_init(void) {
     DefineCustomBoolVariable("once.strict_consumers",
                              "Refuse ids of a consumer that consumer_set has not declared (ON010).",
                              nullptr, &strict_consumers, false, PGC_SUSET, 0, nullptr, nullptr,
+                             nullptr);
+    DefineCustomBoolVariable("once.drop_unshipped",
+                             "Lets DROP EXTENSION pg_once take events along that were not shipped.",
+                             nullptr, &drop_unshipped, false, PGC_SUSET, 0, nullptr, nullptr,
                              nullptr);
     pg::reserve_setting_prefix("once");
 }

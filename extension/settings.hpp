@@ -8,4 +8,6 @@ extern int max_backlog;       // once.max_backlog: events that may wait in a lan
 extern bool strict_topics;    // once.strict_topics: refuse topics that topic_set has not declared
 extern bool strict_consumers; // once.strict_consumers: refuse consumers that nobody declared
 
+extern bool drop_unshipped; // once.drop_unshipped: DROP EXTENSION may take unshipped events along
+
 } // namespace once::settings

@@ -64,7 +64,8 @@ SQL_PARTS += \
 	sql/schema/machines/right.sql \
 	$(addprefix sql/api/machines/, machine_set.sql transition.sql guard.sql machine_graph.sql bump.sql lock.sql lease.sql key.sql \
 		content_id.sql token.sql) \
-	sql/api/outbox/scheduled.sql
+	sql/api/outbox/scheduled.sql \
+	sql/api/outbox/drop_guard.sql
 
-# last: nothing to PUBLIC
-SQL_PARTS += sql/api/revoke.sql
+# last: what holds for all that was made
+SQL_PARTS += sql/api/trigger_always.sql sql/api/revoke.sql

@@ -153,6 +153,26 @@ void check_lanes(const Options &options, postgres::Connection &session, Findings
                                std::to_string(rows.size()) + " lanes to ship");
 }
 
+// Logical replication copies every table it is told to, ours too: events of one server would be
+// shipped by another, and rows that both write stop the whole subscription.
+void check_replication(postgres::Connection &session, Findings &findings) {
+    const std::string from =
+        ask_text(session, "SELECT string_agg(DISTINCT quote_ident(pubname), ', ') FROM "
+                          "pg_publication_tables WHERE schemaname = 'once'");
+    if (!from.empty())
+        findings.warning(kArea, "tables of schema \"once\" are in publications: " + from,
+                         "publish the application's tables by name or by schema (README, "
+                         "\"Logical replication\")");
+    const std::string to = ask_text(
+        session, "SELECT string_agg(DISTINCT srsubid::text, ', ') FROM pg_subscription_rel WHERE "
+                 "srrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'once'::regnamespace)");
+    if (!to.empty())
+        findings.error(ExitCode::refused, kArea,
+                       "tables of schema \"once\" are filled by subscriptions (oid " + to + ")",
+                       "leave them out of the publication, then ALTER SUBSCRIPTION ... REFRESH "
+                       "PUBLICATION");
+}
+
 std::int64_t max_event_bytes(postgres::Connection &session) {
     const std::string bytes =
         ask_text(session, "SELECT pg_size_bytes(current_setting('once.max_event_bytes', true))");
@@ -205,6 +225,7 @@ void check_outbox(const Options &options, Findings &findings, Facts &facts) {
             if (findings.all()[i].severity == Severity::error)
                 return; // what follows would only fail for the same reason
         check_lanes(options, *session, findings, facts);
+        check_replication(*session, findings);
         collect_topics(*session, facts);
         collect_partitions(*session, facts);
     } catch (const pqxx::failure &failure) {

@@ -8,7 +8,10 @@ deltas=()
 at=$from
 while [ "$at" != "$to" ]; do
     delta=("$here/$at--"*.sql)
-    [ ${#delta[@]} = 1 ] && [ -f "${delta[0]}" ] || { echo "script.sh: no delta from $at towards $to" >&2; exit 1; }
+    if [ ${#delta[@]} != 1 ] || [ ! -f "${delta[0]}" ]; then
+        echo "script.sh: not one delta from $at towards $to" >&2
+        exit 1
+    fi
     deltas+=("${delta[0]}")
     at=${delta[0]##*--} at=${at%.sql}
 done

@@ -248,3 +248,18 @@ def test_backlog_is_told_by_metric_and_progress_bar(world, tmp_path):
     wire.close()
     bars = re.findall(r"\[#* *\] +(\d+) %", (tmp_path / "typescript").read_text())
     assert bars and bars[-1] == "100" and int(bars[0]) < 100, bars
+
+
+def test_BE3_check_names_publications_and_subscriptions_with_our_tables(world):
+    ours = 'tables of schema "once"'
+    assert not [what for _, what, _ in check(world)[1] if ours in what]
+    world.database.execute("CREATE PUBLICATION app FOR TABLE app_parked; CREATE PUBLICATION everything FOR ALL TABLES")
+    status, findings = check(world)
+    found = [(severity, what) for severity, what, fix in findings if ours in what and "by schema" in fix]
+    assert status == 0 and found == [("warning", 'tables of schema "once" are in publications: everything')]
+    world.database.execute("DROP PUBLICATION everything")
+    world.database.execute("SET allow_system_table_mods = on; INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) "
+                           "VALUES (1, 'once.event_0_0'::regclass, 'r')")
+    status, findings = check(world)
+    assert status == 6 and [severity for severity, what, _ in findings if ours in what and "subscription" in what] == ["error"]
+    world.database.execute("SET allow_system_table_mods = on; DELETE FROM pg_subscription_rel")

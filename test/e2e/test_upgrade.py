@@ -97,7 +97,7 @@ def call_all(cursor):
     """Something of every family, with its answer."""
     cursor.execute("""SELECT once.accept('c', 7::bigint), once.accept_position('c', 's', 5), once.accept_window('c', 's', 5), once.lease('l', 'o', '1 h') IS NULL,
         once.publish('t', '1'::jsonb, dedup_key => 'k') IS NULL, (once.accept_offset('g', 't', 0, 0, 1)).verdict,
-        (SELECT count(*) FROM once.accept_many('m', array(SELECT g::bigint FROM generate_series(1, 50) g)) WHERE verdict = 'new'),
+        (SELECT count(*) FROM once.accept_many_bigint('m', array(SELECT g::bigint FROM generate_series(1, 50) g)) WHERE verdict = 'new'),
         (once.transition('m', 'e', 'go')).verdict, once.inbox_put('w', 'i', 'x')""")
     return cursor.fetchone()
 

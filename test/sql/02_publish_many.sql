@@ -32,6 +32,7 @@ ROLLBACK;
 SELECT is(count(*), 8::bigint, 'what was refused left nothing') FROM once.event_0;
 
 -- batches, generations and lanes
+SET once.drop_unshipped = on;
 DROP EXTENSION pg_once;
 CREATE EXTENSION pg_once;
 SELECT once.set_lanes(2, 3, 700) \g /dev/null

@@ -31,6 +31,7 @@ SELECT once.publish('t', g::text) FROM generate_series(1, 10) g \g /dev/null
 SELECT is((SELECT count(*) FROM once.event_0 WHERE key IS NULL) * (SELECT count(*) FROM once.event_1 WHERE key IS NULL), 0::bigint, 'events without key stay together by topic');
 SELECT throws_ok('SELECT once.set_lanes(4)', '55000', NULL, 'not after first use');
 SELECT is(count(*), 2::bigint, 'which changed nothing') FROM once.lane;
+SET once.drop_unshipped = on;
 DROP EXTENSION pg_once;
 SELECT hasnt_table('once'::name, 'event_1_4'::name, 'DROP EXTENSION takes all lanes along');
 SELECT throws_ok($$SELECT once.publish('t', 'p')$$, '3F000', NULL, 'and the functions');

@@ -26,6 +26,7 @@ PREPARE publish AS SELECT once.publish('t', $1::text, key => $1);
 SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'every family answers');
 SELECT lives_ok('EXECUTE publish(''x'')', 'and so does a prepared statement');
 
+SET once.drop_unshipped = on;
 DROP EXTENSION pg_once CASCADE;
 SELECT throws_ok('EXECUTE publish(''x'')', '3F000', NULL, 'gone is gone');
 CREATE EXTENSION pg_once;

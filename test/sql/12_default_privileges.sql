@@ -44,7 +44,7 @@ SELECT is_empty($$SELECT attrelid::regclass, attname FROM pg_attribute a JOIN pg
 
 -- What is made later, by each function that makes something.
 SELECT once.publish('t', '1'::jsonb, dedup_key => 'k'), once.accept('made', 1::bigint), once.claim('other', 'k'), once.claim('s', 'k2') \g /dev/null
-SELECT once.consumer_set('third', 'text') \g /dev/null
+SELECT once.consumer_set('third') \g /dev/null
 SELECT once.scope_set('fourth') \g /dev/null
 SELECT is_empty($$SELECT class, name, acl FROM listed, aclexplode(acl) a WHERE a.grantee = 'once_hostile'::regrole OR a.is_grantable AND a.grantee <> owner
     OR a.grantee = 0 AND class <> 'pg_type'::regclass$$, 'BE2 nor on what is made at run time');
