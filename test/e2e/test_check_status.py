@@ -57,7 +57,7 @@ def names_of_rights_taken_away(database, kind, role, run_check):
 def test_check_asks_for_every_function_the_outbox_calls(world):
     """A relay's role may call nothing but its list (every other test runs with it); what of it `check` leaves out is for people."""
     functions, named = names_of_rights_taken_away(world.database, "relay", RELAY_ROLE, lambda: check(world))
-    assert {name for _, name in functions} - named == {"lane_holder", "lane_try", "lane_unlock", "rotate"}
+    assert {name for _, name in functions} - named == {"lane_holder", "lane_try", "lane_unlock", "memory_rows", "rotate"}
 
 
 def test_check_asks_for_every_function_the_inbox_calls(cluster, kafka, world_name):
