@@ -2,6 +2,7 @@
 
 #include "storage/advisory_lock.hpp"
 #include "storage/direct_write.hpp"
+#include "pg/columns.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
 #include "pg/newest_snapshot.hpp"
@@ -26,9 +27,29 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <iterator>
 
 namespace once {
 namespace {
+
+// In the order of ClaimColumn.
+constexpr pg::Column kColumns[] = {{"claimed_at", TIMESTAMPTZOID},
+                                   {"lease_until", TIMESTAMPTZOID},
+                                   {"settled_at", TIMESTAMPTZOID},
+                                   {"keep", INT8OID},
+                                   {"token", UUIDOID},
+                                   {"attempt", INT4OID},
+                                   {"status", INT4OID},
+                                   {"state", CHAROID},
+                                   {"key", TEXTOID},
+                                   {"scope", TEXTOID},
+                                   {"fingerprint", BYTEAOID},
+                                   {"fields", BYTEAOID},
+                                   {"response", JSONBOID},
+                                   {"body", BYTEAOID},
+                                   {"error", JSONBOID},
+                                   {"checkpoint", JSONBOID}};
+static_assert(std::size(kColumns) == kClaimColumns);
 
 // Different keys may share a lock; then they wait for each other for the length of a call.
 LOCKTAG key_tag(const ClaimKey &key, LockClass lock_class) {
@@ -55,8 +76,10 @@ ClaimRecord find_in(const Scope &scope, int generation, const ClaimKey &key, Sna
         return record;
     }
     ScanKeyData keys[2];
-    ScanKeyInit(&keys[0], kKey + 1, BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.key));
-    ScanKeyInit(&keys[1], kScope + 1, BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.scope));
+    const pg::ColumnMap map = pg::columns_of(heap, kColumns, pg::Use::read);
+    ScanKeyInit(&keys[0], map.number[kKey], BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.key));
+    ScanKeyInit(&keys[1], map.number[kScope], BTEqualStrategyNumber, F_TEXTEQ,
+                text_datum(key.scope));
     SysScanDesc scan = systable_beginscan(heap, pg::primary_key_of(heap), true, snapshot, 2, keys);
     HeapTuple found = systable_getnext(scan);
     if (HeapTupleIsValid(found))
@@ -159,7 +182,8 @@ void ClaimRecord::take(Relation heap, HeapTuple row) {
     tuple = HeapTupleHasExternal(row) ? toast_flatten_tuple(row, RelationGetDescr(heap))
                                       : heap_copytuple(row);
     tuple->t_self = row->t_self;
-    heap_deform_tuple(tuple, RelationGetDescr(heap), value, null);
+    pg::read_row(tuple, RelationGetDescr(heap), pg::columns_of(heap, kColumns, pg::Use::read),
+                 value, null);
 }
 
 bool ClaimRecord::has_token(const pg_uuid_t &token) const {
@@ -187,9 +211,11 @@ TimestampTz expires_at(const Scope &scope, const ClaimRecord &record) {
     return record.time(kSettledAt) + scope.keep;
 }
 
-void read_expiry_columns(HeapTuple tuple, TupleDesc shape, ClaimRecord &record) {
+void read_expiry_columns(HeapTuple tuple, Relation heap, ClaimRecord &record) {
+    const pg::ColumnMap map = pg::columns_of(heap, kColumns, pg::Use::read);
     for (ClaimColumn column : {kLeaseUntil, kSettledAt, kOwnKeep, kState})
-        record.value[column] = heap_getattr(tuple, column + 1, shape, &record.null[column]);
+        record.value[column] =
+            pg::read_column(tuple, RelationGetDescr(heap), map, column, &record.null[column]);
 }
 
 ClaimRecord find_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy) {
@@ -229,7 +255,9 @@ void write_claim(const Scope &scope, ClaimRecord &record) {
         leave_generation(scope, record);
     Relation heap = table_open(scope.heap[scope.generation], RowExclusiveLock);
     refuse_triggers(heap);
-    HeapTuple written = heap_form_tuple(RelationGetDescr(heap), record.value, record.null);
+    HeapTuple written =
+        pg::form_row(RelationGetDescr(heap), pg::columns_of(heap, kColumns, pg::Use::write),
+                     record.value, record.null);
     bool indexed = true;
     if (record.found() && !moves) {
         TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(heap), &TTSOpsHeapTuple);

@@ -25,7 +25,7 @@ extern "C" {
 
 namespace once {
 
-// As sql/schema/requests/claim.sql has them, from zero.
+// Columns of a claim table, found by name (claim_row.cpp).
 enum ClaimColumn {
     kClaimedAt,
     kLeaseUntil,
@@ -108,7 +108,7 @@ void write_claim(const Scope &scope, ClaimRecord &record);
 
 // Fills the time, state and keep columns of a row of a claim table, as far as expires_at needs
 // them.
-void read_expiry_columns(HeapTuple tuple, TupleDesc shape, ClaimRecord &record);
+void read_expiry_columns(HeapTuple tuple, Relation heap, ClaimRecord &record);
 
 // The lock on a key for the length of one call.
 class KeyLock {

@@ -29,7 +29,7 @@ bool all_expired(const Scope &scope, Oid relation) {
     bool expired = true;
     while (HeapTuple tuple = heap_getnext(scan, BackwardScanDirection)) {
         ClaimRecord record;
-        read_expiry_columns(tuple, RelationGetDescr(heap), record);
+        read_expiry_columns(tuple, heap, record);
         expired = expires_at(scope, record) <= now;
         if (!expired)
             break;

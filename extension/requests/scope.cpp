@@ -1,11 +1,13 @@
 #include "requests/scope.hpp"
 
 #include "arguments.hpp"
+#include "pg/columns.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
 #include "pg/newest_snapshot.hpp"
 #include "pg/session_cache.hpp"
 
+#include <iterator>
 #include <map>
 
 extern "C" {
@@ -27,12 +29,11 @@ extern "C" {
 namespace once {
 namespace {
 
-// Columns of once.scope, as sql/schema/requests/scope.sql has them.
+// Columns of once.scope that are read, from 0.
 enum Column {
-    kName = 1,
+    kName,
     kStore,
     kGeneration,
-    kOpenedAt,
     kLease,
     kTotalLease,
     kKeep,
@@ -41,8 +42,21 @@ enum Column {
     kOnMismatch,
     kKeyRequired,
     kRestricted,
-    kColumns = kRestricted
+    kColumns
 };
+constexpr pg::Column kSettings[] = {{"name", TEXTOID},
+                                    {"store", INT4OID},
+                                    {"generation", INT4OID},
+                                    {"lease", INTERVALOID},
+                                    {"total_lease", INTERVALOID},
+                                    {"keep", INTERVALOID},
+                                    {"keep_failed", INTERVALOID},
+                                    {"max_attempts", INT4OID},
+                                    {"on_mismatch", TEXTOID},
+                                    {"key_required", BOOLOID},
+                                    {"restricted", BOOLOID}};
+static_assert(std::size(kSettings) == kColumns);
+constexpr pg::Column kRight[] = {{"scope", TEXTOID}, {"role", NAMEOID}};
 
 constexpr int64 kMaxInterval = INT64CONST(1000) * 365 * USECS_PER_DAY;
 constexpr size_t kMaxCached =
@@ -82,9 +96,10 @@ int64 stored_interval(Datum value) {
 }
 
 Row read_row(Relation settings, std::string_view name, Scope *scope) {
+    const pg::ColumnMap map = pg::columns_of(settings, kSettings, pg::Use::read);
     ScanKeyData key;
     ScanKeyInit(
-        &key, kName, BTEqualStrategyNumber, F_TEXTEQ,
+        &key, map.number[kName], BTEqualStrategyNumber, F_TEXTEQ,
         PointerGetDatum(cstring_to_text_with_len(name.data(), static_cast<int>(name.size()))));
     Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
     SysScanDesc scan =
@@ -94,18 +109,17 @@ Row read_row(Relation settings, std::string_view name, Scope *scope) {
     if (row.found) {
         Datum value[kColumns];
         bool null[kColumns];
-        heap_deform_tuple(tuple, RelationGetDescr(settings), value, null);
-        row.store = DatumGetInt32(value[kStore - 1]);
-        scope->generation = DatumGetInt32(value[kGeneration - 1]);
-        scope->lease = stored_interval(value[kLease - 1]);
-        scope->total_lease = stored_interval(value[kTotalLease - 1]);
-        scope->keep = stored_interval(value[kKeep - 1]);
-        scope->keep_failed =
-            null[kKeepFailed - 1] ? scope->keep : stored_interval(value[kKeepFailed - 1]);
-        scope->max_attempts = DatumGetInt32(value[kMaxAttempts - 1]);
-        scope->allow_other_request = VARDATA_ANY(DatumGetTextPP(value[kOnMismatch - 1]))[0] == 'a';
-        scope->key_required = DatumGetBool(value[kKeyRequired - 1]);
-        scope->restricted = DatumGetBool(value[kRestricted - 1]);
+        pg::read_row(tuple, RelationGetDescr(settings), map, value, null);
+        row.store = DatumGetInt32(value[kStore]);
+        scope->generation = DatumGetInt32(value[kGeneration]);
+        scope->lease = stored_interval(value[kLease]);
+        scope->total_lease = stored_interval(value[kTotalLease]);
+        scope->keep = stored_interval(value[kKeep]);
+        scope->keep_failed = null[kKeepFailed] ? scope->keep : stored_interval(value[kKeepFailed]);
+        scope->max_attempts = DatumGetInt32(value[kMaxAttempts]);
+        scope->allow_other_request = VARDATA_ANY(DatumGetTextPP(value[kOnMismatch]))[0] == 'a';
+        scope->key_required = DatumGetBool(value[kKeyRequired]);
+        scope->restricted = DatumGetBool(value[kRestricted]);
     }
     systable_endscan(scan);
     UnregisterSnapshot(snapshot);
@@ -129,9 +143,10 @@ void find_tables(Oid schema, int store, Scope *scope) {
 // Roles that may use the scope, as a palloc'd array.
 int read_roles(Oid schema, std::string_view name, Oid **roles) {
     Relation rights = table_open(get_relname_relid("scope_right", schema), AccessShareLock);
+    const pg::ColumnMap map = pg::columns_of(rights, kRight, pg::Use::read);
     ScanKeyData key;
     ScanKeyInit(
-        &key, 1, BTEqualStrategyNumber, F_TEXTEQ,
+        &key, map.number[0], BTEqualStrategyNumber, F_TEXTEQ,
         PointerGetDatum(cstring_to_text_with_len(name.data(), static_cast<int>(name.size()))));
     Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
     SysScanDesc scan =
@@ -141,7 +156,8 @@ int read_roles(Oid schema, std::string_view name, Oid **roles) {
     while (HeapTuple tuple = systable_getnext(scan)) {
         bool null;
         const Oid role = get_role_oid(
-            NameStr(*DatumGetName(heap_getattr(tuple, 2, RelationGetDescr(rights), &null))), true);
+            NameStr(*DatumGetName(pg::read_column(tuple, RelationGetDescr(rights), map, 1, &null))),
+            true);
         if (!OidIsValid(role))
             continue; // dropped since
         if (count == room)

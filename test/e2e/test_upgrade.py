@@ -96,7 +96,7 @@ def database(server, stage, world_name):
 def call_all(cursor):
     """Something of every family, with its answer."""
     cursor.execute("""SELECT once.accept('c', 7::bigint), once.accept_position('c', 's', 5), once.accept_window('c', 's', 5), once.lease('l', 'o', '1 h') IS NULL,
-        once.publish('t', '1'::jsonb, dedup_key => 'k') IS NULL, (once.accept_offset('g', 't', 0, 0, 1)).verdict,
+        (once.claim('s', 'k')).verdict, once.publish('t', '1'::jsonb, dedup_key => 'k') IS NULL, (once.accept_offset('g', 't', 0, 0, 1)).verdict,
         (SELECT count(*) FROM once.accept_many_bigint('m', array(SELECT g::bigint FROM generate_series(1, 50) g)) WHERE verdict = 'new'),
         (once.transition('m', 'e', 'go')).verdict, once.inbox_put('w', 'i', 'x')""")
     return cursor.fetchone()
@@ -108,8 +108,8 @@ def refused(cursor, statement):
     return raised.value
 
 
-FIRST = ("new", "new", "new", False, False, "new", 50, "moved", "new")
-AGAIN = ("duplicate", "duplicate", "duplicate", False, False, "duplicate", 0, "late", "duplicate")
+FIRST = ("new", "new", "new", False, "new", False, "new", 50, "moved", "new")
+AGAIN = ("duplicate", "duplicate", "duplicate", False, "in_progress", False, "duplicate", 0, "late", "duplicate")
 
 
 def test_an_update_gives_what_an_installation_gives(server, stage, database):

@@ -38,6 +38,21 @@ BEGIN
     RETURN answer;
 END $$;
 
+CREATE FUNCTION pg_temp.claim() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    verdict text;
+    token uuid;
+    attempt int;
+    answer text;
+BEGIN
+    EXECUTE $q$SELECT verdict, token, attempt FROM once.claim('declared', 'k', '{"a": 1}')$q$ INTO verdict, token, attempt;
+    EXECUTE $q$SELECT once.complete('declared', 'k', $1, '{"ok": true}', 201)$q$ USING token;
+    EXECUTE $q$SELECT concat_ws('|', $1, $2, d.state, d.attempt, d.status, d.response, r.verdict, r.status, r.response,
+        (once.claim('other', 'k')).verdict, (once.claim('restricted', 'k')).verdict)
+        FROM once.describe('declared', 'k') d, once.claim('declared', 'k', '{"a": 1}') r$q$ INTO answer USING verdict, attempt;
+    RETURN answer;
+END $$;
+
 -- What is called for which tables and types.
 CREATE TEMP TABLE call (name text PRIMARY KEY, tables text, statement text, answer text);
 INSERT INTO call VALUES
@@ -46,7 +61,8 @@ INSERT INTO call VALUES
     ('accept', '^(seen_week_\d|consumer_state|ring)$', 'SELECT pg_temp.accept()'),
     ('position', '^(position|position_window)$', 'SELECT pg_temp.position()'),
     ('offset', '^(consumer_offset|offset_fence)$', 'SELECT pg_temp.offset()'),
-    ('inbox', '^(inbox|message)$', 'SELECT pg_temp.inbox()');
+    ('inbox', '^(inbox|message)$', 'SELECT pg_temp.inbox()'),
+    ('claim', '^(claim_\d_\d|scope|scope_right|claim_result)$', 'SELECT pg_temp.claim()');
 
 -- The answer when `change` was made before, or the SQLSTATE; everything is undone.
 CREATE FUNCTION pg_temp.answer(change text, statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -117,6 +133,8 @@ CREATE FUNCTION pg_temp.changes(tab regclass, kind "char") RETURNS TABLE (what t
 
 SELECT once.consumer_set('c'), once.consumer_set('u', keep => '1 day') \g /dev/null
 SELECT once.topic_set('other', max_bytes => 5) \g /dev/null
+SELECT once.scope_set('declared', keep => '1 h'), once.scope_set('restricted') \g /dev/null
+SELECT once.scope_grant('restricted', 'pg_monitor') \g /dev/null
 SELECT pg_temp.set_free() \g /dev/null
 UPDATE call SET answer = pg_temp.answer('SELECT', statement);
 SELECT is_empty($$SELECT name, answer FROM call WHERE answer NOT LIKE 'answer %' OR answer = 'answer null'$$, 'BE1 every family answers');
