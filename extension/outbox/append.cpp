@@ -5,7 +5,7 @@
 #include "pg/random.hpp"
 #include "storage/direct_write.hpp"
 #include "storage/row_slots.hpp"
-#include "wire/lane_of.hpp"
+#include "wire/lane_map.hpp"
 #include "wire/uuid7.hpp"
 
 #include <algorithm>
@@ -31,11 +31,11 @@ namespace once {
 namespace {
 
 // What is written of a child table.
-enum Column { kXid, kSeq, kTime, kId, kPartition, kTopic, kKey, kPayload, kHeaders };
+enum Column { kXid, kSeq, kTime, kId, kPartition, kForm, kTopic, kKey, kPayload, kHeaders };
 constexpr pg::Column kColumns[] = {
-    {"xid", XID8OID}, {"seq", INT8OID},       {"time", TIMESTAMPTZOID},
-    {"id", UUIDOID},  {"partition", INT4OID}, {"topic", TEXTOID},
-    {"key", TEXTOID}, {"payload", BYTEAOID},  {"headers", BYTEAOID}};
+    {"xid", XID8OID},       {"seq", INT8OID},   {"time", TIMESTAMPTZOID}, {"id", UUIDOID},
+    {"partition", INT4OID}, {"form", CHAROID},  {"topic", TEXTOID},       {"key", BYTEAOID},
+    {"payload", BYTEAOID},  {"headers", BYTEAOID}};
 
 void take_id(const Event &event, TimestampTz now, unsigned char *id) {
     if (event.id)
@@ -84,6 +84,7 @@ void fill(TupleTableSlot *slot, const Target &target, const Event &event, FullTr
     values[kId] = PointerGetDatum(written.id);
     values[kPartition] = Int32GetDatum(event.partition);
     nulls[kPartition] = !event.has_partition;
+    values[kForm] = CharGetDatum(static_cast<char>(event.form));
     values[kTopic] = event.topic;
     values[kKey] = event.key;
     nulls[kKey] = !event.has_key;

@@ -8,10 +8,18 @@
 
 namespace once {
 
+// What the application published: stored with the event, so that a content type can be told.
+enum class Form : char { json = 'j', text = 't', bytes = 'b' };
+
+// How a key is given. Kafka gets text, numbers and uuids as the text that PostgreSQL writes, in
+// UTF-8, so that a key is the same key whatever type its column has; bytes as they are.
+enum class KeyForm { text, number, uuid, bytes };
+
 // Datums in the current memory context. `bytes` is what counts against the limit: key, payload and
 // headers.
 struct Event {
     Datum topic = 0, key = 0, payload = 0, headers = 0;
+    Form form = Form::bytes;
     bool has_key = false, has_payload = false, has_headers = false, has_partition = false;
     int partition = 0;
     int lane = 0;
@@ -28,8 +36,6 @@ struct Topic {
     int64_t max_backlog = 0; // 0: none
 };
 
-enum class Form { json, text, bytes }; // jsonb; text and json; bytea
-
 // 22004 null, ON001 name or, under once.strict_topics, not declared.
 [[nodiscard]] Topic check_topic(const Lanes &known, bool is_null, Datum topic);
 
@@ -37,9 +43,10 @@ enum class Form { json, text, bytes }; // jsonb; text and json; bytea
 void set_payload(Event &event, Form form, Datum payload, const Topic &topic);
 
 // ON002 longer than 2,000 bytes.
-void set_key(Event &event, Datum key);
+void set_key(Event &event, KeyForm form, Datum key);
 
-// ON003 unless a flat object of strings with names that may be used. None at all is null.
+// ON003 unless an object of strings, numbers, booleans, nulls, {"$bytes": hex} and arrays of these
+// (a header several times), with names that may be used. None at all is null.
 void set_headers(Event &event, Datum headers);
 
 // 22023 negative.

@@ -2,9 +2,10 @@
 
 #include "errors.hpp"
 #include "pg/columns.hpp"
-#include "pg/newest_snapshot.hpp"
+#include "pg/spi.hpp"
 #include "storage/direct_write.hpp"
-#include "wire/lane_of.hpp"
+
+#include <algorithm>
 
 extern "C" {
 #include <access/htup_details.h>
@@ -19,7 +20,6 @@ extern "C" {
 #include <utils/inval.h>
 #include <utils/lsyscache.h>
 #include <utils/rel.h>
-#include <utils/snapmgr.h>
 #include <utils/syscache.h>
 }
 
@@ -28,17 +28,18 @@ namespace {
 
 constexpr pg::Column kLaneColumns[] = {
     {"lane", INT4OID}, {"children", INT4OID}, {"generation_rows", INT8OID}};
+constexpr pg::Column kSlotColumns[] = {{"slot", INT2OID}, {"lane", INT4OID}};
 constexpr pg::Column kTopicColumns[] = {
     {"topic", TEXTOID}, {"max_bytes", INT4OID}, {"max_backlog", INT8OID}};
 constexpr pg::Column kChildKeys[] = {{"xid", XID8OID}, {"seq", INT8OID}};
 constexpr int kMaxLanes = 64;
 
 uint64_t generation = 1; // raised by invalidation messages
-Oid lane_table = InvalidOid, topic_table = InvalidOid;
+Oid lane_table = InvalidOid, slot_table = InvalidOid, topic_table = InvalidOid;
 Lanes known_lanes;
 
 bool watched(Oid relation) {
-    if (relation == lane_table || relation == topic_table)
+    if (relation == lane_table || relation == slot_table || relation == topic_table)
         return true;
     for (const Lane &lane : known_lanes.lane)
         for (const Child &child : lane.children)
@@ -70,13 +71,14 @@ Oid relation_oid(Oid schema, const char *name) {
     return relation;
 }
 
-// Calls row(value, null) for every row, with these columns, under the newest snapshot: what is
-// remembered outlives this transaction, so an old snapshot of a REPEATABLE READ transaction must
-// not get in. Within pg::call.
-template <size_t N, typename F> void scan(Oid table, const pg::Column (&columns)[N], F &&row) {
+// Calls row(value, null) for every row, with these columns. The snapshot is the newest: what is
+// remembered outlives this transaction, so an old one of a REPEATABLE READ transaction must not get
+// in. All tables are read with the same: the slots of other lanes would name lanes that are not
+// there. Within pg::call.
+template <size_t N, typename F>
+void scan(Oid table, const pg::Column (&columns)[N], Snapshot snapshot, F &&row) {
     Relation relation = table_open(table, AccessShareLock);
     const pg::ColumnMap map = pg::columns_of(relation, columns, pg::Use::read);
-    Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
     TableScanDesc scan = table_beginscan(relation, snapshot, 0, nullptr);
     TupleTableSlot *slot = table_slot_create(relation, nullptr);
     while (table_scan_getnextslot(scan, ForwardScanDirection, slot)) {
@@ -88,7 +90,6 @@ template <size_t N, typename F> void scan(Oid table, const pg::Column (&columns)
     }
     ExecDropSingleTupleTableSlot(slot);
     table_endscan(scan);
-    UnregisterSnapshot(snapshot);
     table_close(relation, AccessShareLock);
 }
 
@@ -97,11 +98,11 @@ struct LaneRow {
     int64_t generation_rows;
 };
 
-void read_lanes(Oid schema, Lanes &into) {
+void read_lanes(Oid schema, Snapshot snapshot, Lanes &into) {
     LaneRow rows[kMaxLanes] = {};
     int count = 0;
     pg::call([&] {
-        scan(lane_table, kLaneColumns, [&](const Datum *value, const bool *) {
+        scan(lane_table, kLaneColumns, snapshot, [&](const Datum *value, const bool *) {
             const int lane = DatumGetInt32(value[0]);
             if (lane < 0 || lane >= kMaxLanes)
                 return;
@@ -124,17 +125,38 @@ void read_lanes(Oid schema, Lanes &into) {
                           "there is no lane to publish to"};
 }
 
+// Every slot has a lane that exists, or nothing is published: an event without its place in the
+// order of its key must not be written.
+void read_slots(Snapshot snapshot, Lanes &into) {
+    int lane_of[wire::kSlots];
+    std::fill(lane_of, lane_of + wire::kSlots, -1);
+    pg::call([&] {
+        scan(slot_table, kSlotColumns, snapshot, [&](const Datum *value, const bool *) {
+            const int slot = DatumGetInt16(value[0]);
+            if (slot >= 0 && slot < wire::kSlots)
+                lane_of[slot] = DatumGetInt32(value[1]);
+        });
+    });
+    for (size_t slot = 0; slot < into.slot.size(); ++slot) {
+        if (lane_of[slot] < 0 || static_cast<size_t>(lane_of[slot]) >= into.lane.size())
+            throw pg::Failure{ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                              "slot " + std::to_string(slot) + " has no lane", "",
+                              "Rows of once.slot are written by once.set_lanes alone."};
+        into.slot[slot] = static_cast<uint8_t>(lane_of[slot]);
+    }
+}
+
 struct TopicRow {
     const char *name;
     int length;
     TopicLimits limits;
 };
 
-void read_topics(Lanes &into) {
+void read_topics(Snapshot snapshot, Lanes &into) {
     TopicRow *rows = nullptr;
     int count = 0, room = 0;
     pg::call([&] {
-        scan(topic_table, kTopicColumns, [&](const Datum *value, const bool *null) {
+        scan(topic_table, kTopicColumns, snapshot, [&](const Datum *value, const bool *null) {
             text *name = DatumGetTextPP(value[0]);
             if (count == room) {
                 room = room ? 2 * room : 64;
@@ -157,13 +179,17 @@ void rebuild() {
     pg::call([] { pg::watch_relations(on_relation_changed); });
     Lanes fresh;
     fresh.generation = generation;
-    lane_table = topic_table = InvalidOid; // whatever comes in from here on counts
+    lane_table = slot_table = topic_table = InvalidOid; // whatever comes in from here on counts
     const Oid schema = schema_oid();
-    const Oid lane = relation_oid(schema, "lane"), topic = relation_oid(schema, "topic");
+    const Oid lane = relation_oid(schema, "lane"), slot = relation_oid(schema, "slot"),
+              topic = relation_oid(schema, "topic");
     lane_table = lane;
+    slot_table = slot;
     topic_table = topic;
-    read_lanes(schema, fresh);
-    read_topics(fresh);
+    const pg::NewestSnapshot snapshot;
+    read_lanes(schema, snapshot.get(), fresh);
+    read_slots(snapshot.get(), fresh);
+    read_topics(snapshot.get(), fresh);
     known_lanes = std::move(fresh);
 }
 
@@ -262,7 +288,7 @@ int64_t last_drawn(Oid sequence) {
 
 extern "C" {
 
-// Statement trigger on once.lane and once.topic.
+// Statement trigger on once.lane, once.slot and once.topic.
 PG_FUNCTION_INFO_V1(once_config_changed);
 PGDLLEXPORT Datum once_config_changed(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {

@@ -5,6 +5,9 @@
 
 #include "pg/session_cache.hpp"
 
+#include "wire/lane_map.hpp"
+
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -32,7 +35,12 @@ struct TopicLimits {
 };
 
 struct Lanes {
+    [[nodiscard]] int lane_of(std::string_view key) const noexcept {
+        return lane.size() == 1 ? 0 : slot[static_cast<size_t>(wire::slot_of(key))];
+    }
+
     std::vector<Lane> lane;
+    std::array<uint8_t, wire::kSlots> slot{}; // the lane of each slot
     std::unordered_map<std::string, TopicLimits, pg::StringHash, std::equal_to<>> topic;
     uint64_t generation = 0; // of the invalidation counter when it was read
 };

@@ -3,7 +3,7 @@
 #include "errors.hpp"
 #include "outbox/lanes.hpp"
 #include "pg/row.hpp"
-#include "wire/lane_of.hpp"
+#include "wire/lane_map.hpp"
 
 extern "C" {
 #include <access/relation.h>

@@ -22,10 +22,11 @@ extern "C" {
 namespace once {
 
 void schedule(const Event &event, TimestampTz deliver_at) {
-    static pg::Plan plan("INSERT INTO once.scheduled (id, deliver_at, topic, key, payload, "
-                         "headers, partition, scheduled_at) "
-                         "VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.clock_timestamp())",
-                         {UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BYTEAOID, BYTEAOID, INT4OID});
+    static pg::Plan plan(
+        "INSERT INTO once.scheduled (id, deliver_at, topic, key, payload, "
+        "headers, partition, form, scheduled_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.clock_timestamp())",
+        {UUIDOID, TIMESTAMPTZOID, TEXTOID, BYTEAOID, BYTEAOID, BYTEAOID, INT4OID, CHAROID});
     if (TIMESTAMP_NOT_FINITE(deliver_at))
         throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "deliver_at must not be infinity"};
     const pg::OwnerScope owner(pg::relation_oid("once", "scheduled"));
@@ -36,7 +37,8 @@ void schedule(const Event &event, TimestampTz deliver_at) {
                             event.key,
                             event.payload,
                             event.headers,
-                            Int32GetDatum(event.partition)};
+                            Int32GetDatum(event.partition),
+                            CharGetDatum(static_cast<char>(event.form))};
     const char nulls[] = {' ',
                           ' ',
                           ' ',
@@ -44,6 +46,7 @@ void schedule(const Event &event, TimestampTz deliver_at) {
                           event.has_payload ? ' ' : 'n',
                           event.has_headers ? ' ' : 'n',
                           event.has_partition ? ' ' : 'n',
+                          ' ',
                           '\0'};
     plan.execute(values, nulls);
 }
@@ -63,7 +66,7 @@ bool column(uint64_t i, int number, bool by_value, Datum &value) {
 // up.
 Event event_of(uint64_t i) {
     Event event;
-    Datum id = 0, partition = 0;
+    Datum id = 0, partition = 0, form = 0;
     bool null;
     id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null);
     event.id = DatumGetUUIDP(id)->data;
@@ -76,6 +79,8 @@ Event event_of(uint64_t i) {
     event.has_headers = column(i, 5, false, event.headers);
     event.has_partition = column(i, 6, true, partition);
     event.partition = DatumGetInt32(partition);
+    if (column(i, 7, true, form))
+        event.form = static_cast<Form>(DatumGetChar(form));
     finish(event, topic, lanes());
     return event;
 }
@@ -100,7 +105,7 @@ int deliver_due(int max_events, int max_bytes) {
         "OPERATOR(pg_catalog.-) size AS before FROM due), "
         "taken AS (DELETE FROM once.scheduled WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
         "SELECT id FROM summed WHERE before OPERATOR(pg_catalog.<) $3)) RETURNING *) "
-        "SELECT id, topic, key, payload, headers, partition FROM taken "
+        "SELECT id, topic, key, payload, headers, partition, form FROM taken "
         "ORDER BY deliver_at, scheduled_at, id",
         {TIMESTAMPTZOID, INT8OID, INT8OID});
     if (!only_mover())

@@ -1,5 +1,6 @@
 #include "relay/inbox/message.hpp"
 
+#include "extension/wire/message_headers.hpp"
 #include "relay/process/whole_number.hpp"
 
 #include <algorithm>
@@ -9,7 +10,6 @@
 namespace once::inbox {
 namespace {
 
-constexpr std::string_view kReserved = "once-";
 constexpr std::size_t kMostIdBytes = 1024;              // once.inbox takes no longer ones
 constexpr std::int64_t kEndOfTimeMs = 9224318016000000; // first day of 294277, as PostgreSQL has it
 constexpr char kHex[] = "0123456789abcdef";
@@ -37,6 +37,13 @@ std::size_t sequence_length(std::string_view text) {
                    ? 4
                    : 0;
     return 0;
+}
+
+void append_hex(std::string &text, std::string_view bytes) {
+    for (const char c : bytes) {
+        text += kHex[static_cast<unsigned char>(c) >> 4];
+        text += kHex[static_cast<unsigned char>(c) & 15];
+    }
 }
 
 bool is_text(std::string_view bytes) {
@@ -67,11 +74,17 @@ void append_json_string(std::string &json, std::string_view bytes) {
     json += '"';
 }
 
+// As publish takes it: what is no text is marked, so that it goes out again as the bytes it was.
 void append_json_value(std::string &json, const std::optional<std::string_view> &value) {
-    if (value)
-        append_json_string(json, *value);
-    else
+    if (!value) {
         json += "null";
+    } else if (is_text(*value)) {
+        append_json_string(json, *value);
+    } else {
+        json += "{\"$bytes\": \"";
+        append_hex(json, *value);
+        json += "\"}";
+    }
 }
 
 const Header *last_header(const Message &message, std::string_view name) {
@@ -80,6 +93,13 @@ const Header *last_header(const Message &message, std::string_view name) {
         if (header->name == name && header->value)
             return &*header;
     return nullptr;
+}
+
+// Whether the once- headers were copied from a message of another topic: then they say nothing
+// about this one.
+bool copied(const Message &message) {
+    const Header *topic = last_header(message, wire::kTopicHeader);
+    return topic != nullptr && *topic->value != message.topic;
 }
 
 std::optional<std::string> at_path(const Message &message, const std::string &path) {
@@ -118,8 +138,9 @@ Identity identify(const Message &message, const IdentityRule &rule, std::string_
     Identity identity;
     const std::string number_of_partition = "/" + std::to_string(message.partition);
     const std::string place = std::string(name) + number_of_partition;
-    const Header *source = last_header(message, "once-source");
-    const Header *position = last_header(message, "once-position");
+    const bool ours = !copied(message);
+    const Header *source = ours ? last_header(message, wire::kSourceHeader) : nullptr;
+    const Header *position = ours ? last_header(message, wire::kPositionHeader) : nullptr;
     const auto counter = position ? number(*position->value) : std::nullopt;
     if (source != nullptr && counter) {
         identity.source =
@@ -132,7 +153,7 @@ Identity identify(const Message &message, const IdentityRule &rule, std::string_
     std::optional<std::string> id;
     if (!rule.path.empty())
         id = at_path(message, rule.path);
-    if (!id)
+    if (!id && (ours || !wire::is_once_header(rule.header)))
         if (const Header *header = last_header(message, rule.header))
             id = as_text(*header->value);
     identity.from_sender = id && !id->empty() && id->size() <= kMostIdBytes;
@@ -144,17 +165,14 @@ std::string as_text(std::string_view bytes) {
     if (is_text(bytes))
         return std::string(bytes);
     std::string text = "\\x";
-    for (const char c : bytes) {
-        text += kHex[static_cast<unsigned char>(c) >> 4];
-        text += kHex[static_cast<unsigned char>(c) & 15];
-    }
+    append_hex(text, bytes);
     return text;
 }
 
 std::optional<std::string> headers_json(const std::vector<Header> &headers) {
     std::vector<std::pair<std::string, const Header *>> left;
     for (const Header &header : headers)
-        if (header.name.substr(0, kReserved.size()) != kReserved)
+        if (!wire::is_once_header(header.name))
             left.emplace_back(as_text(header.name), &header);
     if (left.empty())
         return std::nullopt;

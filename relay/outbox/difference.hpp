@@ -10,7 +10,7 @@ namespace once::outbox {
 
 // Columns in the order the reader expects them.
 inline constexpr const char *kEventColumns =
-    "seq, id, topic, key, payload, headers, partition, time";
+    "seq, id, topic, key, payload, headers, partition, time, form";
 
 struct Difference {
     int lane = 0;

@@ -52,6 +52,19 @@ std::optional<Uuid> uuid_from_text(std::string_view text) {
     return id;
 }
 
+std::optional<std::string> bytes_from_hex(std::string_view digits) {
+    if (digits.size() % 2 != 0)
+        return std::nullopt;
+    std::string bytes(digits.size() / 2, '\0');
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        const int high = nibble(digits[2 * i]), low = nibble(digits[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return std::nullopt;
+        bytes[i] = static_cast<char>(high << 4 | low);
+    }
+    return bytes;
+}
+
 Event decode_event(std::string_view row) {
     postgres::RowReader reader(row);
     Event event;
@@ -66,6 +79,7 @@ Event decode_event(std::string_view row) {
     event.headers = reader.field().value_or("");
     event.partition = reader.int32_or(-1);
     const std::int64_t us = reader.int64();
+    event.form = reader.byte();
     reader.finish();
     event.time_ms = us / 1000 - (us % 1000 < 0 ? 1 : 0) + kMsFrom1970To2000;
     return event;

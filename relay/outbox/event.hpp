@@ -16,6 +16,8 @@ namespace once::outbox {
 using Uuid = std::array<unsigned char, 16>;
 std::string to_text(const Uuid &id);
 std::optional<Uuid> uuid_from_text(std::string_view text);
+// Nothing for what are no hexadecimal digits.
+std::optional<std::string> bytes_from_hex(std::string_view digits);
 
 // Rows of one read, one after the other in chunks that never move: events are views into it, and so
 // are the payloads librdkafka is sending. Shared by a batch and the producer that sends it.
@@ -57,6 +59,7 @@ struct Event {
     std::optional<std::string_view> payload;
     std::string_view headers;    // as in extension/wire/column_headers.hpp
     std::int32_t partition = -1; // -1: by the key
+    char form = 'b';             // what was published: j jsonb, t text, b bytes
     Uuid id{};
 
     std::size_t size() const noexcept {

@@ -28,18 +28,21 @@ constexpr milliseconds kReadSilence{40000};
 // The application's headers as published, then ours.
 kafka::Headers make_headers(const Event &event, const std::string &source, std::int64_t counter) {
     kafka::Headers headers(rd_kafka_headers_new(8));
-    const auto add = [&](std::string_view name, std::string_view text) {
-        rd_kafka_header_add(headers.get(), name.data(), static_cast<ssize_t>(name.size()),
-                            text.data(), static_cast<ssize_t>(text.size()));
+    const auto add = [&](std::string_view name, wire::HeaderValue value) {
+        // Without bytes a pointer tells an empty value from none.
+        const char *bytes = value ? (value->empty() ? "" : value->data()) : nullptr;
+        rd_kafka_header_add(headers.get(), name.data(), static_cast<ssize_t>(name.size()), bytes,
+                            value ? static_cast<ssize_t>(value->size()) : 0);
     };
     std::string_view rest = event.headers;
     for (wire::Header header; !rest.empty() && wire::next_header(rest, header);)
-        add(header.first, header.second.empty() ? std::string_view("") : header.second);
+        add(header.first, header.second);
     char number[24];
     const auto end = std::to_chars(number, number + sizeof number, counter).ptr;
-    add("once-id", to_text(event.id));
-    add("once-source", source);
-    add("once-position", {number, static_cast<std::size_t>(end - number)});
+    add(wire::kIdHeader, to_text(event.id));
+    add(wire::kSourceHeader, source);
+    add(wire::kPositionHeader, std::string_view(number, static_cast<std::size_t>(end - number)));
+    add(wire::kTopicHeader, event.topic);
     return headers;
 }
 
@@ -300,11 +303,12 @@ Outcome KafkaSink::position_by_itself(Producer &producer) {
 
 Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::string &wanted,
                         std::int64_t since_ms, const Seen &seen) {
-    const auto header = [](rd_kafka_headers_t *headers, const char *name) -> std::string_view {
+    const auto header = [](rd_kafka_headers_t *headers, std::string_view name) -> std::string_view {
         const void *text = nullptr;
         size_t size = 0;
-        if (headers == nullptr ||
-            rd_kafka_header_get_last(headers, name, &text, &size) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        if (headers == nullptr || // the names are literals, which end in a zero
+            rd_kafka_header_get_last(headers, name.data(), &text, &size) !=
+                RD_KAFKA_RESP_ERR_NO_ERROR)
             return {};
         return {static_cast<const char *>(text), size};
     };
@@ -313,11 +317,14 @@ Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::strin
             log_->scan(topic, since_ms, kReadSilence, [&](const rd_kafka_message_t &message) {
                 rd_kafka_headers_t *headers = nullptr;
                 rd_kafka_message_headers(&message, &headers);
-                if (!header(headers, "once-source").starts_with(wanted))
+                const auto written_to = header(headers, wire::kTopicHeader);
+                if (!written_to.empty() && written_to != topic)
+                    return; // a copy that somebody made
+                if (!header(headers, wire::kSourceHeader).starts_with(wanted))
                     return;
-                if (const auto id = uuid_from_text(header(headers, "once-id")))
-                    seen(*id,
-                         whole_number<std::int64_t>(header(headers, "once-position")).value_or(0));
+                if (const auto id = uuid_from_text(header(headers, wire::kIdHeader)))
+                    seen(*id, whole_number<std::int64_t>(header(headers, wire::kPositionHeader))
+                                  .value_or(0));
             });
         if (outcome != Outcome::ok) {
             why_ = log_->trouble();

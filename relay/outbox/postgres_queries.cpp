@@ -238,9 +238,10 @@ std::vector<TopicKey> PostgresSource::held_keys(std::int64_t covered) {
     return in_session([&](Connection &db) {
         pqxx::nontransaction work(db.pqxx());
         std::vector<TopicKey> keys;
-        for (const auto &row : work.exec("SELECT topic, key FROM once.held_keys(" + lane_text_ +
-                                         ", " + std::to_string(covered) + ")"))
-            keys.emplace_back(row[0].as<std::string>(), text_or_none(row, 1));
+        for (const auto &row : work.exec("SELECT topic, encode(key, 'hex') FROM once.held_keys(" +
+                                         lane_text_ + ", " + std::to_string(covered) + ")"))
+            keys.emplace_back(row[0].as<std::string>(),
+                              bytes_from_hex(text_or_none(row, 1).value_or("")));
         return keys;
     });
 }

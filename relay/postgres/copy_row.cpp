@@ -44,6 +44,13 @@ std::int64_t RowReader::int64() {
     return big_endian<std::int64_t>(bytes->data());
 }
 
+char RowReader::byte() {
+    const auto bytes = field();
+    if (!bytes || bytes->size() != 1)
+        throw SessionLost("a column is not the single byte it should be");
+    return bytes->front();
+}
+
 std::int32_t RowReader::int32_or(std::int32_t when_null) {
     const auto bytes = field();
     if (!bytes)

@@ -33,6 +33,7 @@ class RowReader {
         return take(static_cast<std::size_t>(size));
     }
     std::int64_t int64();
+    char byte(); // of type "char"
     std::int32_t int32_or(std::int32_t when_null);
     // After the last field that is known: another one was meant for somebody else.
     void finish() const;

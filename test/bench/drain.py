@@ -12,7 +12,7 @@ from bench.servers import Peak, cluster, kafka, pgbench, program, scale, seconds
 
 TRANSACTION = 20000
 HEADERS = """jsonb_build_object('trace', '0af7651916cd43dd', 'tenant', 'tenant-' || g % 10, 'type', 'created')"""
-TEN = f"""SELECT count(once.publish('drain', repeat('x', 200), key => 'k' || (g + :client_id * 10) % 1000,
+TEN = f"""SELECT count(once.publish_text('drain', repeat('x', 200), key => 'k' || (g + :client_id * 10) % 1000,
 headers => {HEADERS})) FROM generate_series(1, 10) g;"""
 THOUSAND = TEN.replace("(1, 10)", "(1, 1000)").replace("'drain'", "'backlog'")
 

@@ -15,7 +15,7 @@ from bench.servers import cluster, kafka, scale
 def publish_until(database, stop, every=0.005):
     with database.cluster.session(database.name) as cursor:
         while not stop.is_set():
-            cursor.execute("SELECT once.publish('failover', %s, key => 'k')", (f"{time.time():.6f}",))
+            cursor.execute("SELECT once.publish_text('failover', %s, key => 'k')", (f"{time.time():.6f}",))
             time.sleep(every)
 
 

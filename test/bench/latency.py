@@ -18,7 +18,7 @@ NUMBER = itertools.count()
 PAYLOAD = "to_char(extract(epoch FROM clock_timestamp()) * 1000000, 'FM0000000000000000') || repeat('x', 184)"
 HEADERS = '\'{"trace": "0af7651916cd43dd", "tenant": "tenant-1", "type": "created"}\'::jsonb'
 PUBLISH = f"""\\set k random(1, 1000)
-SELECT once.publish('latency', {PAYLOAD}, key => 'k' || :k, headers => {HEADERS});
+SELECT once.publish_text('latency', {PAYLOAD}, key => 'k' || :k, headers => {HEADERS});
 """
 INSERT = f"""\\set k random(1, 1000)
 INSERT INTO floor_event (key, payload) VALUES ('k' || :k, {PAYLOAD});

@@ -18,10 +18,10 @@ CREATE INDEX ON plain (xid, seq);
 """
 PAYLOAD = "x" * 200
 KEY = "\\set k random(1, 100000)\n"
-PUBLISH = f"SELECT once.publish('orders', '{PAYLOAD}', key => :k::text);\n"
+PUBLISH = f"SELECT once.publish_text('orders', '{PAYLOAD}', key => :k::text);\n"
 INSERT = f"INSERT INTO plain (topic, key, payload) VALUES ('orders', :k::text, '{PAYLOAD}') RETURNING id;\n"
 KEYS = "ARRAY(SELECT (:k::int + g)::text FROM generate_series(1, 100) g)"
-MANY = f"SELECT once.publish_many('orders', {KEYS}, array_fill('{PAYLOAD}'::text, ARRAY[100]));\n"
+MANY = f"SELECT once.publish_many_text('orders', array_fill('{PAYLOAD}'::text, ARRAY[100]), {KEYS});\n"
 INSERT_MANY = ("INSERT INTO plain (topic, key, payload) SELECT 'orders', k, p FROM unnest("
                f"{KEYS}, array_fill('{PAYLOAD}'::bytea, ARRAY[100])) AS u(k, p);\n")
 

@@ -79,12 +79,12 @@ class Bank(Writers):
         version, balance = cursor.fetchone()
         payload = json.dumps({"version": version, "delta": delta, "balance": balance,
                               "text": "x" * pad})
-        cursor.execute("SELECT once.publish(%s, %s::text, key => %s)", (topic, payload, key))
+        cursor.execute("SELECT once.publish_text(%s, %s::text, key => %s)", (topic, payload, key))
         return cursor.fetchone()[0], topic, key, payload, version
 
     def _loose(self, cursor, chance):
         payload = json.dumps({"loose": chance.randint(0, 1 << 30)})
-        cursor.execute("SELECT once.publish(%s, %s::text)", (self.loose, payload))
+        cursor.execute("SELECT once.publish_text(%s, %s::text)", (self.loose, payload))
         return cursor.fetchone()[0], self.loose, None, payload, None
 
     def _record(self, events, outcome):

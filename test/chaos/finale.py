@@ -36,12 +36,12 @@ def steps(system):
 
 
 def publish(system, text):
-    system.database.execute("SELECT once.publish(%s, %s::text, key => 'after')", (f"{NAME}.orders", text))
+    system.database.execute("SELECT once.publish_text(%s, %s::text, key => 'after')", (f"{NAME}.orders", text))
 
 
 def clone(system):
     system.sender.execute(f'CREATE DATABASE clone TEMPLATE "{NAME}"')
-    system.sender.execute(f"SELECT once.publish('{NAME}.orders', 'of the clone'::text)", database="clone")
+    system.sender.execute(f"SELECT once.publish_text('{NAME}.orders', 'of the clone'::text)", database="clone")
     system.finale_dsn = system.sender.dsn("clone", RELAY_ROLE)
 
 

@@ -28,7 +28,7 @@ STEP_SECONDS = 10
 WARM_UP = 60  # seconds that no verdict looks at: caches fill, a young JVM compiles
 SERVER = "shared_buffers = 256MB\nmax_wal_size = 2GB\n"
 PUBLISH = f"""\\set k random(1, 1000)
-SELECT count(once.publish('{TOPIC}', repeat('x', 200), key => 'k' || (:k + n))) FROM generate_series(1, {EVENTS}) n;
+SELECT count(once.publish_text('{TOPIC}', repeat('x', 200), key => 'k' || (:k + n))) FROM generate_series(1, {EVENTS}) n;
 """
 # Appends: a counter that is updated would bloat under a held xmin, and that would be the application's own.
 RECEIVER = """

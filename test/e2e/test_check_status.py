@@ -191,7 +191,7 @@ def test_status_names_the_transaction_that_holds_back_trimming(world):
     connection = world.database.connect(autocommit=False)
     try:
         cursor = connection.cursor()
-        cursor.execute("SELECT once.publish(%s, 'x'::text), pg_backend_pid()", (f"{world.name}.orders",))
+        cursor.execute("SELECT once.publish_text(%s, 'x'::text), pg_backend_pid()", (f"{world.name}.orders",))
         pid = cursor.fetchone()[1]
         [lane] = status(world)["lanes"]
         assert pid in [blocker.get("pid") for blocker in lane["trim_blockers"]]

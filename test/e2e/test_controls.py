@@ -36,7 +36,7 @@ def ghosts(world, rounds):
         relay.wait_state("running")
         with world.database.session() as cursor:
             cursor.execute("SET synchronous_commit = off")
-            cursor.execute("SELECT once.publish(%s, %s, key => 'k')", (topic, f"event {number}"))
+            cursor.execute("SELECT once.publish_text(%s, %s, key => 'k')", (topic, f"event {number}"))
         wait_until("it is shipped", lambda: relay.metric("once_outbox_events_total") == 1, 30, 0.01)
         world.cluster.kill()
         relay.kill()

@@ -181,7 +181,7 @@ def test_P10_I1_ids_that_a_crash_gives_again(world, cluster, soon):
     waiter.start()
     world.database.wait_for("the savepoint waits", "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
     with early.cursor() as cursor:
-        cursor.execute("SELECT once.publish(%s, 'before'::text, key => 'k')", (topic,))
+        cursor.execute("SELECT once.publish_text(%s, 'before'::text, key => 'k')", (topic,))
     early.commit()
     wait_until("it is shipped", lambda: relay.metric("once_outbox_events_total") == 2, 30, 0.05)
     world.remember()
@@ -236,7 +236,7 @@ def test_P23_trim_waits_for_an_old_publisher(world):
     world.database.execute("UPDATE once.lane SET generation_rows = 100")
     relay = world.relay(env={"ONCE_OUTBOX_REPORT_MS": "100"}).start()
     with world.database.connect(autocommit=False) as old:
-        old.cursor().execute("SELECT once.publish(%s, 'old'::text, key => 'old')", (topic,))
+        old.cursor().execute("SELECT once.publish_text(%s, 'old'::text, key => 'old')", (topic,))
         for number in range(4):
             world.publish(topic, f"new {number}", key="new")
             world.remember()

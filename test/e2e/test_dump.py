@@ -55,8 +55,8 @@ def fill(database, lanes=2):
         SELECT once.complete('declared', 'k', token, '"kept"') FROM once.claim('declared', 'k');
         SELECT once.complete('common', 'k', token, '"kept"') FROM once.claim('common', 'k');
         SELECT once.transition('order', '1', 'pay', 'e'), once.lease('l', 'w', '1 h'), once.issue_token('f', '1 h'), once.key_block('p', 100),
-               once.publish('t', 'x', dedup_key => 'd'), once.publish('t', 'x', deliver_at => now() + interval '1 h');
-        SELECT once.publish('t', 'x', 'k' || n) FROM generate_series(1, 9) n;
+               once.publish_text('t', 'x', dedup_key => 'd'), once.publish_text('t', 'x', deliver_at => now() + interval '1 h');
+        SELECT once.publish_text('t', 'x', 'k' || n) FROM generate_series(1, 9) n;
         SELECT once.report(0, incarnation, 'cluster', '{"last_seq": "0"}', 7, '{}') FROM once.lane WHERE lane = 0;
         SELECT once.park(0, (SELECT min(seq) FROM once.event_0), 'refused', 'skip')""", (lanes,))
 
@@ -108,7 +108,7 @@ def test_H20_a_dump_without_rows_gives_a_database_that_works(database, restored)
     for scope in ("declared", "other", "common"):
         assert copy.value("SELECT verdict FROM once.claim(%s, 'k')", (scope,)) == "new"
         assert copy.value("SELECT verdict FROM once.claim(%s, 'k')", (scope,)) == "in_progress"
-    copy.execute("SELECT once.publish('t', 'x'), once.topic_set('t'), once.sweep(), once.scope_sweep()")
+    copy.execute("SELECT once.publish_text('t', 'x'), once.topic_set('t'), once.sweep(), once.scope_sweep()")
     assert restored(copy).value("SELECT once.accept('c', 1::bigint)") == "duplicate", "a dump of the copy is a whole one"
 
 

@@ -116,7 +116,7 @@ def test_dedup_key_of_many_producers_publishes_once(database):
     def produce(_index, cursor):
         ids = []
         for key in range(keys):
-            cursor.execute("SELECT once.publish('t', 'x', dedup_key => %s)", (str(key),))
+            cursor.execute("SELECT once.publish_text('t', 'x', dedup_key => %s)", (str(key),))
             ids.append(cursor.fetchone()[0])
         return ids
 
@@ -128,8 +128,8 @@ def test_dedup_key_of_many_producers_publishes_once(database):
 def test_H20_a_dump_carries_machines_entities_ids_leases_and_keys(cluster, database, world_name):
     database.execute(MACHINE)
     database.execute("SELECT once.transition('order', '1', 'create', 'e'), once.memory_set('token', '2 days')")
-    first = database.value("SELECT once.publish('t', 'x', dedup_key => 'd')")
-    waiting = database.value("SELECT once.publish('t', 'x', deliver_at => now() + interval '1 hour')")
+    first = database.value("SELECT once.publish_text('t', 'x', dedup_key => 'd')")
+    waiting = database.value("SELECT once.publish_text('t', 'x', deliver_at => now() + interval '1 hour')")
     token = database.value("SELECT once.issue_token('f', '1 hour')")
     database.execute("SELECT once.lease('l', 'w1', '1 hour'), once.key_block('p', 100)")
     dump = subprocess.run([STAGED_BIN / "pg_dump", "-d", database.dsn(user="postgres")], check=True, stdout=subprocess.PIPE).stdout
@@ -139,7 +139,7 @@ def test_H20_a_dump_carries_machines_entities_ids_leases_and_keys(cluster, datab
     try:
         assert copy.value("SELECT verdict FROM once.transition('order', '1', 'create', 'e')") == "duplicate"
         assert copy.value("SELECT verdict FROM once.transition('order', '1', 'pay')") == "moved"
-        assert copy.value("SELECT once.publish('t', 'x', dedup_key => 'd')") == first
+        assert copy.value("SELECT once.publish_text('t', 'x', dedup_key => 'd')") == first
         assert copy.value("SELECT once.unschedule(%s)", (waiting,))
         assert copy.value("SELECT once.redeem_token('f', %s)", (token,)) == "ok"
         assert copy.value("SELECT verdict FROM once.lease('l', 'w2', '1 hour')") == "busy"
@@ -191,8 +191,8 @@ def test_deliver_at_reaches_kafka_when_due_with_its_id(world):
     topic = next(iter(world.topics))
     world.relay().start()
     sooner = world.publish(topic, "sooner", key="k", deliver_at="1970-01-01")
-    later = world.database.value("SELECT once.publish(%s, 'later', 'k', deliver_at => clock_timestamp() + interval '2 s')", (topic,))
-    never = world.database.value("SELECT once.publish(%s, 'never', 'k', deliver_at => clock_timestamp() + interval '2 s')", (topic,))
+    later = world.database.value("SELECT once.publish_text(%s, 'later', 'k', deliver_at => clock_timestamp() + interval '2 s')", (topic,))
+    never = world.database.value("SELECT once.publish_text(%s, 'never', 'k', deliver_at => clock_timestamp() + interval '2 s')", (topic,))
     assert world.database.value("SELECT once.unschedule(%s)", (never,))
     assert [header(message, "once-id") for message in world.messages(topic)] in ([], [sooner])
     wait_until("the event is due and shipped", lambda: len(world.messages(topic)) == 2, 30)

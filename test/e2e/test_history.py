@@ -145,7 +145,7 @@ def test_P13_P31_clone_of_the_server_is_refused_and_disturbs_the_original_in_not
         shipped.publish(topic, "sixth", key="k")
         wait_until("the sixth is shipped", lambda: len(shipped.messages()) == 6, 30, 0.1)
         for _ in range(busy):
-            clone.execute("SELECT once.publish(%s, 'of the clone'::text, key => 'k')", (topic,), shipped.name)
+            clone.execute("SELECT once.publish_text(%s, 'of the clone'::text, key => 'k')", (topic,), shipped.name)
         assert "1 messages are in Kafka and not in this database" in refused(
             shipped, shipped.relay(database=clone.dsn(shipped.name, "relay")))
         shipped.publish(topic, "seventh", key="k")
@@ -167,7 +167,7 @@ def test_P13_dump_and_restore_is_another_stream(shipped, world_name):
     incarnation = shipped.cluster.query("SELECT incarnation::text FROM once.lane", database=copy)[0][0]
     assert incarnation != shipped.incarnation()
     topic = next(iter(shipped.topics))
-    shipped.cluster.execute("SELECT once.publish(%s, 'of the copy'::text, key => 'k')", (topic,), copy)
+    shipped.cluster.execute("SELECT once.publish_text(%s, 'of the copy'::text, key => 'k')", (topic,), copy)
     relay = shipped.relay(database=shipped.cluster.dsn(copy, "relay"))
     assert relay.run("--until-empty") == 0, relay.log()
     shipped.publish(topic, "of the original", key="k")
@@ -248,7 +248,7 @@ def test_P13_rearm_continue_after_a_switch_somebody_verified(shipped):
     clone = shipped.relay(database=shipped.cluster.dsn(copy, "relay"))
     refused(shipped, clone)
     shipped.cluster.execute("SELECT once.rearm(0, 'continue')", database=copy)
-    shipped.cluster.execute("SELECT once.publish(%s, 'sixth'::text, key => 'k')", (next(iter(shipped.topics)),), copy)
+    shipped.cluster.execute("SELECT once.publish_text(%s, 'sixth'::text, key => 'k')", (next(iter(shipped.topics)),), copy)
     assert clone.run("--until-empty") == 0, clone.log()
     assert [m.value for m in shipped.messages()][-1] == b"sixth"
     assert len(shipped.messages()) == 6
@@ -278,7 +278,7 @@ def test_P12_failover_that_lost_nothing(own_cluster):
         wait_until("it is shipped", lambda: len(world.messages()) == 6, 30, 0.2)
         world.cluster.stop()
         standby.promote()
-        standby.execute("SELECT once.publish(%s, 'after'::text, key => 'k')", (topic,), world.name)
+        standby.execute("SELECT once.publish_text(%s, 'after'::text, key => 'k')", (topic,), world.name)
         wait_until("it goes on", lambda: len(world.messages()) == 7, 40, 0.2)
         assert relay.stop() == 0
         assert [m.value for m in world.messages()] == [b"event %d" % n for n in range(5)] + [b"kept", b"after"]
@@ -292,7 +292,7 @@ def test_P11_failover_that_loses_shipped_commits(own_cluster, survives):
     with Cluster(name="standby").copy_of(world.cluster) as standby:
         standby.start()
         with world.database.connect(autocommit=False) as late, late.cursor() as cursor:
-            cursor.execute("SELECT once.publish(%s, 'lost'::text, key => 'k')::text, once.publish(%s, 'unseen'::text)",
+            cursor.execute("SELECT once.publish_text(%s, 'lost'::text, key => 'k')::text, once.publish_text(%s, 'unseen'::text)",
                            (topic, unknown))
             lost = cursor.fetchone()[0]
             if survives:
@@ -327,12 +327,12 @@ def test_P29_old_primary_keeps_running_after_a_promotion(own_cluster):
                   for cluster in (world.cluster, standby)}
         for number in range(20):
             for cluster in relays:
-                cluster.execute("SELECT once.publish(%s, %s::text, key => 'k')", (topic, f"{cluster.port} {number}"), world.name)
+                cluster.execute("SELECT once.publish_text(%s, %s::text, key => 'k')", (topic, f"{cluster.port} {number}"), world.name)
         wait_until("one of them is refused", lambda: not all(relay.alive() for relay in relays.values()), 40, 0.1)
         refused_one, other = sorted(relays, key=lambda cluster: relays[cluster].alive())
         assert relays[refused_one].process.wait(1) == REFUSED, relays[refused_one].log()
         wait_until("the other has shipped all", lambda: len(world.messages()) >= 25, 40, 0.3)
-        other.execute("SELECT once.publish(%s, 'later'::text, key => 'k')", (topic,), world.name)
+        other.execute("SELECT once.publish_text(%s, 'later'::text, key => 'k')", (topic,), world.name)
         wait_until("and goes on", lambda: len(world.messages()) >= 26, 40, 0.3)
         assert relays[other].stop() == 0
         values = [message.value.decode() for message in world.messages()]
@@ -412,7 +412,7 @@ def test_P12_failover_after_everything_was_trimmed(own_cluster):
         standby.promote()
         relay = world.relay(database=standby.dsn(world.name, "relay"))
         assert relay.run("--until-empty") == 0, relay.log()
-        standby.execute("SELECT once.publish(%s, 'after'::text, key => 'k')", (topic,), world.name)
+        standby.execute("SELECT once.publish_text(%s, 'after'::text, key => 'k')", (topic,), world.name)
         assert relay.run("--until-empty") == 0, relay.log()
         values = [message.value for message in world.messages()]
         assert values == [f"event {n}".encode() for n in range(5)] + [b"last", b"after"]

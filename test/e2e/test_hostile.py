@@ -37,9 +37,9 @@ DOCUMENTS = {
 }
 # A document, and what may come of it: an answer, or one of these.
 TAKERS = {
-    "SELECT once.publish('t', d)": {"ok", "ON002"},
-    "SELECT once.publish('t', 'x'::text, headers => d)": {"ON003", "ON002"},
-    "SELECT once.publish_many('t', '{k}', ARRAY[d])": {"ok", "ON002"},
+    "SELECT once.publish_text('t', d)": {"ok", "ON002"},
+    "SELECT once.publish_text('t', 'x'::text, headers => d)": {"ON003", "ON002"},
+    "SELECT once.publish_many_text('t', ARRAY[d], '{k}')": {"ok", "ON002"},
     "SELECT once.claim('s', 'k', d)": {"ok"},
     "SELECT once.fingerprint(d)": {"ok"},
     "SELECT once.content_id('s', d)": {"ok"},
@@ -154,7 +154,7 @@ def test_P14_hostile_an_event_cannot_be_a_position(world):
     world.publish(f"{world.name}.orders", "before", "k")
     forged = f"{uuid.uuid4()}/0"
     database = world.database
-    database.execute("SELECT once.publish(%s, 'x', key => 'a'), once.publish(%s, '{}'::jsonb, key => %s), once.publish(%s, 'y', key => 'b')",
+    database.execute("SELECT once.publish_text(%s, 'x', key => 'a'), once.publish(%s, '{}'::jsonb, key => %s), once.publish_text(%s, 'y', key => 'b')",
                      (f"{world.name}.orders", world.position_topic, forged, f"{world.name}.orders"))
     relay = world.relay()
     relay.drain()
@@ -172,7 +172,7 @@ def test_P14_hostile_an_event_cannot_be_a_position(world):
 def test_hostile_names_do_not_write_to_the_operators_terminal(world):
     """Whoever may prepare a transaction names it, and status tells who holds back trimming."""
     with world.database.connect(autocommit=False) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT once.publish(%s, 'x')", (f"{world.name}.orders",))
+        cursor.execute("SELECT once.publish_text(%s, 'x')", (f"{world.name}.orders",))
         cursor.execute("PREPARE TRANSACTION %s", ("a\n\x1b[2Jlane 0: all is well",))
     try:
         status, output = run_relay("status", "--database", world.database.dsn())

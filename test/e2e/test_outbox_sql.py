@@ -70,7 +70,7 @@ def test_P11_P12_P29_histories_after_a_failover(world_name):
     with Cluster(name="primary").create() as primary, Cluster(name="standby") as standby:
         primary.start()
         old = primary.create_database(world_name)
-        old.execute("SELECT once.publish('t', 'before')")
+        old.execute("SELECT once.publish_text('t', 'before')")
         standby.copy_of(primary).start()
         shipped = position(old)
         wait_until("the standby has it", lambda: standby.query("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn",
@@ -79,21 +79,21 @@ def test_P11_P12_P29_histories_after_a_failover(world_name):
         # H17: read only on a standby, what would write says so
         assert new.value("SELECT in_recovery FROM once.identity(0)")
         assert verdict(new, shipped) == "standby"
-        for statement in ("SELECT once.publish('t', 'p')", "SELECT once.cut(0)", "SELECT once.rotate()",
-                          "SELECT once.publish_many('t', NULL, ARRAY['p'])"):
+        for statement in ("SELECT once.publish_text('t', 'p')", "SELECT once.cut(0)", "SELECT once.rotate()",
+                          "SELECT once.publish_many_text('t', ARRAY['p'])"):
             with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
                 new.execute(statement)
         standby.promote()
         assert verdict(new, shipped) == "ok", "nothing shipped was lost"
-        old.execute("SELECT once.publish('t', 'after')")
+        old.execute("SELECT once.publish_text('t', 'after')")
         lost = position(old)
         assert verdict(new, lost) in ("xid", "lsn"), "the old primary shipped what the new one never had"
         for _ in range(3):
-            new.execute("SELECT once.publish('t', 'other')")
+            new.execute("SELECT once.publish_text('t', 'other')")
         assert verdict(new, lost) == "lsn", "its numbers are used again for other events by now"
         assert verdict(new, shipped) == "ok"
         assert verdict(old, position(new)) in ("timeline", "xid"), "the old primary sees that it was left"
-        old.execute("SELECT once.publish('t', 'p') FROM generate_series(1, 9)")
+        old.execute("SELECT once.publish_text('t', 'p') FROM generate_series(1, 9)")
         old.execute("SELECT pg_current_xact_id(); SELECT pg_current_xact_id()")
         assert verdict(old, position(new)) == "timeline"
 
@@ -107,7 +107,7 @@ def test_P21_a_cancelled_wait_for_standbys_ships_nothing(world_name):
         wait_until("it counts", lambda: database.value("SHOW synchronous_standby_names") == "absent", 10)
         connection = database.connect(options="-c synchronous_commit=local")
         cursor = connection.cursor()
-        cursor.execute("SELECT once.publish('t', 'local')")  # committed here, not on any standby
+        cursor.execute("SELECT once.publish_text('t', 'local')")  # committed here, not on any standby
         cursor.execute("SET statement_timeout = '1s'")
         with pytest.raises(psycopg2.errors.QueryCanceled):
             cursor.execute("SELECT * FROM once.cut(0)")
@@ -135,7 +135,7 @@ def test_P12_the_cut_waits_before_commits_do(world_name):
             database.execute("SELECT pg_reload_conf()")
             wait_until("it counts", lambda: database.value("SHOW synchronous_standby_names") == "absent", 10)
             connection = database.connect(options="-c statement_timeout=1s")
-            connection.cursor().execute("SELECT once.publish('t', 'acknowledged')")
+            connection.cursor().execute("SELECT once.publish_text('t', 'acknowledged')")
             with pytest.raises(psycopg2.errors.QueryCanceled):
                 connection.cursor().execute("SELECT * FROM once.cut(0)")
             cut = threading.Thread(target=lambda: database.execute("SELECT * FROM once.cut(0)"))
@@ -155,7 +155,7 @@ def test_H20_a_dump_has_the_settings_and_no_identity(cluster, world_name):
     source.execute("SELECT once.set_lanes(3, 5, 1000)")
     source.execute("SELECT once.topic_set('small', 100)")
     source.execute(f"SELECT once.grant_publisher('{RELAY_ROLE}')")
-    source.execute("SELECT once.publish('t', 'p', key => g::text) FROM generate_series(1, 20) g")
+    source.execute("SELECT once.publish_text('t', 'p', key => g::text) FROM generate_series(1, 20) g")
     source.execute("SELECT once.report(0, incarnation, 'c', '{}', 1, '{}') FROM once.lane WHERE lane = 0")
     file = cluster.folder / f"{world_name}.sql"
     run_as_server(STAGED_BIN / "pg_dump", "-d", source.dsn("postgres"), "-f", file)
@@ -169,7 +169,7 @@ def test_H20_a_dump_has_the_settings_and_no_identity(cluster, world_name):
     assert not shared, "a restored copy is another stream"
     assert target.value("SELECT count(*) FROM once.event_0") == 0
     with target.connect(user=RELAY_ROLE) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT once.publish('t', 'p')")
+        cursor.execute("SELECT once.publish_text('t', 'p')")
         cursor.execute("SELECT count(*) FROM once.event_2")
     source.drop()
     target.drop()
@@ -186,8 +186,8 @@ def test_P19_text_leaves_every_encoding_as_utf8(cluster, world_name):
         connection.set_client_encoding("UTF8")
         cursor = connection.cursor()
         for payload in ("'caf\u00e9'::text", "'\"caf\u00e9\"'::jsonb", "'\"caf\u00e9\"'::json"):
-            cursor.execute(f"SELECT once.publish('t', {payload}, key => 'caf\u00e9', headers => '{{\"h\": \"caf\u00e9\"}}')")
-        cursor.execute("SELECT once.publish_many('t', ARRAY['caf\u00e9'], ARRAY['caf\u00e9'])")
+            cursor.execute(f"SELECT once.publish_text('t', {payload}, key => 'caf\u00e9', headers => '{{\"h\": \"caf\u00e9\"}}')")
+        cursor.execute("SELECT once.publish_many_text('t', ARRAY['caf\u00e9'], ARRAY['caf\u00e9'])")
         cursor.execute("SELECT payload, once.headers_json(headers) ->> 'h', lane FROM ("
                        "SELECT 0 AS lane, * FROM once.event_0 UNION ALL SELECT 1, * FROM once.event_1) e ORDER BY seq")
         rows = cursor.fetchall()
@@ -195,12 +195,12 @@ def test_P19_text_leaves_every_encoding_as_utf8(cluster, world_name):
         assert [row[1] for row in rows] == ["caf\u00e9"] * 3 + [None]
         with cluster.session(name + "_u") as other:
             other.execute("SELECT once.set_lanes(2)")
-            other.execute("SELECT once.publish('t', 'p', key => 'caf\u00e9')")
+            other.execute("SELECT once.publish_text('t', 'p', key => 'caf\u00e9')")
             other.execute("SELECT count(*) FROM once.event_1")
             assert {row[2] for row in rows} == {other.fetchone()[0]}, "the lane follows from the key, not from the encoding"
         if not accented:
-            for statement in ("SELECT once.publish('t', convert_from('\\xff', 'SQL_ASCII'))",
-                              "SELECT once.publish('t', 'p', key => convert_from('\\xff', 'SQL_ASCII'))"):
+            for statement in ("SELECT once.publish_text('t', convert_from('\\xff', 'SQL_ASCII'))",
+                              "SELECT once.publish_text('t', 'p', key => convert_from('\\xff', 'SQL_ASCII'))"):
                 with pytest.raises(psycopg2.Error) as refused:
                     cursor.execute(statement)
                 assert refused.value.pgcode == "22021", "bytes that are no UTF-8 could never be sent"

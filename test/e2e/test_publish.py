@@ -22,11 +22,11 @@ def header(message, name):
 def test_P1_commit_ships_once_and_rollback_never(world):
     topic = next(iter(world.topics))
     with world.database.connect(autocommit=False) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT once.publish(%s, 'kept'::text)::text", (topic,))
+        cursor.execute("SELECT once.publish_text(%s, 'kept'::text)::text", (topic,))
         kept = cursor.fetchone()[0]
-        cursor.execute("SAVEPOINT s; SELECT once.publish(%s, 'savepoint'::text); ROLLBACK TO SAVEPOINT s", (topic,))
+        cursor.execute("SAVEPOINT s; SELECT once.publish_text(%s, 'savepoint'::text); ROLLBACK TO SAVEPOINT s", (topic,))
         connection.commit()
-        cursor.execute("SELECT once.publish(%s, 'rolled back'::text)", (topic,))
+        cursor.execute("SELECT once.publish_text(%s, 'rolled back'::text)", (topic,))
         connection.rollback()
     world.relay().drain()
     messages = world.messages()
@@ -140,7 +140,7 @@ def test_P15_long_transactions_elsewhere_do_not_hold_delivery(world, cluster):
         here.cursor().execute("SELECT pg_current_xact_id()")
         other_database.cursor().execute("SELECT pg_current_xact_id()")
         with world.database.connect(autocommit=False) as prepared:
-            prepared.cursor().execute("SELECT once.publish(%s, 'prepared'::text)", (topic,))
+            prepared.cursor().execute("SELECT once.publish_text(%s, 'prepared'::text)", (topic,))
             prepared.cursor().execute("PREPARE TRANSACTION 'p15'")
         for number in range(5):
             world.publish(topic, f"event {number}", key="k")
@@ -193,7 +193,7 @@ def test_P19_bytes_arrive_as_they_were_published(world):
     wanted = []
     for payload, key, headers in cases:
         with world.database.session() as cursor:
-            cursor.execute("SELECT once.publish(%s, %s::bytea, key => %s, headers => %s::jsonb)::text",
+            cursor.execute("SELECT once.publish_bytes(%s, %s::bytea, key => %s, headers => %s::jsonb)::text",
                            (topic, payload, key, None if headers is None else json.dumps(headers)))
             identity = cursor.fetchone()[0]
         own = tuple((name, value.encode()) for name, value in (headers or {}).items())
@@ -240,13 +240,13 @@ def test_P1_what_is_published_while_its_indexes_are_made_again_ships(world):
     relay = world.relay().start()
     work = world.writers(seed=31).start(threads=3)
     with world.database.session() as known:
-        known.execute("SELECT once.publish(%s, 'before'::text)", (topic,))
+        known.execute("SELECT once.publish_text(%s, 'before'::text)", (topic,))
         with reindexing(world.cluster, world.database.name, "once.event_0_0"):
-            known.execute("SELECT once.publish(%s, 'meanwhile'::text)", (topic,))
-            known.execute("SELECT once.publish_many(%s, ARRAY['a', 'b'], ARRAY['{}', '{}']::jsonb[])", (topic,))
+            known.execute("SELECT once.publish_text(%s, 'meanwhile'::text)", (topic,))
+            known.execute("SELECT once.publish_many(%s, ARRAY['{}', '{}']::jsonb[], ARRAY['a', 'b'])", (topic,))
         for _ in range(5):
             world.database.execute("REINDEX TABLE CONCURRENTLY once.event_0_0")
-        known.execute("SELECT once.publish(%s, 'after'::text)", (topic,))
+        known.execute("SELECT once.publish_text(%s, 'after'::text)", (topic,))
     work.stop()
     assert world.database.value("SELECT count(bt_index_check(indexrelid, true)) FROM pg_index "
                                 "WHERE indrelid = 'once.event_0_0'::regclass") == 2
@@ -266,9 +266,9 @@ def test_P2_I1_transaction_that_a_snapshot_does_not_name_is_not_lost(world, rest
     with early.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()")
     with late.cursor() as cursor:
-        cursor.execute("SELECT once.publish(%s, 'runs'::text, key => 'k')", (topic,))
+        cursor.execute("SELECT once.publish_text(%s, 'runs'::text, key => 'k')", (topic,))
     with early.cursor() as cursor:
-        cursor.execute("SELECT once.publish(%s, 'finished'::text, key => 'early')", (topic,))
+        cursor.execute("SELECT once.publish_text(%s, 'finished'::text, key => 'early')", (topic,))
     early.commit()
     wait_until("the first is shipped", lambda: len(world.messages(topic)) == 1, 20, 0.1)
     relay.kill() if restart else relay.process.pause()

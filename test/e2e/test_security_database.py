@@ -54,7 +54,7 @@ def outbox(dsn, kafka, world_name, *more, password=PASSWORD):
 
 def test_security_verify_full_works_and_is_encrypted(encrypted, authority, kafka, world_name):
     encrypted.execute("ALTER DATABASE shipped SET log_statement = 'none'")
-    encrypted.execute("SELECT once.publish(%s, 'x')", (f"{world_name}.t",), database="shipped")
+    encrypted.execute("SELECT once.publish_text(%s, 'x')", (f"{world_name}.t",), database="shipped")
     kafka.create_topic(f"{world_name}.t", 1)
     status, output = outbox(conninfo(encrypted, authority), kafka, world_name)
     assert status == 0, output
@@ -75,7 +75,7 @@ def test_security_mutual_tls(encrypted, authority, kafka, world_name, wrong, com
     dsn = conninfo(encrypted, authority, user="certified", dbname="mutual", **words)
     kafka.create_topic(f"{world_name}.t", 1)
     if command == "outbox":
-        encrypted.execute("SELECT once.publish(%s, 'x')", (f"{world_name}.t",), database="mutual")
+        encrypted.execute("SELECT once.publish_text(%s, 'x')", (f"{world_name}.t",), database="mutual")
     else:
         kafka.tools.run("produce_many", topic=f"{world_name}.t", messages=[message("x", key="k")])
     more = {"outbox": (), "inbox": ("--set", f"inbox.1.topic={world_name}.t", "--set", f"inbox.1.group={world_name}", "--set", "inbox.1.store=true")}[command]

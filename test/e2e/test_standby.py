@@ -75,7 +75,7 @@ def test_H17_every_function_works_on_a_standby_or_says_25006():
         assert forms(database) == {name: len(calls) for name, calls in CALLS.items()}, "a function has no call here, or no longer exists"
         database.execute("""
             SELECT once.consumer_set('c'), once.consumer_set('u'),
-                   once.scope_set('s'), once.topic_set('t'), once.lease('l', 'o', '1 h'), once.inbox_put('t', 'a', 'x'), once.publish('t', 'x'),
+                   once.scope_set('s'), once.topic_set('t'), once.lease('l', 'o', '1 h'), once.inbox_put('t', 'a', 'x'), once.publish_text('t', 'x'),
                    once.machine_set('order', 'new', '[{"from": "new", "event": "pay", "to": "paid"}]');
             CREATE TABLE doc (id int PRIMARY KEY, version bigint);
             INSERT INTO doc VALUES (1, 1);

@@ -47,7 +47,7 @@ def test_P22_held_xmin_leaves_no_dead_rows(world):
     sent, began, behind = 0, time.monotonic(), []
     with world.database.session() as cursor:
         while sent < HELD_SECONDS * 2000:
-            cursor.execute("SELECT count(once.publish(%s, 'x', key => n::text)) FROM generate_series(1, 200) n", (topic,))
+            cursor.execute("SELECT count(once.publish_text(%s, 'x', key => n::text)) FROM generate_series(1, 200) n", (topic,))
             sent += 200
             behind.append(sent - (relay.metric("once_outbox_events_total") or 0))
             time.sleep(max(0.0, began + sent / 2000 - time.monotonic()))

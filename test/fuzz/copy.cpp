@@ -51,16 +51,18 @@ void ours(fuzz::Bytes in) {
     id.resize(16);
     const std::string topic = in.text();
     const auto key = maybe(in), payload = maybe(in), headers = maybe(in);
-    std::string row = bytes_of(std::int16_t{8}) + field(bytes_of(seq)) + field(id) + field(topic) +
+    const std::string form(1, in.flag() ? 'j' : 'b');
+    std::string row = bytes_of(std::int16_t{9}) + field(bytes_of(seq)) + field(id) + field(topic) +
                       field(key) + field(payload) + field(headers) +
                       (partition < 0 ? field(std::nullopt) : field(bytes_of(partition))) +
-                      field(bytes_of(us));
+                      field(bytes_of(us)) + field(form);
     if (in.flag())
         row.insert(0, kFileHeader);
     const auto found = postgres::row_of_message(row);
     hold(found.has_value(), "a message with a row has one");
     const Event event = outbox::decode_event(*found);
     hold(event.seq == seq && event.time_ms == time_ms(us), "numbers");
+    hold(event.form == form.front(), "form");
     hold(event.partition == (partition < 0 ? -1 : partition), "partition");
     hold(std::memcmp(event.id.data(), id.data(), id.size()) == 0, "id");
     hold(event.topic == topic && event.headers == headers.value_or(""), "texts");
@@ -76,7 +78,7 @@ void foreign(fuzz::Bytes in) {
                 continue;
             hold(std::string_view(message).ends_with(*row), "a row is the end of its message");
             const Event event = outbox::decode_event(*row);
-            const std::size_t fixed = 8 * 4 + 8 + 16 + 8 + (event.partition == -1 ? 0 : 4);
+            const std::size_t fixed = 9 * 4 + 8 + 16 + 8 + 1 + (event.partition == -1 ? 0 : 4);
             const std::size_t used = fixed + event.topic.size() + event.size();
             // A partition that stands there as -1 takes four bytes more than NULL.
             hold(used == row->size() || (event.partition == -1 && used + 4 == row->size()),

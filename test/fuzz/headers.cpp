@@ -31,9 +31,11 @@ void foreign(const std::string &bytes) {
 }
 
 void ours(once::fuzz::Bytes in) {
-    std::vector<std::pair<std::string, std::string>> texts;
-    while (!in.empty())
-        texts.emplace_back(in.text(), in.text());
+    std::vector<std::pair<std::string, std::optional<std::string>>> texts;
+    while (!in.empty()) {
+        std::string name = in.text(), value = in.text();
+        texts.emplace_back(name, value == "null" ? std::nullopt : std::optional(value));
+    }
     const std::vector<Header> headers(texts.begin(), texts.end());
     const std::string bytes = encode_headers(headers);
     hold(decode_headers(bytes) == headers, "decode(encode(x)) is x");

@@ -34,8 +34,9 @@ void check_headers(const Message &message) {
     std::set<std::string> names;
     std::size_t values = 0;
     const auto object = nlohmann::ordered_json::parse(
-        *text, [&](int, nlohmann::ordered_json::parse_event_t event, nlohmann::ordered_json &part) {
-            if (event == nlohmann::ordered_json::parse_event_t::key)
+        *text,
+        [&](int depth, nlohmann::ordered_json::parse_event_t event, nlohmann::ordered_json &part) {
+            if (depth == 1 && event == nlohmann::ordered_json::parse_event_t::key)
                 hold(names.insert(part.get<std::string>()).second, "a name comes once");
             return true;
         });

@@ -4,17 +4,17 @@ CREATE TEMP TABLE held (name text PRIMARY KEY, snapshot pg_snapshot);
 
 -- cut
 SELECT results_eq('SELECT timeline, seq FROM once.cut(0)', 'VALUES (1, 0::bigint)', 'an unused lane');
-SELECT once.publish('t', g::text, key => 'k') FROM generate_series(1, 3) g \g /dev/null
+SELECT once.publish_text('t', g::text, key => 'k') FROM generate_series(1, 3) g \g /dev/null
 INSERT INTO held SELECT 'cut', snapshot FROM once.cut(0);
 SELECT is((SELECT seq FROM once.cut(0)), 3::bigint, 'the last number drawn before');
 SELECT ok(bool_and(pg_visible_in_snapshot(xid, snapshot)), 'what is committed is seen') FROM once.event_0, held;
 BEGIN;
-SELECT once.publish('t', 'own') \g /dev/null
+SELECT once.publish_text('t', 'own') \g /dev/null
 SELECT ok(NOT pg_visible_in_snapshot(pg_current_xact_id(), snapshot), 'what is open is not seen') FROM once.cut(0);
 ROLLBACK;
 SELECT ok(lsn <= pg_current_wal_flush_lsn(), 'P21 everything it sees is flushed') FROM once.cut(0);
 SET synchronous_commit = off;
-SELECT once.publish('t', 'async') \g /dev/null
+SELECT once.publish_text('t', 'async') \g /dev/null
 SELECT ok(c.lsn <= pg_current_wal_flush_lsn(), 'P21 also what did not wait for it') FROM once.cut(0) c;
 RESET synchronous_commit;
 SELECT throws_ok('SELECT once.cut(7)', '22023', NULL, 'no such lane');
@@ -52,13 +52,13 @@ SELECT ok(NOT once.wait(0, (SELECT snapshot FROM once.cut(0)), 20), 'nothing new
 SELECT ok(once.wait(0, snapshot, 1000), 'something is visible that was not') FROM held;
 SELECT ok(once.wait(0, '1:1:', 1000), 'from the beginning');
 INSERT INTO held SELECT 'rolled', snapshot FROM once.cut(0);
-BEGIN; SELECT once.publish('t', 'p') FROM generate_series(1, 1000) \g /dev/null
+BEGIN; SELECT once.publish_text('t', 'p') FROM generate_series(1, 1000) \g /dev/null
 ROLLBACK;
-BEGIN; SAVEPOINT s; SELECT once.publish('t', 'p') \g /dev/null
+BEGIN; SAVEPOINT s; SELECT once.publish_text('t', 'p') \g /dev/null
 ROLLBACK TO s; COMMIT;
 SELECT ok(NOT once.wait(0, snapshot, 20), 'P1 what was rolled back is no work') FROM held WHERE name = 'rolled';
-BEGIN; SAVEPOINT s; SELECT once.publish('t', 'p') \g /dev/null
-ROLLBACK TO s; SELECT once.publish('t', 'p') \g /dev/null
+BEGIN; SAVEPOINT s; SELECT once.publish_text('t', 'p') \g /dev/null
+ROLLBACK TO s; SELECT once.publish_text('t', 'p') \g /dev/null
 COMMIT;
 SELECT ok(once.wait(0, snapshot, 1000), 'what stayed beside it is') FROM held WHERE name = 'rolled';
 SELECT throws_ok('SELECT once.wait(7, pg_current_snapshot(), 1)', '22023', NULL, 'no such lane');

@@ -1,7 +1,7 @@
 -- once.trim and once.rotate: what may be emptied, and when. Generations of 10 rows, three children.
 SELECT plan(33);
 SELECT once.set_lanes(1, 3, 10) \g /dev/null
-CREATE FUNCTION pg_temp.publish(n int) RETURNS void LANGUAGE sql AS $$SELECT once.publish('t', g::text, key => 'k') FROM generate_series(1, n) g$$;
+CREATE FUNCTION pg_temp.publish(n int) RETURNS void LANGUAGE sql AS $$SELECT once.publish_text('t', g::text, key => 'k') FROM generate_series(1, n) g$$;
 CREATE FUNCTION pg_temp.filled() RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(',', (SELECT count(*) FROM once.event_0_0), (SELECT count(*) FROM once.event_0_1), (SELECT count(*) FROM once.event_0_2)) $$;
 -- A report that has passed everything up to `last`.

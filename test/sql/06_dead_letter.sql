@@ -7,9 +7,9 @@ CREATE FUNCTION pg_temp.next(no bigint, rows int DEFAULT 100, bytes bigint DEFAU
 CREATE FUNCTION pg_temp.stamps() RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(seq || ':' || coalesce(stamp::text, CASE WHEN wanted THEN 'w' ELSE '-' END), ' ' ORDER BY seq) FROM once.dead_letter $$;
 
-SELECT once.publish('t', g::text, key => CASE WHEN g % 2 = 0 THEN 'even' ELSE 'odd' END, headers => '{"n": "1"}', partition => 3)
+SELECT once.publish_text('t', g::text, key => CASE WHEN g % 2 = 0 THEN 'even' ELSE 'odd' END, headers => '{"n": "1"}', partition => 3)
     FROM generate_series(1, 6) g \g /dev/null
-SELECT once.publish('t', g::text) FROM generate_series(7, 8) g \g /dev/null
+SELECT once.publish_text('t', g::text) FROM generate_series(7, 8) g \g /dev/null
 SELECT pg_temp.now() \g /dev/null
 
 -- park
@@ -17,12 +17,12 @@ SELECT ok(once.park(0, 1, 'too large', 'hold_key'), 'P18 parked');
 SELECT ok(NOT once.park(0, 1, 'again', 'skip'), 'P32 twice is once');
 SELECT is(d.error, 'too large', 'P32 the first reason stays') FROM once.dead_letter d;
 SELECT ok(d.id = e.id AND d.xid = e.xid AND d.topic = e.topic AND d.key = e.key AND d.payload = e.payload
-          AND d.partition = e.partition AND d.time = e.time AND d.headers = '{"n": "1"}', 'P18 the whole event')
+          AND d.partition = e.partition AND d.form = e.form AND d.form = 't' AND d.time = e.time AND d.headers = '{"n": "1"}', 'P18 the whole event')
     FROM once.dead_letter d JOIN once.event_0 e USING (seq);
-SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::text)$$, 'P18 its key is held');
+SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::bytea)$$, 'P18 its key is held');
 SELECT ok(once.park(0, 2, 'x', 'skip'), 'parked under skip');
 SELECT ok(once.park(0, 7, 'x', 'hold_key'), 'parked without a key');
-SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::text)$$, 'P18 neither holds anything');
+SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::bytea)$$, 'P18 neither holds anything');
 SELECT results_eq('SELECT once.parked_seqs(0, 0)', ARRAY[1, 2, 7]::bigint[], 'P18 what the main path leaves out');
 SELECT results_eq('SELECT once.parked_seqs(0, 2)', ARRAY[7]::bigint[], 'P18 above a number');
 SELECT throws_ok($$SELECT once.park(0, 99, 'x', 'skip')$$, '22023', NULL, 'no such event');
@@ -44,7 +44,7 @@ SELECT is(once.redrive_all(), 1::bigint, 'the rest');
 -- stamps: one key at a time, in order, bounded, and only what is passed
 SELECT is(pg_temp.next(1, rows => 1), 1, 'P18 at most so many rows');
 SELECT is(pg_temp.stamps(), '1:1 2:w 3:w 7:w', 'P18 the first of the first key');
-SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::text)$$, 'P18 stamped above the position''s number: still held');
+SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::bytea)$$, 'P18 stamped above the position''s number: still held');
 SELECT is(pg_temp.next(2), 1, 'P18 the second key');
 SELECT is(pg_temp.next(3), 1, 'P18 the rest of the first');
 SELECT is(pg_temp.stamps(), '1:1 2:2 3:3 7:w', 'P18 by number of their first entry');
@@ -74,7 +74,7 @@ SELECT is(pg_temp.next(4, bytes => 1), 1, 'P18 at most so many bytes, but one at
 SELECT is(pg_temp.stamps(), '1:1 2:2 3:4 5:w 7:w 8:w', 'P18 in order');
 
 -- not passed yet: parked, but the position was never committed
-SELECT once.publish('t', 'later', key => 'late') \g /dev/null
+SELECT once.publish_text('t', 'later', key => 'late') \g /dev/null
 SELECT once.park(0, 9, 'x', 'hold_key') \g /dev/null
 SELECT once.redrive('t', 'late') \g /dev/null
 DELETE FROM once.dead_letter WHERE seq < 9;
@@ -86,9 +86,9 @@ SELECT is(pg_temp.next(5, slice => 9), 1, 'P32 passed by the slice');
 
 -- a key that is not passed does not keep another one waiting, nor does it go along with its passed part
 SELECT once.redrive_refused(0, 9) \g /dev/null
-SELECT once.publish('t', 'other', key => 'other') \g /dev/null
-SELECT once.publish('t', 'late again', key => 'late') \g /dev/null
-SELECT once.publish('t', 'other again', key => 'other') \g /dev/null
+SELECT once.publish_text('t', 'other', key => 'other') \g /dev/null
+SELECT once.publish_text('t', 'late again', key => 'late') \g /dev/null
+SELECT once.publish_text('t', 'other again', key => 'other') \g /dev/null
 SELECT once.park(0, seq, 'x', 'hold_key') FROM generate_series(10, 12) seq \g /dev/null
 SELECT once.redrive_all() \g /dev/null
 SELECT format('%s:%s:%s', min(xid::text::bigint) FILTER (WHERE seq = 9), max(xid::text::bigint),

@@ -51,14 +51,14 @@ SELECT throws_ok('SELECT once.lane_lock(NULL)', '22004', NULL, 'null lane');
 
 -- status
 SELECT is(backlog, 0::bigint, 'nothing waits') FROM once.status();
-SELECT once.publish('t', 'p', key => g::text) FROM generate_series(1, 5) g \g /dev/null
+SELECT once.publish_text('t', 'p', key => g::text) FROM generate_series(1, 5) g \g /dev/null
 SELECT ok(backlog = 5 AND backlog_exact AND oldest_unshipped BETWEEN interval '0' AND interval '1 min', 'five wait') FROM once.status();
 SELECT pg_current_snapshot() AS s_now \gset
 SELECT pg_temp.report(:'incarnation', 'other', jsonb_build_object('s_prev', '3:3:', 's_now', :'s_now', 'slice_seq', '2', 'last_seq', '2')) \g /dev/null
 SELECT is(backlog, 3::bigint, 'in the middle of slices') FROM once.status();
 SELECT pg_temp.report(:'incarnation', 'other', jsonb_build_object('s_prev', '3:3:', 's_now', :'s_now', 'slice_seq', null, 'last_seq', '5')) \g /dev/null
 SELECT is(backlog, 0::bigint, 'all passed') FROM once.status();
-SELECT once.publish('t', 'p') \g /dev/null
+SELECT once.publish_text('t', 'p') \g /dev/null
 SELECT is(backlog, 1::bigint, 'one more') FROM once.status();
 SELECT ok(report_age < interval '1 min' AND size_bytes > 0 AND report ->> 'cluster_id' = 'other', 'the rest') FROM once.status();
 SELECT is(trim_blockers, NULL, 'nobody holds back trimming') FROM once.status();
@@ -66,7 +66,7 @@ SELECT once.park(0, 1, 'x', 'hold_key') \g /dev/null
 SELECT once.redrive_all() \g /dev/null
 SELECT ok(parked = 1 AND wanted = 1, 'parked and wanted') FROM once.status();
 BEGIN;
-SELECT once.publish('t', 'prepared') \g /dev/null
+SELECT once.publish_text('t', 'prepared') \g /dev/null
 PREPARE TRANSACTION 'once_test';
 SELECT is(trim_blockers -> 0 ->> 'gid', 'once_test', 'P15 a prepared transaction holds back trimming, by its name') FROM once.status();
 COMMIT PREPARED 'once_test';

@@ -44,14 +44,14 @@ SELECT ok(NOT has_table_privilege('once_t_relay', 'once.event_1_0', 'select'), '
 
 -- each at work
 SET ROLE once_t_publisher;
-SELECT lives_ok($$SELECT once.publish('t', 'p', key => 'k', headers => '{"a": "b"}')$$, 'publish');
+SELECT lives_ok($$SELECT once.publish_text('t', 'p', key => 'k', headers => '{"a": "b"}')$$, 'publish');
 SELECT throws_ok($$INSERT INTO once.event_0_0 (xid, seq, time, id, topic) VALUES ('1', 1, now(), gen_random_uuid(), 't')$$, '42501', NULL, 'no row by hand');
 SELECT throws_ok($$SELECT nextval('once.event_0_seq')$$, '42501', NULL, 'no number by hand');
 SELECT throws_ok($$SET once.max_event_bytes = 100000000$$, '42501', NULL, 'no limits of its own');
 RESET ROLE;
 SET once.max_backlog = 1;
 SET ROLE once_t_publisher;
-SELECT throws_ok($$SELECT once.publish('t', 'p', key => 'k')$$, 'ON004', NULL, 'counting the backlog needs no right of the caller');
+SELECT throws_ok($$SELECT once.publish_text('t', 'p', key => 'k')$$, 'ON004', NULL, 'counting the backlog needs no right of the caller');
 SELECT is(current_user::text, 'once_t_publisher', 'and leaves him who he is');
 RESET ROLE;
 RESET once.max_backlog;

@@ -63,13 +63,22 @@ INSERT INTO interface VALUES
     ('machine_graph', 'name text, format text = ''mermaid''', 'text'),
     ('machine_set', 'name text, initial text, transitions jsonb', 'void'),
     ('offset_claim', 'grp text, topic text, partition int', '(fence bigint, next bigint)'),
-    ('publish', 'topic text, payload bytea, key text = null, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null', 'uuid'),
-    ('publish', 'topic text, payload json, key text = null, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null', 'uuid'),
-    ('publish', 'topic text, payload jsonb, key text = null, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null', 'uuid'),
-    ('publish', 'topic text, payload text, key text = null, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null', 'uuid'),
-    ('publish_many', 'topic text, keys text[], payloads bytea[], headers jsonb[] = null', 'bigint'),
-    ('publish_many', 'topic text, keys text[], payloads jsonb[], headers jsonb[] = null', 'bigint'),
-    ('publish_many', 'topic text, keys text[], payloads text[], headers jsonb[] = null', 'bigint'),
+    ('publish', 'topic text, payload jsonb, key bigint, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish', 'topic text, payload jsonb, key bytea, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish', 'topic text, payload jsonb, key text = null, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish', 'topic text, payload jsonb, key uuid, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_bytes', 'topic text, payload bytea, key bigint, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_bytes', 'topic text, payload bytea, key bytea, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_bytes', 'topic text, payload bytea, key text = null, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_bytes', 'topic text, payload bytea, key uuid, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_text', 'topic text, payload text, key bigint, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_text', 'topic text, payload text, key bytea, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_text', 'topic text, payload text, key text = null, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_text', 'topic text, payload text, key uuid, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_event', 'topic text, payload jsonb = null, payload_text text = null, payload_bytes bytea = null, key text = null, key_bytes bytea = null, headers jsonb = null, partition int = null, dedup_key text = null, deliver_at timestamptz = null, id uuid = null', 'uuid'),
+    ('publish_many', 'topic text, payloads jsonb[], keys text[] = null, headers jsonb[] = null', 'bigint'),
+    ('publish_many_bytes', 'topic text, payloads bytea[], keys text[] = null, headers jsonb[] = null', 'bigint'),
+    ('publish_many_text', 'topic text, payloads text[], keys text[] = null, headers jsonb[] = null', 'bigint'),
     ('rearm', 'lane int, mode text', 'void'),
     ('redeem_token', 'scope text, token uuid', 'token_verdict'),
     ('redrive', 'topic text, key text', 'bigint'),
@@ -121,9 +130,9 @@ SELECT is_empty(format($$SELECT unnest(%L::text[]) EXCEPT SELECT attname FROM pg
 
 -- What is written without types: an untyped literal is text for whom it may be more than one thing.
 SELECT lives_ok(call, call) FROM (VALUES
-    ('SELECT once.publish(''t'', ''{"id":1}'')'), ('SELECT once.publish(''t'', NULL)'),
+    ('SELECT once.publish_text(''t'', ''{"id":1}'')'), ('SELECT once.publish_text(''t'', NULL)'),
     ('SELECT once.publish(topic => ''t'', payload => ''{}''::jsonb, key => ''1'', headers => ''{"a":"b"}'', partition => 0)'),
-    ('SELECT once.publish_many(''t'', ARRAY[''a'', NULL], ARRAY[''x'', NULL])'), ('SELECT once.publish_many(''t'', NULL, ARRAY[''{}''::jsonb])'),
+    ('SELECT once.publish_many_text(''t'', ARRAY[''x'', NULL], ARRAY[''a'', NULL])'), ('SELECT once.publish_many(''t'', ARRAY[''{}''::jsonb])'),
     ('SELECT once.accept(''untyped'', ''018f3a5e-8f00-7c3a-9a55-0242ac120002'')'), ('SELECT once.accept(''numbers'', 5)'),
     ('SELECT * FROM once.accept_many_bigint(''numbers'', ARRAY[6, 7])'), ('SELECT * FROM once.accept_positions(''numbers'', ''s'', ARRAY[1, 2])'),
     ('SELECT * FROM once.accept_offset(grp => ''g'', topic => ''t'', "partition" => 0, first => 0, last => 1)'),
@@ -138,8 +147,8 @@ SELECT token AS settled FROM once.claim('s', 'settled') \gset
 SELECT once.complete('s', 'settled', :'settled', '1') \g /dev/null
 SELECT fence AS fence FROM once.offset_claim('fenced', 't', 0) \gset
 SELECT throws_ok(call, code, NULL, code || ' from ' || call) FROM (VALUES
-    ('ON001', $$SELECT once.publish('no good', '')$$), ('ON002', $$SELECT once.publish('small', 'xx')$$),
-    ('ON003', $$SELECT once.publish('t', '', headers => '{"once-id": "x"}')$$),
+    ('ON001', $$SELECT once.publish_text('no good', '')$$), ('ON002', $$SELECT once.publish_text('small', 'xx')$$),
+    ('ON003', $$SELECT once.publish_text('t', '', headers => '{"once-id": "x"}')$$),
     ('ON010', $$SELECT once.accept('', 1)$$),
     ('ON012', $$SELECT once.accept_window('w', 's', 9223372036854775807) FROM once.accept_window('w', 's', 1)$$),
     ('ON012', format($$SELECT once.accept_offset('fenced', 't', 0, 5, 6, %s) FROM once.accept_offset('fenced', 't', 0, 0, 1, %1$s)$$, :'fence')),
@@ -150,8 +159,8 @@ SELECT throws_ok(call, code, NULL, code || ' from ' || call) FROM (VALUES
     ('ON031', $$SELECT once.machine_set('twice', 'a', '[{"from": "a", "event": "e", "to": "b"}, {"from": "a", "event": "e", "to": "c"}]')$$),
     ('ON032', $$SELECT once.lease_assert('nobody''s', 1)$$),
     ('ON040', $$SELECT once.report(0, gen_random_uuid(), 'cluster', '{}', NULL, NULL)$$),
-    ('22004', $$SELECT once.publish(NULL, '')$$), ('22023', $$SELECT once.publish('t', '', partition => -1)$$)) raised(code, call);
+    ('22004', $$SELECT once.publish_text(NULL, '')$$), ('22023', $$SELECT once.publish_text('t', '', partition => -1)$$)) raised(code, call);
 SET once.max_backlog = 1;
-SELECT throws_ok($$SELECT once.publish('t', 'x') FROM generate_series(1, 3), pg_sleep(0.6)$$, 'ON004', NULL, 'ON004 from a backlog above its limit');
+SELECT throws_ok($$SELECT once.publish_text('t', 'x') FROM generate_series(1, 3), pg_sleep(0.6)$$, 'ON004', NULL, 'ON004 from a backlog above its limit');
 RESET once.max_backlog;
 SELECT finish();

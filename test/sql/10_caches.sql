@@ -8,8 +8,8 @@ DECLARE
 BEGIN
     PERFORM once.machine_set('m', 'a', '[{"from": "a", "event": "go", "to": "b"}, {"from": "b", "event": "go", "to": "a"}]');
     FOREACH call IN ARRAY ARRAY[
-        'once.publish(''t'', ''x'', key => ''k'')', 'once.publish(''t'', ''x'', dedup_key => gen_random_uuid()::text)',
-        'once.publish(''t'', ''x'', deliver_at => now() + interval ''1 h'')', 'once.publish_many(''t'', NULL, ARRAY[''x'', ''y''])',
+        'once.publish_text(''t'', ''x'', key => ''k'')', 'once.publish_text(''t'', ''x'', dedup_key => gen_random_uuid()::text)',
+        'once.publish_text(''t'', ''x'', deliver_at => now() + interval ''1 h'')', 'once.publish_many_text(''t'', ARRAY[''x'', ''y''])',
         'once.accept(''numbers'', (random() * 1e9)::bigint)', 'once.inbox_put(''texts'', gen_random_uuid()::text, ''x'')',
         'once.accept_position(''numbers'', ''s'', 1)', 'once.accept_window(''numbers'', ''s'', 1)', 'once.accept_offset(''g'', ''t'', 0, 0, 1)',
         'once.claim(''s'', gen_random_uuid()::text)', 'once.transition(''m'', ''e'', ''go'')', 'once.lease(''l'', ''o'', ''1 min'')',
@@ -21,7 +21,7 @@ BEGIN
         END;
     END LOOP;
 END $$;
-PREPARE publish AS SELECT once.publish('t', $1::text, key => $1);
+PREPARE publish AS SELECT once.publish_text('t', $1::text, key => $1);
 
 SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'every family answers');
 SELECT lives_ok('EXECUTE publish(''x'')', 'and so does a prepared statement');
@@ -89,7 +89,7 @@ CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; 
 SELECT format('CREATE TRIGGER follow AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION follow()', oid::regclass) FROM pg_class
     WHERE relnamespace = 'once'::regnamespace AND relkind = 'r' AND relname ~ '^(event_\d+|seen_\w+|claim_\w+)_\d$' \gexec
 SELECT results_eq($$ SELECT DISTINCT substring(c, '^once\.(\w+)') || ' ' || substring(c, ': (\d{5}) ') FROM pg_temp.call_all() c ORDER BY 1 $$,
-    ARRAY['accept 55000', 'claim 55000', 'inbox_put 55000', 'publish 55000', 'publish_many 55000'], 'tables with triggers are refused');
+    ARRAY['accept 55000', 'claim 55000', 'inbox_put 55000', 'publish_many_text 55000', 'publish_text 55000'], 'tables with triggers are refused');
 DROP FUNCTION follow() CASCADE;
 SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'and written again without them');
 SELECT finish();

@@ -47,8 +47,8 @@ SELECT ok(public.verdict_of('SELECT once.key_next_ordered(''p'')::text')::bigint
 SELECT is(public.verdict_of('SELECT once.content_id(''s'', ''1'')::text'), once.content_id('s', '1')::text, 'content_id');
 SELECT is(public.verdict_of('SELECT once.redeem_token(''f'', once.issue_token(''f'', ''1 hour''))::text'), 'ok', 'issue_token and redeem_token');
 SELECT ok(public.verdict_of('SELECT once.machine_graph(''order'')') LIKE '%new --> created%', 'machine_graph');
-SELECT is(public.verdict_of('SELECT once.publish(''t'', ''x'', dedup_key => ''d'')::text'), public.verdict_of('SELECT once.publish(''t'', ''x'', dedup_key => ''d'')::text'), 'publish with a dedup_key');
-SELECT is(public.verdict_of('SELECT once.unschedule(once.publish(''t'', ''x'', deliver_at => now() + ''1 hour''::interval))::text'), 'true', 'publish with deliver_at, and unschedule');
+SELECT is(public.verdict_of('SELECT once.publish_text(''t'', ''x'', dedup_key => ''d'')::text'), public.verdict_of('SELECT once.publish_text(''t'', ''x'', dedup_key => ''d'')::text'), 'publish with a dedup_key');
+SELECT is(public.verdict_of('SELECT once.unschedule(once.publish_text(''t'', ''x'', deliver_at => now() + ''1 hour''::interval))::text'), 'true', 'publish with deliver_at, and unschedule');
 SELECT throws_ok(statement, '42501', NULL, statement) FROM unnest(ARRAY['SELECT once.machine_set(''x'', ''a'', ''[]'')', 'SELECT once.deliver_due()',
     'SELECT once.memory_set(''token'', ''7 days'')', 'SELECT * FROM once.machine_entity', 'SELECT * FROM once.lease_state', 'SELECT nextval(''once.key_seq'')', 'SELECT * FROM once.scheduled']) AS statement;
 RESET ROLE;

@@ -109,8 +109,8 @@ INSERT INTO called SELECT 'once_h_consumer', 'SELECT ' || c FROM unnest(ARRAY[
     'once.key_next(''p'')', 'once.key_block(''p'', 3)', 'once.key_next_ordered(''p'')', 'once.content_id(''s'', ''{"a": 1}'', ''{a}'')', 'once.issue_token(''s'', ''1 h'')',
     'once.redeem_token(''s'', ''018f3b1e-0000-7000-8000-000000000001'')']) c;
 INSERT INTO called SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY[
-    'once.publish(''t'', ''x''::pg_catalog.text, key => ''k'', headers => ''{"a": "b"}'')', 'once.publish(''t'', ''{}''::pg_catalog.jsonb, dedup_key => ''d'')',
-    'once.publish(''t'', ''x''::pg_catalog.bytea, deliver_at => pg_catalog.now())', 'once.publish_many(''t'', ''{a,b}'', ''{x,y}''::pg_catalog.text[])', 'once.unschedule(''018f3b1e-0000-7000-8000-000000000001'')']) c;
+    'once.publish_text(''t'', ''x''::pg_catalog.text, key => ''k'', headers => ''{"a": "b"}'')', 'once.publish_text(''t'', ''{}''::pg_catalog.jsonb, dedup_key => ''d'')',
+    'once.publish_bytes(''t'', ''x''::pg_catalog.bytea, deliver_at => pg_catalog.now())', 'once.publish_many_text(''t'', ''{x,y}''::pg_catalog.text[], ''{a,b}'')', 'once.unschedule(''018f3b1e-0000-7000-8000-000000000001'')']) c;
 INSERT INTO called SELECT 'once_h_relay', 'SELECT ' || c FROM unnest(ARRAY[
     'once.lane_lock(0)', 'once.lane_unlock(0)', 'once.identity(0)', 'once.cut(0)', 'once.wait(0, pg_catalog.pg_current_snapshot(), 1)', 'once.missing_ids(0, ''{018f3b1e-0000-7000-8000-000000000001}'')',
     'once.trim(0, pg_catalog.pg_current_snapshot())', 'once.rotate()', 'once.parked_seqs(0, 0)', 'once.held_keys(0, 0)', 'once.status()', 'once.deliver_due()', 'once.scope_sweep()', 'once.sweep()',
@@ -148,7 +148,7 @@ CREATE TEMP TABLE taker AS SELECT 'once_h_consumer' AS role, 'SELECT ' || c AS c
         'once.offset_claim(%1$L, %1$L, 0)', 'once.offset_claim_topic(%1$L, %1$L, 0, %1$L)', 'once.offset_begin(%1$L, %1$L, 0, ''{0}'', ''{0}'')', 'once.accept_offset(%1$L, %1$L, 0, 0, 1)', 'once.inbox_put(%1$L, %1$L, ''x'', %1$L)', 'once.inbox_take(%1$L, 1)', 'once.claim(%1$L, %1$L)', 'once.describe(%1$L, %1$L)',
         'once.transition(''m'', %1$L, %1$L, %1$L)', 'once.transition(%1$L, ''e'', ''x'')', 'once.machine_graph(%1$L)', 'once.lock(%1$L)', 'once.lease(%1$L, %1$L, ''1 h'')', 'once.key_next(%1$L)', 'once.content_id(%1$L, ''1'', ARRAY[%1$L])', 'once.issue_token(%1$L, ''1 h'')',
         'once.bump(''once_h_table'', %1$L, 1, %1$L, %1$L)', 'once.inbox_store(%1$L, ARRAY[%1$L], ''{0}'', ''{1}'', ARRAY[%1$L], ''{x}'', ''{"{}"}'', ARRAY[%1$L], ARRAY[%1$L], ''{1}'', ''{now}'')']) c
-    UNION ALL SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY['once.publish(%1$L, ''x'')', 'once.publish(''t'', ''x'', key => %1$L)', 'once.publish(''t'', ''x'', dedup_key => %1$L)', 'once.publish(''t'', ''x'', headers => jsonb_build_object(%1$L, %1$L))']) c
+    UNION ALL SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY['once.publish_text(%1$L, ''x'')', 'once.publish_text(''t'', ''x'', key => %1$L)', 'once.publish_text(''t'', ''x'', dedup_key => %1$L)', 'once.publish_text(''t'', ''x'', headers => jsonb_build_object(%1$L, %1$L))']) c
     UNION ALL SELECT 'once_h_admin', 'SELECT ' || c FROM unnest(ARRAY['once.consumer_set(%1$L)', 'once.consumer_drop(%1$L)', 'once.consumer_grant(%1$L, ''public'')', 'once.consumer_grant(''d'', %1$L)', 'once.consumer_revoke(''d'', %1$L)', 'once.scope_set(%1$L)', 'once.scope_set(''v'', on_mismatch => %1$L)', 'once.scope_grant(%1$L, ''public'')', 'once.scope_grant(''s'', %1$L)',
         'once.topic_set(%1$L)', 'once.topic_drop(%1$L)', 'once.redrive(%1$L, %1$L)', 'once.rearm(0, %1$L)', 'once.memory_set(%1$L, ''7 days'')', 'once.ring_turn(%1$L)', 'once.inbox_redrive(%1$L, %1$L)', 'once.offset_forget(%1$L, %1$L)',
         'once.machine_set(%1$L, %1$L, jsonb_build_array(jsonb_build_object(''from'', %1$L, ''event'', %1$L, ''to'', %1$L)))', 'once.grant_publisher(to_regrole(quote_ident(%1$L)))']) c;

@@ -85,14 +85,14 @@ INSERT INTO line (before, meanwhile, call, answer) VALUES
     (NULL, NULL, $$once.try_lock('@')$$, 'locked'),
     (NULL, $$SELECT count(*) FROM draw('@')$$, $$SELECT once.key_next_ordered('p') > last_value - 1 AND once.key_next('p') < lower(once.key_block('p', 3)) FROM once.key_seq$$, 'true'),
     -- publishing
-    (NULL, $$SELECT count(once.publish('t', 'x', dedup_key => '@'))$$, $$SELECT count(once.publish('t', 'x', dedup_key => '@'))$$, '40001'),
+    (NULL, $$SELECT count(once.publish_text('t', 'x', dedup_key => '@'))$$, $$SELECT count(once.publish_text('t', 'x', dedup_key => '@'))$$, '40001'),
     ($$SELECT count(*) FROM later('@')$$, $$SELECT once.unschedule(token) FROM token WHERE id = '@'$$, $$SELECT once.unschedule(token) FROM token WHERE id = '@'$$, '40001'),
-    (NULL, NULL, $$SELECT count(once.publish('t', 'x', deliver_at => now() + interval '1 h'))$$, '1'),
+    (NULL, NULL, $$SELECT count(once.publish_text('t', 'x', deliver_at => now() + interval '1 h'))$$, '1'),
     -- what reads alone
     (NULL, NULL, $$SELECT once.content_id('s', '1') = once.content_id('s', '1.0')$$, 'true');
 CREATE FUNCTION new_doc(id text) RETURNS SETOF text LANGUAGE sql AS $$ INSERT INTO doc (id) VALUES (id) RETURNING id $$;
 CREATE FUNCTION issue(id text) RETURNS SETOF text LANGUAGE sql AS $$ INSERT INTO token SELECT id, once.issue_token('f', '1 h') RETURNING id $$;
-CREATE FUNCTION later(id text) RETURNS SETOF text LANGUAGE sql AS $$ INSERT INTO token SELECT id, once.publish('t', 'x', deliver_at => now() + interval '1 h') RETURNING id $$;
+CREATE FUNCTION later(id text) RETURNS SETOF text LANGUAGE sql AS $$ INSERT INTO token SELECT id, once.publish_text('t', 'x', deliver_at => now() + interval '1 h') RETURNING id $$;
 CREATE FUNCTION draw(id text) RETURNS SETOF bigint LANGUAGE sql AS $$ SELECT once.key_next('p') $$;
 
 SELECT is(pg_temp.outcome(level, replace(before, '@', name), replace(meanwhile, '@', name), replace(call, '@', name)), answer,

@@ -80,12 +80,12 @@ class World:
         """One event in a transaction of its own; its id."""
         names = "".join(f", {name} => %s" for name in more)
         kind = "bytea" if isinstance(payload, bytes) else "text"
-        return self.database.value(f"SELECT once.publish(%s, %s::{kind}, key => %s{names})::text",
+        return self.database.value(f"SELECT once.publish_text(%s, %s::{kind}, key => %s{names})::text",
                                    (topic, payload, key, *more.values()))
 
     def publish_bulk(self, topic, count, keys=100, size=100):
         """One transaction of `count` events."""
-        self.database.execute("SELECT count(once.publish(%s, rpad(n::text, %s, '.'), key => 'k' || n %% %s)) "
+        self.database.execute("SELECT count(once.publish_text(%s, rpad(n::text, %s, '.'), key => 'k' || n %% %s)) "
                               "FROM generate_series(1, %s) n", (topic, size, keys, count))
 
     def remember(self):

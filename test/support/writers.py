@@ -123,7 +123,7 @@ class Writers:
                        (topic, key))
         version = cursor.fetchone()[0]
         payload = json.dumps({"key": key, "version": version, "text": "x" * 100})
-        cursor.execute("SELECT once.publish(%s, %s::text, key => %s)", (topic, payload, key))
+        cursor.execute("SELECT once.publish_text(%s, %s::text, key => %s)", (topic, payload, key))
         return cursor.fetchone()[0], topic, key, payload, version
 
     def _finish(self, connection, roll_back, events):

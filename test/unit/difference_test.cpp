@@ -80,7 +80,7 @@ std::string event_row(std::int64_t time_us, const std::string &behind = {}) {
     const std::string null = number(0xffffffff, 4);
     return number(8, 4) + number(7, 8) + number(16, 4) + std::string(16, 'i') + number(1, 4) + "t" +
            null + null + null + null + number(8, 4) +
-           number(static_cast<std::uint64_t>(time_us), 8) + behind;
+           number(static_cast<std::uint64_t>(time_us), 8) + number(1, 4) + "j" + behind;
 }
 
 TEST(EventRow, P19AnyTimeIsATime) {
@@ -94,8 +94,9 @@ TEST(EventRow, P19AnyTimeIsATime) {
 
 TEST(EventRow, P19MoreThanTheColumnsIsNoEvent) {
     EXPECT_EQ(decode_event(event_row(0)).seq, 7);
+    EXPECT_EQ(decode_event(event_row(0)).form, 'j');
     EXPECT_THROW(decode_event(event_row(0, "x")), postgres::SessionLost);
-    EXPECT_THROW(decode_event(event_row(0).substr(0, 64)), postgres::SessionLost);
+    EXPECT_THROW(decode_event(event_row(0).substr(0, 69)), postgres::SessionLost);
 }
 
 TEST(BackoffWaits, P26GrowToTheCeilingAndStartAgain) {

@@ -52,6 +52,25 @@ TEST(InboxMessage, F12ForeignMessageOfATopicThatWasMadeAgain) {
               "s/0/orders/3");
 }
 
+// A stream processor copies headers to what it makes of a message: as ids they would drop it.
+TEST(InboxMessage, US2HeadersOfAnotherTopicAreACopy) {
+    const std::vector<Header> copied = {{"once-id", "0199c1a0-5c3e-7bbb-8123-0123456789ab"},
+                                        {"once-source", "s/0"},
+                                        {"once-position", "17"},
+                                        {"once-topic", "other"}};
+    const auto identity = identify(message_with(copied), kOnceId);
+    EXPECT_FALSE(identity.from_sender);
+    EXPECT_EQ(identity.id, "orders/3/42");
+    EXPECT_EQ(identity.source, "orders/3");
+    EXPECT_EQ(identity.position, 42);
+    auto own = copied;
+    own.push_back({"order-id", "7"});
+    EXPECT_EQ(identify(message_with(own), {"order-id", ""}).id, "7");
+    auto written_here = copied;
+    written_here.back().value = "orders";
+    EXPECT_EQ(identify(message_with(written_here), kOnceId).source, "s/0/orders/3");
+}
+
 TEST(InboxMessage, EmptyIdOrBadPositionIsNone) {
     EXPECT_FALSE(identify(message_with({{"once-id", ""}}), kOnceId).from_sender);
     EXPECT_FALSE(identify(message_with({{"once-id", std::nullopt}}), kOnceId).from_sender);
@@ -107,7 +126,7 @@ TEST(InboxMessage, HeadersAsJson) {
     EXPECT_EQ(headers_json({{"\xff", "1"}, {"b", "2"}, {"\\xff", "3"}}),
               R"({"\\xff": ["1", "3"], "b": "2"})");
     EXPECT_EQ(headers_json({{"binary", std::string_view("\xff\0", 2)}}),
-              R"({"binary": "\\xff00"})");
+              R"({"binary": {"$bytes": "ff00"}})");
 }
 
 TEST(InboxMessage, TimesThatTheDatabaseHas) {

@@ -1,6 +1,6 @@
 // What extension and relay must agree on to the byte.
 #include "extension/wire/column_headers.hpp"
-#include "extension/wire/lane_of.hpp"
+#include "extension/wire/lane_map.hpp"
 #include "extension/wire/names.hpp"
 #include "extension/wire/snapshot.hpp"
 #include "extension/wire/uuid7.hpp"
@@ -40,7 +40,7 @@ TEST(Snapshot, P14RefusesWhatIsNone) {
 
 TEST(Headers, P19ComeBackAsTheyWere) {
     const std::vector<Header> headers = {
-        {"trace", "abc"}, {"ü", ""}, {"n", std::string_view("\0\xff", 2)}};
+        {"trace", "abc"}, {"ü", ""}, {"n", std::string_view("\0\xff", 2)}, {"none", {}}};
     const std::string bytes = encode_headers(headers);
     EXPECT_EQ(decode_headers(bytes), headers);
     EXPECT_EQ(encode_headers({{"a", "b"}}), std::string("\0\1a\0\0\0\1b", 8));
@@ -89,13 +89,13 @@ TEST(Names, TopicsOfKafkaAndOfTheRelayAreReserved) {
         EXPECT_FALSE(reserved_topic(free)) << free;
 }
 
-// These values must never change: events of a key would change their lane.
+// These values must never change: events of a key would change their slot.
 TEST(Lanes, P2AreTheSameForEver) {
     EXPECT_EQ(stable_hash(""), stable_hash(std::string_view()));
-    EXPECT_EQ(lane_of("order-1", 1), 0);
+    EXPECT_EQ(slot_of("order-1"), 70);
     std::array<int, 8> found{};
     for (int i = 0; i < 8000; ++i)
-        ++found[static_cast<size_t>(lane_of("key-" + std::to_string(i), 8))];
+        ++found[static_cast<size_t>(slot_of("key-" + std::to_string(i)) % 8)];
     for (const int count : found)
         EXPECT_NEAR(count, 1000, 150);
     EXPECT_EQ(stable_hash("order-1"), 13892068806328221254ULL);

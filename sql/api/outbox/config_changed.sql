@@ -7,5 +7,8 @@ CREATE OR REPLACE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRU
     FOR EACH STATEMENT EXECUTE FUNCTION once.config_changed();
 CREATE OR REPLACE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON once.topic
     FOR EACH STATEMENT EXECUTE FUNCTION once.config_changed();
+CREATE OR REPLACE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON once.slot
+    FOR EACH STATEMENT EXECUTE FUNCTION once.config_changed();
+COMMENT ON TRIGGER config_changed ON once.slot IS 'makes every session read the slots again';
 COMMENT ON TRIGGER config_changed ON once.lane IS 'makes every session read the lanes again';
 COMMENT ON TRIGGER config_changed ON once.topic IS 'makes every session read the topics again';

@@ -17,15 +17,15 @@ BEGIN
     FOR k IN 0 .. children - 1 LOOP
         child := format('event_%s_%s', lane, k);
         EXECUTE format('CREATE TABLE once.%I ('
-            'xid xid8 NOT NULL, seq bigint NOT NULL, time timestamptz NOT NULL, id uuid NOT NULL, partition int, '
-            'topic text NOT NULL, key text, payload bytea, headers bytea, '
-            'CONSTRAINT %I PRIMARY KEY (seq)) '
+            'xid xid8 NOT NULL, seq bigint NOT NULL, time timestamptz NOT NULL, id uuid NOT NULL, partition int, form "char" NOT NULL, '
+            'topic text NOT NULL, key bytea, payload bytea, headers bytea, '
+            'CONSTRAINT %I PRIMARY KEY (seq)) USING heap '
             'WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off)', child, child || '_seq');
         EXECUTE format('CREATE INDEX %I ON once.%I (xid, seq)', child || '_xid', child);
         EXECUTE format('COMMENT ON TABLE once.%I IS %L', child,
                        'events of lane ' || lane || '; written by once.publish alone, emptied whole by once.trim');
         PERFORM once.member_add('TABLE', child);
-        branches := branches || format('SELECT xid, seq, id, topic, key, payload, headers, partition, time FROM once.%I', child);
+        branches := branches || format('SELECT xid, seq, id, topic, key, payload, headers, partition, time, form FROM once.%I', child);
     END LOOP;
     EXECUTE format('CREATE VIEW once.%I AS %s', 'event_' || lane, array_to_string(branches, ' UNION ALL '));
     EXECUTE format('COMMENT ON VIEW once.%I IS %L', 'event_' || lane, 'all events of lane ' || lane || ' that are not trimmed');

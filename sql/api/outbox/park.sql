@@ -21,8 +21,8 @@ BEGIN
     covered := coalesce(covered_redrive_no,
                         (SELECT (r.position ->> 'redrive_no')::bigint FROM once.relay_report r WHERE r.lane = park.lane), 0);
     -- Whoever asked for this key wants what comes behind it too, or it would wait for ever.
-    INSERT INTO once.dead_letter (lane, seq, xid, id, topic, key, payload, headers, partition, time, error, policy, wanted)
-        VALUES ($1, $2, e.xid, e.id, e.topic, e.key, e.payload, once.headers_json(e.headers), e.partition, e.time, $3, $4,
+    INSERT INTO once.dead_letter (lane, seq, xid, id, topic, key, payload, headers, partition, form, time, error, policy, wanted)
+        VALUES ($1, $2, e.xid, e.id, e.topic, e.key, e.payload, once.headers_json(e.headers), e.partition, e.form, e.time, $3, $4,
                 e.key IS NOT NULL AND EXISTS (
                     SELECT FROM once.dead_letter d WHERE d.lane = $1 AND d.topic = e.topic AND d.key = e.key
                        AND d.wanted AND (d.stamp IS NULL OR d.stamp > covered)))
@@ -38,7 +38,7 @@ CREATE OR REPLACE FUNCTION once.parked_seqs(lane int, after bigint) RETURNS SETO
 $$;
 COMMENT ON FUNCTION once.parked_seqs(int, bigint) IS 'numbers above `after` that the main path must leave out, rising';
 
-CREATE OR REPLACE FUNCTION once.held_keys(lane int, covered_redrive_no bigint, OUT topic text, OUT key text) RETURNS SETOF record
+CREATE OR REPLACE FUNCTION once.held_keys(lane int, covered_redrive_no bigint, OUT topic text, OUT key bytea) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT DISTINCT d.topic, d.key FROM once.dead_letter d
     WHERE d.lane = $1 AND d.policy = 'hold_key' AND d.key IS NOT NULL AND (d.stamp IS NULL OR d.stamp > coalesce($2, 0))

@@ -8,7 +8,7 @@ BEGIN
         RAISE 'topic must not be null' USING ERRCODE = '22004';
     END IF;
     UPDATE once.dead_letter d SET wanted = true
-        WHERE d.topic = $1 AND d.key IS NOT DISTINCT FROM $2 AND NOT d.wanted AND d.stamp IS NULL;
+        WHERE d.topic = $1 AND d.key IS NOT DISTINCT FROM convert_to($2, 'UTF8') AND NOT d.wanted AND d.stamp IS NULL;
     GET DIAGNOSTICS marked = ROW_COUNT;
     RETURN marked;
 END $$;

@@ -40,9 +40,9 @@ COMMENT ON FUNCTION once.redrive_next(int, bigint, pg_snapshot, pg_snapshot, big
     'stamps the first wanted entries of one key with redrive_no, in order, at most max_rows and max_bytes and only what the position (s_prev, s_now, slice_seq) has passed; returns how many';
 
 CREATE OR REPLACE FUNCTION once.redrive_stamped(lane int, above bigint, OUT xid xid8, OUT seq bigint, OUT id uuid, OUT topic text,
-        OUT key text, OUT payload bytea, OUT headers bytea, OUT partition int, OUT "time" timestamptz, OUT stamp bigint) RETURNS SETOF record
+        OUT key bytea, OUT payload bytea, OUT headers bytea, OUT partition int, OUT "time" timestamptz, OUT form "char", OUT stamp bigint) RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT d.xid, d.seq, d.id, d.topic, d.key, d.payload, once.headers_bytes(d.headers), d.partition, d.time, d.stamp
+    SELECT d.xid, d.seq, d.id, d.topic, d.key, d.payload, once.headers_bytes(d.headers), d.partition, d.time, d.form, d.stamp
     FROM once.dead_letter d WHERE d.lane = $1 AND d.stamp > $2 ORDER BY d.stamp, d.seq
 $$;
 COMMENT ON FUNCTION once.redrive_stamped(int, bigint) IS 'entries with a stamp above this, as events, in the order to ship';

@@ -1,25 +1,28 @@
--- Only before first use: an event's lane follows from its key and their number, so that another number would let
--- two events of one key pass each other.
+-- Only before first use: a slot that moved to another lane would let two events of one key pass each other.
+-- At most 512 child tables: each is five relations, and creating, dumping or dropping them locks all of them at once,
+-- for which a server of default settings has room for about 6,400.
 CREATE OR REPLACE FUNCTION once.set_lanes(n int, children int DEFAULT 4, generation_rows bigint DEFAULT 250000)
     RETURNS void LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp SET default_tablespace = '' SET default_table_access_method = heap AS $$
 BEGIN
     IF n IS NULL OR children IS NULL OR generation_rows IS NULL THEN
         RAISE 'number of lanes, children and generation rows must not be null' USING ERRCODE = '22004';
     END IF;
-    IF n NOT BETWEEN 1 AND 64 OR children NOT BETWEEN 2 AND 64 OR generation_rows < 1 THEN
+    IF n NOT BETWEEN 1 AND 64 OR children NOT BETWEEN 2 AND 64 OR generation_rows NOT BETWEEN 1 AND 100000000
+        OR n * children > 512 THEN
         RAISE 'invalid shape of lanes: % lanes, % children, % generation rows', n, children, generation_rows
-            USING ERRCODE = '22023', HINT = 'Lanes 1 to 64, children 2 to 64, generation rows 1 or more.';
+            USING ERRCODE = '22023', HINT = 'Lanes 1 to 64, children 2 to 64, together at most 512 tables, generation rows 1 to 100,000,000.';
     END IF;
     INSERT INTO once.lane_setting (lanes, children, generation_rows) VALUES (n, $2, $3)
         ON CONFLICT (only_row) DO UPDATE SET lanes = EXCLUDED.lanes, children = EXCLUDED.children,
                                              generation_rows = EXCLUDED.generation_rows;
 END $$;
-COMMENT ON FUNCTION once.set_lanes(int, int, bigint) IS 'sets the number of lanes, the child tables of each and the rows of a generation; only before first use (55000)';
+COMMENT ON FUNCTION once.set_lanes(int, int, bigint) IS 'sets the number of lanes, the child tables of each and the rows of a generation; at most 512 child tables together; only before first use (55000)';
 
 -- Runs for set_lanes and when a dump is restored.
 CREATE OR REPLACE FUNCTION once.lane_setting_apply() RETURNS trigger
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET default_tablespace = '' SET default_table_access_method = heap AS $$
 DECLARE
     l once.lane;
     used boolean;
@@ -40,6 +43,7 @@ BEGIN
     FOR i IN 0 .. NEW.lanes - 1 LOOP
         PERFORM once.lane_create(i, NEW.children, NEW.generation_rows);
     END LOOP;
+    INSERT INTO once.slot (slot, lane) SELECT slot, slot % NEW.lanes FROM generate_series(0, 255) AS slot;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION once.lane_setting_apply() IS 'internal: makes the lanes that once.lane_setting asks for';

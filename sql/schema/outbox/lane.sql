@@ -8,7 +8,7 @@ CREATE TABLE once.lane (
     mode text CHECK (mode IN ('continue', 'all', 'none', 'missing')),
     redrive_floor bigint NOT NULL DEFAULT 0 CHECK (redrive_floor >= 0),
     children int NOT NULL CHECK (children BETWEEN 2 AND 64),
-    generation_rows bigint NOT NULL CHECK (generation_rows > 0),
+    generation_rows bigint NOT NULL CHECK (generation_rows BETWEEN 1 AND 100000000),
     replaced uuid[] NOT NULL DEFAULT '{}',
     CHECK (NOT armed OR cluster_id IS NOT NULL)
 );
@@ -20,12 +20,20 @@ COMMENT ON COLUMN once.lane.redrive_floor IS 'highest redrive number given in ea
 COMMENT ON COLUMN once.lane.replaced IS 'earlier incarnations whose producers no relay has fenced yet';
 COMMENT ON COLUMN once.lane.children IS 'number of child tables once.event_<lane>_<k>; an event lies in child (seq / generation_rows) mod children';
 
+-- Between key and lane: the hash of a key names its slot (extension/wire/lane_map.hpp), the slot's row its lane.
+CREATE TABLE once.slot (
+    slot smallint PRIMARY KEY CHECK (slot BETWEEN 0 AND 255),
+    lane int NOT NULL REFERENCES once.lane ON DELETE CASCADE
+);
+COMMENT ON TABLE once.slot IS 'which lane takes the events of each of 256 slots of keys; written by once.set_lanes';
+
 -- How many lanes and of which shape: a setting, so it is dumped; its trigger makes the lanes when it is restored.
 CREATE TABLE once.lane_setting (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     lanes int NOT NULL CHECK (lanes BETWEEN 1 AND 64),
     children int NOT NULL CHECK (children BETWEEN 2 AND 64),
-    generation_rows bigint NOT NULL CHECK (generation_rows > 0)
+    generation_rows bigint NOT NULL CHECK (generation_rows BETWEEN 1 AND 100000000),
+    CHECK (lanes * children <= 512)
 );
 COMMENT ON TABLE once.lane_setting IS 'number and shape of the lanes when once.set_lanes was called; empty: one lane of the default shape';
 SELECT pg_catalog.pg_extension_config_dump('once.lane_setting', '');

@@ -1,7 +1,12 @@
 -- Who may use the outbox.
 INSERT INTO once.role_right (kind, privilege, object) VALUES
     ('publisher', 'EXECUTE', 'publish'),
+    ('publisher', 'EXECUTE', 'publish_text'),
+    ('publisher', 'EXECUTE', 'publish_bytes'),
+    ('publisher', 'EXECUTE', 'publish_event'),
     ('publisher', 'EXECUTE', 'publish_many'),
+    ('publisher', 'EXECUTE', 'publish_many_text'),
+    ('publisher', 'EXECUTE', 'publish_many_bytes'),
     ('relay', 'EXECUTE', 'protocol'),
     ('relay', 'EXECUTE', 'lane_lock'),
     ('relay', 'EXECUTE', 'lane_try'),

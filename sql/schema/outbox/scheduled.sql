@@ -3,10 +3,11 @@ CREATE TABLE once.scheduled (
     id uuid PRIMARY KEY,
     deliver_at timestamptz NOT NULL,
     topic text NOT NULL,
-    key text,
+    key bytea,
     payload bytea,
     headers bytea,
     partition int,
+    form "char" NOT NULL CHECK (form IN ('j', 't', 'b')),
     scheduled_at timestamptz NOT NULL
 );
 CREATE INDEX scheduled_due ON once.scheduled (deliver_at, id);
