@@ -3,7 +3,8 @@
 SQL_PARTS = \
 	sql/schema/once.sql \
 	sql/api/library.sql \
-	sql/api/protocol.sql
+	sql/api/protocol.sql \
+	sql/api/next_number.sql
 
 # outbox
 SQL_PARTS += \
@@ -68,4 +69,4 @@ SQL_PARTS += \
 	sql/api/outbox/drop_guard.sql
 
 # last: what holds for all that was made
-SQL_PARTS += sql/api/trigger_always.sql sql/api/revoke.sql
+SQL_PARTS += sql/api/single_evaluation.sql sql/api/trigger_always.sql sql/api/revoke.sql

@@ -25,6 +25,9 @@ forbid 'a test has one naming style: GoogleTest UpperCamelCase, Python test_ID_w
     '^TEST(_[FP])?\([^,]*, *[A-Za-z0-9]*_|def test_[a-z][0-9]+_' 'test/unit/*.cpp' 'test/*/test_*.py'
 
 forbid 'a test waits for a condition; a fixed time says why it is the case' 'time\.sleep\([0-9.]+\)\s*$' 'test/e2e/*.py'
+forbid 'the install script is ASCII: EUC_JP and its like can read nothing else' '[^ -~[:space:]]' 'sql/*.sql'
+forbid 'without standard_conforming_strings a plain literal ends elsewhere: E before a literal with a backslash' \
+    "(^|[^E'])'[^']*\\\\" 'sql/*.sql'
 
 long=$(git ls-files 'extension/*.[ch]pp' 'relay/*.[ch]pp' | xargs -r wc -l | awk '$2 != "total" && $1 > 500 {print $2 " has " $1 " lines"}')
 [ -z "$long" ] || bad 'a file is one thought, below 500 lines' "$long"

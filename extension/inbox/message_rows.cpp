@@ -8,13 +8,14 @@
 #include "pg/compat.hpp"
 #include "storage/known_table.hpp"
 #include "storage/row_slots.hpp"
+#include "storage/sequence.hpp"
 
 #include <iterator>
 
 extern "C" {
+#include <access/relation.h>
 #include <access/table.h>
 #include <access/tableam.h>
-#include <commands/sequence.h>
 #include <executor/executor.h>
 #include <utils/lsyscache.h>
 #include <utils/timestamp.h>
@@ -97,12 +98,12 @@ Datum array_of_rows(FunctionCallInfo fcinfo, const Messages &messages) {
 
 // The row as INSERT would make it, with the defaults that sql/schema/inbox/inbox.sql declares.
 void fill(TupleTableSlot *slot, const pg::ColumnMap &map, const Messages &messages, int i,
-          Datum consumer, Oid sequence, Datum ready, TimestampTz now) {
+          Datum consumer, int64 seq, Datum ready, TimestampTz now) {
     Datum values[kColumns];
     bool nulls[kColumns] = {};
     take_fields(messages, i, values, nulls);
     values[kConsumer] = consumer;
-    values[kSeq] = Int64GetDatum(nextval_internal(sequence, false));
+    values[kSeq] = Int64GetDatum(seq);
     values[kReceived] = values[kNextAt] = TimestampTzGetDatum(now);
     values[kState] = ready;
     values[kAttempts] = Int32GetDatum(0);
@@ -111,7 +112,8 @@ void fill(TupleTableSlot *slot, const pg::ColumnMap &map, const Messages &messag
 
 void append(Relation inbox, const Messages &messages, Datum consumer) {
     const pg::ColumnMap map = pg::columns_of(inbox, kInbox, pg::Use::write);
-    const Oid sequence = get_relname_relid("inbox_seq_seq", RelationGetNamespace(inbox));
+    Relation sequence = relation_open(
+        get_relname_relid("inbox_seq_seq", RelationGetNamespace(inbox)), RowExclusiveLock);
     const Datum ready = CStringGetTextDatum("ready");
     const TimestampTz now = GetCurrentTimestamp();
     EState *executor = CreateExecutorState();
@@ -121,9 +123,10 @@ void append(Relation inbox, const Messages &messages, Datum consumer) {
     RowSlots rows = row_slots(inbox, kRowsAtOnce);
     for (int from = 0; from < messages.count; from += kRowsAtOnce) {
         const int count = Min(kRowsAtOnce, messages.count - from);
+        const int64 first = draw_numbers(sequence, count);
         for (int i = 0; i < count; ++i) {
             TupleTableSlot *slot = slot_of(rows, i);
-            fill(slot, map, messages, from + i, consumer, sequence, ready, now);
+            fill(slot, map, messages, from + i, consumer, first + i, ready, now);
             ExecConstraints(target, slot, executor);
         }
         const MemoryContext caller =
@@ -135,6 +138,7 @@ void append(Relation inbox, const Messages &messages, Datum consumer) {
         ResetPerTupleExprContext(executor);
     }
     drop(rows);
+    relation_close(sequence, NoLock);
     ExecCloseIndices(target);
     FreeExecutorState(executor);
 }

@@ -1,15 +1,13 @@
 // once.key_next, key_block, key_next_ordered: numbers from one sequence, so all keys of a database
-// differ and each producer's rise. A block is drawn by nextval and setval together; the draw lock,
-// held for that moment and not until the transaction ends, keeps others from drawing in between.
+// differ and each producer's rise.
 #include "arguments.hpp"
 #include "storage/advisory_lock.hpp"
 #include "pg/compat.hpp"
 #include "pg/owner.hpp"
+#include "storage/sequence.hpp"
 
 extern "C" {
-#include <commands/sequence.h>
-#include <tcop/utility.h>
-#include <utils/fmgrprotos.h>
+#include <access/relation.h>
 }
 
 namespace once {
@@ -17,16 +15,12 @@ namespace {
 
 // First of `count` successive numbers that nobody else gets.
 int64 draw(int count) {
+    check_writable("once.key_next()");
     const Oid sequence = pg::relation_oid("once", "key_seq");
-    const LOCKTAG tag = lock_tag(LockSpace::key_draw, "");
-    const pg::OwnerScope owner(sequence);
     return pg::call([&] {
-        LockAcquire(&tag, ExclusiveLock, false, false);
-        const int64 first = nextval_internal(sequence, false);
-        if (count > 1)
-            DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence),
-                                Int64GetDatum(first + count - 1));
-        LockRelease(&tag, ExclusiveLock, false);
+        Relation relation = relation_open(sequence, RowExclusiveLock);
+        const int64 first = draw_numbers(relation, count);
+        relation_close(relation, NoLock);
         return first;
     });
 }
@@ -68,11 +62,9 @@ PG_FUNCTION_INFO_V1(once_key_next_ordered);
 PGDLLEXPORT Datum once_key_next_ordered(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         const auto producer = once::name_argument(fcinfo, 0, "producer");
+        once::check_writable("once.key_next_ordered()");
         const LOCKTAG tag = once::lock_tag(once::LockSpace::key_order, producer);
-        pg::call([&] {
-            PreventCommandIfReadOnly("once.key_next_ordered()");
-            return LockAcquire(&tag, ExclusiveLock, false, false);
-        });
+        pg::call([&] { return LockAcquire(&tag, ExclusiveLock, false, false); });
         PG_RETURN_INT64(once::draw(1));
     });
 }

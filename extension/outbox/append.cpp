@@ -5,6 +5,7 @@
 #include "pg/random.hpp"
 #include "storage/direct_write.hpp"
 #include "storage/row_slots.hpp"
+#include "storage/sequence.hpp"
 #include "wire/lane_map.hpp"
 #include "wire/uuid7.hpp"
 
@@ -19,7 +20,6 @@ extern "C" {
 #include <access/relation.h>
 #include <access/tableam.h>
 #include <access/transam.h>
-#include <commands/sequence.h>
 #include <nodes/execnodes.h>
 #include <nodes/makefuncs.h>
 #include <utils/rel.h>
@@ -33,8 +33,8 @@ namespace {
 // What is written of a child table.
 enum Column { kXid, kSeq, kTime, kId, kPartition, kForm, kTopic, kKey, kPayload, kHeaders };
 constexpr pg::Column kColumns[] = {
-    {"xid", XID8OID},       {"seq", INT8OID},   {"time", TIMESTAMPTZOID}, {"id", UUIDOID},
-    {"partition", INT4OID}, {"form", CHAROID},  {"topic", TEXTOID},       {"key", BYTEAOID},
+    {"xid", XID8OID},       {"seq", INT8OID},     {"time", TIMESTAMPTZOID}, {"id", UUIDOID},
+    {"partition", INT4OID}, {"form", CHAROID},    {"topic", TEXTOID},       {"key", BYTEAOID},
     {"payload", BYTEAOID},  {"headers", BYTEAOID}};
 
 void take_id(const Event &event, TimestampTz now, unsigned char *id) {
@@ -163,8 +163,9 @@ int64_t draw(const Event &event, FullTransactionId &xid) {
             Relation sequence = try_relation_open(event.sequence, RowExclusiveLock);
             if (!sequence)
                 return 0;
+            const int64_t drawn = stale(known) ? 0 : draw_numbers(sequence);
             relation_close(sequence, NoLock);
-            return stale(known) ? 0 : nextval_internal(event.sequence, false);
+            return drawn;
         });
         if (seq > 0)
             return seq;

@@ -33,9 +33,10 @@ int64_t count_waiting(int lane, int64_t limit) {
     static pg::Plan plan("SELECT once.lane_waiting($1, $2)", {INT4OID, INT8OID});
     pg::OwnerScope owner(
         pg::relation_oid("once", "lane")); // publishers may publish and nothing else
-    pg::Spi spi;
+    const pg::Spi spi;
+    const pg::NewestSnapshot snapshot;
     const Datum values[] = {Int32GetDatum(lane), Int64GetDatum(limit)};
-    plan.execute(values);
+    plan.execute(values, snapshot);
     return pg::call([] {
         bool null;
         return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));

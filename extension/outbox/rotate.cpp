@@ -1,13 +1,13 @@
-// once.rotate_lane: numbers are drawn up to the end of the generation, among publishers who draw
-// theirs.
+// once.rotate_lane: all numbers up to the end of the generation are drawn, among publishers who
+// draw theirs.
 #include "errors.hpp"
 #include "outbox/lanes.hpp"
 #include "pg/row.hpp"
+#include "storage/sequence.hpp"
 #include "wire/lane_map.hpp"
 
 extern "C" {
 #include <access/relation.h>
-#include <commands/sequence.h>
 #include <storage/bufmgr.h>
 #include <utils/rel.h>
 }
@@ -31,17 +31,12 @@ bool worth_it(Lanes &known, int lane, int64_t next) {
     return pg::call([&] { return !is_empty(here) && is_empty(there); });
 }
 
-// The last number of the generation, or a publisher's of the next one, whichever comes first.
-// Returns our last one.
-int64_t draw_up_to(Oid sequence, int64_t last) {
-    int64_t drawn = 0, ours = 0;
-    while ((drawn = nextval_internal(sequence, false)) <= last) {
-        ours = drawn;
-        if (drawn == last)
-            break;
-        CHECK_FOR_INTERRUPTS();
-    }
-    return Max(ours, drawn);
+// All at once: a generation may have a hundred million numbers.
+Drawn leave(Oid sequence, int64_t last) {
+    Relation relation = relation_open(sequence, RowExclusiveLock);
+    const Drawn drawn = draw_up_to(relation, last);
+    relation_close(relation, NoLock);
+    return drawn;
 }
 
 } // namespace
@@ -64,8 +59,9 @@ PGDLLEXPORT Datum once_rotate_lane(PG_FUNCTION_ARGS) {
         Datum values[] = {0, 0};
         bool nulls[] = {true, true};
         if (once::worth_it(known, number, from + 1)) {
-            values[0] = Int64GetDatum(from);
-            values[1] = Int64GetDatum(pg::call([&] { return once::draw_up_to(sequence, last); }));
+            const once::Drawn drawn = pg::call([&] { return once::leave(sequence, last); });
+            values[0] = Int64GetDatum(drawn.before);
+            values[1] = Int64GetDatum(drawn.after);
             nulls[0] = nulls[1] = false;
         }
         static constexpr pg::Column kColumns[] = {{"drawn_from", INT8OID}, {"drawn_to", INT8OID}};

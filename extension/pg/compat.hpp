@@ -10,9 +10,17 @@ extern "C" {
 #include <access/genam.h>
 #include <access/heapam.h>
 #include <access/tableam.h>
+#include <storage/bufmgr.h>
 #include <storage/lock.h>
+#include <access/rmgr.h>
 #include <access/xlog.h>
+#include <access/xloginsert.h>
+#include <commands/sequence.h>
+#if PG_VERSION_NUM >= 190000
+#include <commands/sequence_xlog.h>
+#endif
 #include <executor/executor.h>
+#include <nodes/nodeFuncs.h>
 #include <replication/walsender.h>
 #include <replication/walsender_private.h>
 #include <utils/guc.h>
@@ -103,6 +111,56 @@ inline RangeType *range_of(TypeCacheEntry *type, RangeBound *lower, RangeBound *
     return make_range(type, lower, upper, false, nullptr);
 #else
     return make_range(type, lower, upper, false);
+#endif
+}
+
+// Writes the WAL record of a sequence's row as it stands in its buffer, which is locked and marked
+// dirty. 16 renamed the field, 19 moved the record to a header of its own.
+inline void log_sequence(Relation sequence, Buffer buffer, HeapTupleHeader row, uint32 size) {
+    xl_seq_rec record;
+    memset(&record, 0, sizeof record);
+#if PG_VERSION_NUM >= 160000
+    record.locator = sequence->rd_locator;
+#else
+    record.node = sequence->rd_node;
+#endif
+    XLogBeginInsert();
+    XLogRegisterBuffer(0, buffer, REGBUF_WILL_INIT);
+    XLogRegisterData(reinterpret_cast<char *>(&record), sizeof record);
+    XLogRegisterData(reinterpret_cast<char *>(row), size);
+    const XLogRecPtr end = XLogInsert(RM_SEQ_ID, XLOG_SEQ_LOG);
+    PageSetLSN(BufferGetPage(buffer), end); // a macro that takes its argument twice
+}
+
+// 16 gave the walker a type. `walker` is bool (*)(Node *, void *).
+template <typename Walker> bool walk_expression(Node *node, Walker walker, void *context) {
+#if PG_VERSION_NUM >= 160000
+    return expression_tree_walker(node, walker, context);
+#else
+    return expression_tree_walker(
+        node, reinterpret_cast<bool (*)()>(reinterpret_cast<void *>(walker)), context);
+#endif
+}
+
+// 15 brought MERGE.
+inline bool is_merge(const Query *query) {
+#if PG_VERSION_NUM >= 150000
+    return query->commandType == CMD_MERGE;
+#else
+    return false;
+#endif
+}
+
+// Walks through the actions of a MERGE; 17 keeps its condition apart from the others.
+template <typename Walker> bool walk_merge(const Query *query, Walker walker, void *context) {
+#if PG_VERSION_NUM >= 170000
+    if (query->mergeJoinCondition && walker(query->mergeJoinCondition, context))
+        return true;
+#endif
+#if PG_VERSION_NUM >= 150000
+    return walker(reinterpret_cast<Node *>(query->mergeActionList), context);
+#else
+    return false;
 #endif
 }
 

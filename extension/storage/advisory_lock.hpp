@@ -19,13 +19,7 @@ enum class LockClass : uint16 { names = 79, lanes = 80, claim_key = 0x4f01, clai
 LOCKTAG lock_tag(LockClass lock_class, uint32 high, uint32 low);
 
 // What a name is a name of: equal names of different spaces are different locks.
-enum class LockSpace : char {
-    names = 'n',
-    machine = 'm',
-    key_order = 'k',
-    key_draw = 'd',
-    deliver = 's'
-};
+enum class LockSpace : char { names = 'n', machine = 'm', key_order = 'k', deliver = 's' };
 
 LOCKTAG lock_tag(LockSpace space, std::string_view name);
 

@@ -39,10 +39,10 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
         add(header.first, header.second);
     char number[24];
     const auto end = std::to_chars(number, number + sizeof number, counter).ptr;
+    add(wire::kTopicHeader, event.topic);
     add(wire::kIdHeader, to_text(event.id));
     add(wire::kSourceHeader, source);
     add(wire::kPositionHeader, std::string_view(number, static_cast<std::size_t>(end - number)));
-    add(wire::kTopicHeader, event.topic);
     return headers;
 }
 

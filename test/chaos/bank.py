@@ -27,7 +27,7 @@ class Bank(Writers):
         database.execute(SCHEMA)
         self.loose = loose
         self.truth = "INSERT INTO app_truth " + " UNION ALL ".join(
-            f"SELECT {lane}, seq, xid, id, topic, key, encode(sha256(payload), 'hex') FROM once.event_{lane} "
+            f"SELECT {lane}, seq, xid, id, topic, convert_from(key, 'UTF8'), encode(sha256(payload), 'hex') FROM once.event_{lane} "
             "WHERE xid = pg_current_xact_id()" for lane in range(lanes))
         self.asynchronous = threading.local()
         self.paused = threading.Event()

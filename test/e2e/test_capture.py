@@ -50,7 +50,7 @@ class Reader(threading.Thread):
         return self.cursor.fetchall()
 
     def rows(self, condition, order, *parameters):
-        found = self.query(f"SELECT seq, xid::text::bigint, key, (convert_from(payload, 'UTF8')::json ->> 'version')::int "
+        found = self.query(f"SELECT seq, xid::text::bigint, convert_from(key, 'UTF8'), (convert_from(payload, 'UTF8')::json ->> 'version')::int "
                            f"FROM once.event_0 WHERE {condition} ORDER BY {order}", *parameters)
         self.read += [(key, version) for _, _, key, version in found]
         return found

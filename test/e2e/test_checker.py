@@ -178,6 +178,13 @@ def move_boundary(history):
     alter(history, place, counter=str(checker.parse_position(history.positions[place]).counter + 1))
 
 
+def copy_topic(history):
+    message = history.final[20]
+    headers = [(name, b"other" if name == "once-topic" else value) for name, value in message.headers]
+    history.final[20] = message._replace(headers=headers)
+    history.live = []
+
+
 def renumber(history):
     message = history.final[20]
     headers = [(name, b"5" if name == "once-position" else value) for name, value in message.headers]
@@ -369,7 +376,7 @@ def counter_of(message):
 MUTATIONS = [
     (drop, "I1"), (drop_last, "I1"), (double, "I2"), (swap, "I4"), (invent, "I3"), (show_rolled_back, "I3"),
     (tear, "I6"), (tear_other_way, "I6"), (fork, "I7"), (fork_snapshot, "I7"), (skip_difference, "I7"), (move_boundary, "I6"),
-    (renumber, "I6"), (wrong_last, "I6"), (change_payload, "I15"), (change_key, "I15"), (add_header, "I15"),
+    (renumber, "I6"), (wrong_last, "I6"), (change_payload, "I15"), (change_key, "I15"), (copy_topic, "I15"), (add_header, "I15"),
     (move_partition, "I15"), (reader_saw_aborted, "I9"), (reader_saw_hole, "I5"), (reader_saw_hole, "I9"),
     (double_under_another_id, "I3"), (double_without_headers, "I3"), (name_twice, "I15"), (drop_with_its_row, "I6"),
     (swap_keys, "I7"), (swap_over_batches, "I4"), (stand_twice, "I7"), (begin_late, "I7"), (begin_again, "I7"), (stale_last, "I6"),

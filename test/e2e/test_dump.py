@@ -8,7 +8,7 @@ from support.process import STAGED_BIN
 # Made anew in every database: identity, what means something to this server or this cluster of Kafka alone, and where events lie.
 NEVER = {"lane", "relay_report", "offset_fence", "dead_letter", "event_0_0", "event_1_0"}
 # Of the install script, the same everywhere.
-INSTALLED = {"role_right"}
+INSTALLED = {"role_right", "slot"}
 
 
 @pytest.fixture

@@ -57,10 +57,27 @@ def test_P19_message_is_byte_exact(inbox):
     assert [row[3] for row in rows] == ["plain", "tombstone", None, "größe 😀", "\\xfffe", "f", "n"]
     payloads = [None if row[4] is None else bytes(row[4]) for row in rows]
     assert payloads == [every, None, b"", b"x" * 900_000, b"binary key", b"foreign", b"named"]
-    assert rows[0][5] == {"a": ["1", "zwei ä"], "b": None, "bin": "\\xff00"} and rows[1][5] is None
+    assert rows[0][5] == {"a": ["1", "zwei ä"], "b": None, "bin": {"$bytes": "ff00"}} and rows[1][5] is None
     assert rows[0][7:9] == (f"{source}/{box.topic}/0", 7)
     assert rows[5][6:9] == (f"{box.topic}/0/5", f"{box.topic}/0", 5)
     assert rows[6][6] == "not a uuid" and all(row[9] for row in rows)
+
+
+def test_US2_headers_that_a_stream_processor_copied_are_no_ids(world, inbox):
+    """A processor copies the headers of what it reads to all that it writes: three lines of one order are three messages."""
+    orders = next(iter(world.topics))
+    identity = world.publish(orders, "order", key="k")
+    world.relay().drain()
+    (order,) = world.messages(orders)
+    assert dict(order.headers)["once-topic"] == orders.encode()
+    box = inbox(partitions=1)
+    copied = [(name, value) for name, value in order.headers]
+    box.send(message(f"line {n}", key="k", identity=None, headers=copied) for n in range(3))
+    box.relay().drain()
+    rows = effects(box, "payload, id, source, pos, headers")
+    assert [bytes(row[0]) for row in rows] == [b"line 0", b"line 1", b"line 2"]
+    assert [row[1:] for row in rows] == [(f"{box.topic}/0/{n}", f"{box.topic}/0", n, None) for n in range(3)]
+    assert identity == dict(order.headers)["once-id"].decode()
 
 
 def test_E1_duplicate_ids_of_senders_act_once(inbox):

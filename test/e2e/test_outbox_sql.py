@@ -185,13 +185,14 @@ def test_P19_text_leaves_every_encoding_as_utf8(cluster, world_name):
         connection = database.connect()
         connection.set_client_encoding("UTF8")
         cursor = connection.cursor()
-        for payload in ("'caf\u00e9'::text", "'\"caf\u00e9\"'::jsonb", "'\"caf\u00e9\"'::json"):
-            cursor.execute(f"SELECT once.publish_text('t', {payload}, key => 'caf\u00e9', headers => '{{\"h\": \"caf\u00e9\"}}')")
+        for publish in ("publish_text('t', 'caf\u00e9'", "publish('t', '\"caf\u00e9\"'", "publish_event('t', '\"caf\u00e9\"'"):
+            cursor.execute(f"SELECT once.{publish}, key => 'caf\u00e9', headers => '{{\"h\": \"caf\u00e9\"}}')")
         cursor.execute("SELECT once.publish_many_text('t', ARRAY['caf\u00e9'], ARRAY['caf\u00e9'])")
-        cursor.execute("SELECT payload, once.headers_json(headers) ->> 'h', lane FROM ("
+        cursor.execute("SELECT payload, once.headers_json(headers) ->> 'h', lane, key FROM ("
                        "SELECT 0 AS lane, * FROM once.event_0 UNION ALL SELECT 1, * FROM once.event_1) e ORDER BY seq")
         rows = cursor.fetchall()
         assert [bytes(row[0]).decode("utf-8").strip('"') for row in rows] == ["caf\u00e9"] * 4
+        assert {bytes(row[3]).decode("utf-8") for row in rows} == {"caf\u00e9"}, "Kafka gets UTF-8"
         assert [row[1] for row in rows] == ["caf\u00e9"] * 3 + [None]
         with cluster.session(name + "_u") as other:
             other.execute("SELECT once.set_lanes(2)")

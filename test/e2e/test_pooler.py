@@ -103,7 +103,7 @@ def messages(client, n):
         client.effect(identity)
     client.commit()
     client.ask("publish(%s)", "orders", '{"n": 1}', client.name)
-    client.cursor.execute("SELECT once.publish_many('orders', %s::jsonb[], %s)", ([client.name] * 3, ['"x"'] * 3))
+    client.cursor.execute("SELECT once.publish_many('orders', %s::jsonb[], %s)", (['"x"'] * 3, [client.name] * 3))
     client.commit()
     client.ask("inbox_put(%s)", "work", f"{client.name}-{n}", b"payload")
     client.commit()

@@ -117,8 +117,9 @@ ANSWERS = {
     "State machines": [".*", "moved", "moved", "-"],
     "Guards": ["ok", "locked", "locked", "acquired", ""],
     "Publishing once, publishing later": [UUID, UUID, "True"],
+    "Where PostgreSQL evaluates an expression twice": ["-", UUID],
 }
-GIVEN = {"idempotency_key": "k-1", "request": '{"amount": 10}', "response": '{"paid": true}', "payload": "x"}
+GIVEN = {"idempotency_key": "k-1", "request": '{"amount": 10}', "response": '{"paid": true}', "payload": "x", "id": "message 1"}
 SQL = [(section, text) for section, language, text in blocks() if language == "sql"]
 
 
@@ -145,6 +146,8 @@ def owner(tour):
         cursor.execute("CREATE TABLE orders (id bigint PRIMARY KEY, state text, status text, version bigint)")
         cursor.execute("INSERT INTO orders VALUES (42, 'new', 'new', 7)")
         cursor.execute("ALTER TABLE orders OWNER TO owner")
+        cursor.execute("CREATE TABLE account AS SELECT 1 AS id, 0 AS balance")
+        cursor.execute("ALTER TABLE account OWNER TO owner")
     connection = machine.connect("owner")
     yield connection.cursor()
     connection.close()

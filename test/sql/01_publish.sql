@@ -1,6 +1,6 @@
 -- once.publish: what it stores, and everything it refuses.
 \set payload_limit 921600
-SELECT plan(118);
+SELECT plan(115);
 
 CREATE TEMP TABLE said AS SELECT once.publish('orders', '{"id": 1}'::jsonb, key => '1', headers => '{"trace": "abc", "ü": "ö"}') AS id;
 
@@ -84,7 +84,7 @@ SELECT is(once.headers_json(pg_temp.headers('{"i": 9007199254740993, "d": 1.50, 
           '{"i": "9007199254740993", "d": "1.50", "t": "true", "f": ["false", "1"]}', 'numbers and booleans are their text');
 SELECT is(pg_temp.headers('{"a": []}'), NULL, 'an empty array is no header');
 SELECT is(once.headers_json(pg_temp.headers('{"a": {"$bytes": "6162"}}')), '{"a": "ab"}', 'bytes that are text are read as text');
-SELECT throws_ok(format('SELECT pg_temp.headers(%L)', jsonb_build_object('a', (SELECT jsonb_agg('v') FROM generate_series(1, 65)))), 'ON003', NULL, 'a header too often');
+SELECT throws_ok(format('SELECT pg_temp.headers(%L)', jsonb_build_object('a', (SELECT jsonb_agg('v'::text) FROM generate_series(1, 65)))), 'ON003', NULL, 'a header too often');
 
 -- keys of every type; and one form without overloads
 SELECT once.publish('t', '1', key => 42) \g /dev/null

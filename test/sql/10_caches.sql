@@ -34,6 +34,7 @@ SELECT is_empty('SELECT * FROM pg_temp.call_all()', 'the extension was made agai
 SELECT lives_ok('EXECUTE publish(''x'')', 'and a prepared statement finds the new tables');
 SELECT is((SELECT count(*) FROM once.event_0), 5::bigint, 'where all events are');
 
+SET once.drop_unshipped = on;
 DROP EXTENSION pg_once CASCADE;
 CREATE EXTENSION pg_once;
 SELECT once.set_lanes(3, 4, 100) \g /dev/null

@@ -7,7 +7,7 @@ SET client_min_messages = warning;
 CREATE FUNCTION pg_temp.publish() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM once.publish('t', '{"a": 1}'::jsonb, 'k', '{"h": "v"}'::jsonb, 3);
-    PERFORM once.publish_many('t', ARRAY['k2', NULL], ARRAY['1', NULL]::jsonb[]);
+    PERFORM once.publish_many('t', ARRAY['1', NULL]::jsonb[], ARRAY['k2', NULL]);
     RETURN (SELECT string_agg(concat_ws('|', seq > 0, xid = pg_current_xact_id(), topic, key::text, partition, payload, headers), E'\n' ORDER BY seq)
             FROM once.event_0_0);
 END $$;

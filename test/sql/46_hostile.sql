@@ -109,7 +109,7 @@ INSERT INTO called SELECT 'once_h_consumer', 'SELECT ' || c FROM unnest(ARRAY[
     'once.key_next(''p'')', 'once.key_block(''p'', 3)', 'once.key_next_ordered(''p'')', 'once.content_id(''s'', ''{"a": 1}'', ''{a}'')', 'once.issue_token(''s'', ''1 h'')',
     'once.redeem_token(''s'', ''018f3b1e-0000-7000-8000-000000000001'')']) c;
 INSERT INTO called SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY[
-    'once.publish_text(''t'', ''x''::pg_catalog.text, key => ''k'', headers => ''{"a": "b"}'')', 'once.publish_text(''t'', ''{}''::pg_catalog.jsonb, dedup_key => ''d'')',
+    'once.publish_text(''t'', ''x''::pg_catalog.text, key => ''k'', headers => ''{"a": "b"}'')', 'once.publish(''t'', ''{}''::pg_catalog.jsonb, dedup_key => ''d'')',
     'once.publish_bytes(''t'', ''x''::pg_catalog.bytea, deliver_at => pg_catalog.now())', 'once.publish_many_text(''t'', ''{x,y}''::pg_catalog.text[], ''{a,b}'')', 'once.unschedule(''018f3b1e-0000-7000-8000-000000000001'')']) c;
 INSERT INTO called SELECT 'once_h_relay', 'SELECT ' || c FROM unnest(ARRAY[
     'once.lane_lock(0)', 'once.lane_unlock(0)', 'once.identity(0)', 'once.cut(0)', 'once.wait(0, pg_catalog.pg_current_snapshot(), 1)', 'once.missing_ids(0, ''{018f3b1e-0000-7000-8000-000000000001}'')',

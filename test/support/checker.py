@@ -16,7 +16,7 @@ from typing import Dict, List, Optional, Set, Tuple
 from .report import Report
 from .transaction_checker import check_transactions
 
-OURS = ("once-id", "once-source", "once-position")
+OURS = ("once-id", "once-source", "once-position", "once-topic")
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,8 @@ def _check_content(history, events, report):
             report.add("altered", "I15", f"{where}: other payload")
         if sorted(name for name, _ in message.headers if name.startswith("once-")) != sorted(OURS):
             report.add("altered", "I15", f"{where}: not one of each once- header")
+        elif header(message, "once-topic") != message.topic:
+            report.add("altered", "I15", f"{where}: once-topic is {header(message, 'once-topic')}")
         own = tuple((name, value) for name, value in message.headers if not name.startswith("once-"))
         if event.headers is not None and sorted(own) != sorted(event.headers):
             report.add("altered", "I15", f"{where}: headers {own} instead of {event.headers}")

@@ -133,7 +133,7 @@ class Builder:
             self.counter += 1
             partition = (murmur2(row.key) & 0x7FFFFFFF) % TOPICS[row.topic]
             headers = [("once-id", row.id.encode()), ("once-source", SOURCE.encode()),
-                       ("once-position", str(self.counter).encode())]
+                       ("once-position", str(self.counter).encode()), ("once-topic", row.topic.encode())]
             self.history.final.append(Message(row.topic, partition, self.offset((row.topic, partition)), 0, row.key,
                                               payloads[row.id], headers))
 

@@ -79,8 +79,8 @@ class World:
     def publish(self, topic, payload="x", key=None, **more):
         """One event in a transaction of its own; its id."""
         names = "".join(f", {name} => %s" for name in more)
-        kind = "bytea" if isinstance(payload, bytes) else "text"
-        return self.database.value(f"SELECT once.publish_text(%s, %s::{kind}, key => %s{names})::text",
+        kind = "bytes" if isinstance(payload, bytes) else "text"
+        return self.database.value(f"SELECT once.publish_{kind}(%s, %s, key => %s{names})::text",
                                    (topic, payload, key, *more.values()))
 
     def publish_bulk(self, topic, count, keys=100, size=100):

@@ -155,7 +155,7 @@ def rows(database):
     """The table truth: every event row of every lane."""
     found = []
     for (lane,) in database.query("SELECT lane FROM once.lane ORDER BY lane"):
-        found += [Row(lane, seq, int(xid), identity, topic, None if key is None else key.encode(), payload, partition)
+        found += [Row(lane, seq, int(xid), identity, topic, None if key is None else bytes(key), payload, partition)
                   for seq, xid, identity, topic, key, payload, partition in database.query(
                       f"SELECT seq, xid::text, id::text, topic, key, encode(sha256(payload), 'hex'), partition "
                       f"FROM once.event_{int(lane)}")]

@@ -46,7 +46,7 @@ COMMENT ON VIEW once.memory IS 'rings of what is remembered for a time: each gen
 COMMENT ON COLUMN once.memory.ring IS 'seen_<class>: ids of consumers; claim_<class>: claims; publish_key: dedup keys; machine_event: event ids of state machines; token: tokens; ahead: times that senders told from the future';
 COMMENT ON COLUMN once.memory.slot IS 'its table is once.<ring>_<slot>';
 COMMENT ON COLUMN once.memory.serial IS 'number of the generation, never used again';
-COMMENT ON COLUMN once.memory.state IS 'open: takes what is new · closing: still takes what old transactions write · read_only: looked into · retired: forgotten, to be truncated · free';
+COMMENT ON COLUMN once.memory.state IS 'open: takes what is new; closing: still takes what old transactions write; read_only: looked into; retired: forgotten, to be truncated; free';
 COMMENT ON COLUMN once.memory.bytes IS 'with its indexes';
 COMMENT ON COLUMN once.memory.next_at IS 'when its next step is due if nothing holds it back; null: when nothing older runs any more';
 COMMENT ON COLUMN once.memory.waits_for IS 'the session (pid) with the oldest transaction or snapshot, which a closing or retired generation waits for; a prepared transaction has none';

@@ -153,7 +153,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION once.inbox_done(text, text[]) IS 'ends these messages, parked ones too; how many there were. READ COMMITTED: waits for who has one of them; above it 40001 where they were changed after the snapshot';
 
--- 1 s, 2 s, 4 s … at most an hour.
+-- 1 s, 2 s, 4 s ... at most an hour.
 CREATE OR REPLACE FUNCTION once.inbox_fail(consumer text, id text, error text, retry_in interval DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

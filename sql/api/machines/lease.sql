@@ -57,7 +57,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION once.lease(text, text, interval) IS
 'a lease with a fencing token, by the clock of the database and from the moment of the call, not of the transaction''s start
-acquired: the token is new and greater than all before · renewed: this owner holds it, same token, ttl from now · busy: remaining says how long, token is null
+acquired: the token is new and greater than all before; renewed: this owner holds it, same token, ttl from now; busy: remaining says how long, token is null
 commit before the token is used elsewhere; a take-over waits for transactions that asserted the token before
 READ COMMITTED: decides on what is committed; REPEATABLE READ, SERIALIZABLE: 40001 when somebody else took or renewed it after the snapshot; standby: 25006';
 
@@ -89,5 +89,5 @@ REPEATABLE READ, SERIALIZABLE: 40001 when it was taken over after the snapshot; 
 CREATE OR REPLACE FUNCTION once.lease_assert() RETURNS trigger
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_lease_assert_row';
 COMMENT ON FUNCTION once.lease_assert() IS
-'trigger function for columns with a fencing token (bigint): CREATE TRIGGER … BEFORE INSERT OR UPDATE ON … FOR EACH ROW EXECUTE FUNCTION once.lease_assert(lease, column)
+'trigger function for columns with a fencing token (bigint): CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION once.lease_assert(lease, column)
 raises ON032 as once.lease_assert(name, token) does, whoever writes the row; 42703 unknown column, 42804 column of another type, 39P01 declared in another way';

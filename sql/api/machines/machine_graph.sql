@@ -47,7 +47,7 @@ COMMENT ON FUNCTION once.machine_graph(text, text) IS
 
 CREATE OR REPLACE FUNCTION once.quote_dot(name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-    RETURN '"' || replace(replace(name, '\', '\\'), '"', '\"') || '"';
+    RETURN '"' || replace(replace(name, E'\\', E'\\\\'), '"', E'\\"') || '"';
 COMMENT ON FUNCTION once.quote_dot(text) IS 'internal: a name as a quoted identifier of Graphviz';
 
 CREATE OR REPLACE FUNCTION once.quote_mermaid(name text) RETURNS text

@@ -83,7 +83,7 @@ BEGIN
     IF total > 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'ON031',
             MESSAGE = format('definition of state machine "%s" would strand %s entities', machine_name, total),
-            DETAIL = format('They stand in removed states: %s%s.', stranded, CASE WHEN total > 10 THEN ', …' ELSE '' END),
+            DETAIL = format('They stand in removed states: %s%s.', stranded, CASE WHEN total > 10 THEN ', ...' ELSE '' END),
             HINT = 'Move them first, or keep these states.';
     END IF;
     FOR guarded IN SELECT * FROM unnest(tables, columns) AS g(relation, state_column) LOOP
@@ -138,7 +138,7 @@ BEGIN
     INSERT INTO once.machine_transition SELECT machine_name, p.* FROM once.machine_parse(start_state, wanted) AS p;
 END $$;
 COMMENT ON FUNCTION once.machine_set(text, text, jsonb) IS
-'defines or redefines a state machine: transitions is [{"from":…, "event":…, "to":…}, …]
+'defines or redefines a state machine: transitions is [{"from":..., "event":..., "to":...}, ...]
 22023 for the shape; ON031 when an event has two targets in one state, nothing leads out of the initial state, or entities or rows of guarded tables stand in a removed state (they are named)
 when states are removed: waits for transactions that moved entities of this machine or wrote tables that it guards (55P03 after a minute, or after lock_timeout), and nobody waits longer than 50 ms behind it
 READ COMMITTED: all of it; REPEATABLE READ, SERIALIZABLE: 0A000 when states are removed, 40001 against a concurrent definition; standby: 25006';

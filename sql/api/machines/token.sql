@@ -60,6 +60,6 @@ BEGIN
     RETURN 'unknown';
 END $$;
 COMMENT ON FUNCTION once.redeem_token(text, uuid) IS
-'ok: the first to redeem it, together with what this transaction does · duplicate: it was redeemed · expired: its ttl passed, by the database''s clock · unknown: never issued in this scope, or forgotten
+'ok: the first to redeem it, together with what this transaction does; duplicate: it was redeemed; expired: its ttl passed, by the database''s clock; unknown: never issued in this scope, or forgotten
 waits for a transaction that is redeeming it
 READ COMMITTED: decides on what is committed; REPEATABLE READ, SERIALIZABLE: 40001 when it was redeemed after the snapshot, unknown when it was issued after it; standby: 25006';

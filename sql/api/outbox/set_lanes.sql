@@ -43,6 +43,7 @@ BEGIN
     FOR i IN 0 .. NEW.lanes - 1 LOOP
         PERFORM once.lane_create(i, NEW.children, NEW.generation_rows);
     END LOOP;
+    DELETE FROM once.slot; -- the foreign key's cascade does not run under session_replication_role = replica
     INSERT INTO once.slot (slot, lane) SELECT slot, slot % NEW.lanes FROM generate_series(0, 255) AS slot;
     RETURN NULL;
 END $$;

@@ -69,9 +69,9 @@ CREATE OR REPLACE FUNCTION once.trim_blockers(lane int) RETURNS jsonb
 $$;
 COMMENT ON FUNCTION once.trim_blockers(int) IS 'internal: transactions that have published or read and still hold a child table of the lane';
 
--- As of the relay's last report, like the backlog, but only as far as it matters.
+-- As of the relay's last report, like the backlog, but only as far as it matters. STABLE: what the caller's snapshot shows.
 CREATE OR REPLACE FUNCTION once.lane_waiting(lane int, up_to bigint) RETURNS bigint
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r once.relay_report;
     passed pg_snapshot;

@@ -14,8 +14,8 @@ BEGIN
     IF topic IN ('once.positions', '__consumer_offsets', '__transaction_state', '__share_group_state', '__cluster_metadata') THEN
         RAISE 'topic "%" is reserved', topic USING ERRCODE = 'ON001', DETAIL = 'It belongs to Kafka or to the relay.';
     END IF;
-    IF max_bytes <= 0 OR max_backlog <= 0 THEN
-        RAISE 'limits of topic "%" must be positive', topic USING ERRCODE = '22023';
+    IF max_bytes <= 0 OR max_backlog NOT BETWEEN 1 AND 1000000000000 THEN
+        RAISE 'limits of topic "%" must be positive, and max_backlog at most 10^12', topic USING ERRCODE = '22023';
     END IF;
     INSERT INTO once.topic AS t VALUES ($1, $2, $3)
         ON CONFLICT ON CONSTRAINT topic_pkey DO UPDATE SET max_bytes = EXCLUDED.max_bytes, max_backlog = EXCLUDED.max_backlog;

@@ -17,7 +17,8 @@ COMMENT ON FUNCTION once.scope_check(text) IS 'internal: 22023 or 22004 unless i
 -- Gives a scope tables of its own. What it claimed while it was undeclared moves along: the lock waits for
 -- claims that are under way, and who waits for us finds the new tables.
 CREATE OR REPLACE FUNCTION once.scope_declare(scope text) RETURNS void
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = '' SET default_table_access_method = heap AS $$
 DECLARE
     store int;
     generation int;

@@ -1,7 +1,7 @@
 -- Rings: what is remembered for a time and then given up whole. A ring has four tables, once.<ring>_0 to _3, made
 -- here; nothing makes a table at run time. Nothing in them is deleted row by row.
 --
---   free ──▶ open ──▶ closing ──▶ read_only ──▶ retired ──▶ free
+--   free --> open --> closing --> read_only --> retired --> free
 --
 -- open       what is new is written here. Exactly one.
 -- closing    written first, waiting on conflict, and then the open one. Whoever still acts under an older snapshot

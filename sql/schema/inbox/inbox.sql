@@ -13,11 +13,14 @@ CREATE TYPE once.message AS (
 );
 COMMENT ON TYPE once.message IS 'a message for a handler: id is once-id or what stands for it, source and pos are for once.accept_position';
 
+CREATE SEQUENCE once.inbox_seq_seq;
+COMMENT ON SEQUENCE once.inbox_seq_seq IS 'order in which messages came into once.inbox';
+
 -- Work that waits. A row lives until inbox_done; that its id came before is remembered by the consumer's key memory.
 CREATE TABLE once.inbox (
     consumer    text COLLATE "C" NOT NULL,
     id          text COLLATE "C" NOT NULL CHECK (pg_catalog.octet_length(id) BETWEEN 1 AND 1024),
-    seq         bigint GENERATED ALWAYS AS IDENTITY,
+    seq         bigint NOT NULL DEFAULT once.next_number('once.inbox_seq_seq'),
     source      text,
     topic       text,
     "partition" int,

@@ -11,6 +11,6 @@ CREATE TABLE once.scheduled (
     scheduled_at timestamptz NOT NULL
 );
 CREATE INDEX scheduled_due ON once.scheduled (deliver_at, id);
-COMMENT ON TABLE once.scheduled IS 'events that once.publish(…, deliver_at) keeps until their time; once.unschedule takes one out';
+COMMENT ON TABLE once.scheduled IS 'events that once.publish(..., deliver_at) keeps until their time; once.unschedule takes one out';
 
 SELECT pg_catalog.pg_extension_config_dump('once.scheduled', '');
