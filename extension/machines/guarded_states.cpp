@@ -162,7 +162,8 @@ PGDLLEXPORT Datum once_guarded_states(PG_FUNCTION_ARGS) {
         once::Tally tally{pg::elements_of(fcinfo, 2, "states", TEXTOID), 0, nullptr};
         tally.met = static_cast<bool *>(
             pg::call([&] { return palloc0(static_cast<Size>(tally.states.count) + 1); }));
-        once::ask(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(1)), tally);
+        const Oid table = pg::call([&] { return pg::require_relation(PG_GETARG_OID(0)); });
+        once::ask(table, NameStr(*PG_GETARG_NAME(1)), tally);
         pg::ResultRow answer(fcinfo, once::kAnswer);
         answer.set(0, Int64GetDatum(tally.total));
         if (tally.total > 0)

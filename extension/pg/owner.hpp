@@ -19,6 +19,15 @@ inline Oid relation_oid(const char *schema, const char *relation) {
     return call([&] { return get_relname_relid(relation, get_namespace_oid(schema, true)); });
 }
 
+// Server world, within call(). An oid that SQL brought may name nothing: 42P01, where the server's
+// own functions would report an internal error.
+inline Oid require_relation(Oid relation) {
+    if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("relation with OID %u does not exist", relation)));
+    return relation;
+}
+
 class OwnerScope {
   public:
     // `more`: SECURITY_RESTRICTED_OPERATION where the owner is not ours.

@@ -2,6 +2,7 @@
 
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
+#include "pg/owner.hpp"
 
 extern "C" {
 #include <access/htup_details.h>
@@ -40,7 +41,8 @@ Row lock_row(Relation sequence) {
     PreventCommandIfReadOnly("nextval()");
     PreventCommandIfParallelMode("nextval()");
     if (sequence->rd_rel->relkind != RELKIND_SEQUENCE)
-        elog(ERROR, "\"%s\" is not a sequence", RelationGetRelationName(sequence));
+        ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+                        errmsg("\"%s\" is not a sequence", RelationGetRelationName(sequence))));
     Buffer buffer = ReadBuffer(sequence, 0);
     LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
     Page page = BufferGetPage(buffer);
@@ -109,7 +111,8 @@ PG_FUNCTION_INFO_V1(once_next_number);
 PGDLLEXPORT Datum once_next_number(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
         return pg::call([&] {
-            Relation sequence = relation_open(PG_GETARG_OID(0), RowExclusiveLock);
+            Relation sequence =
+                relation_open(pg::require_relation(PG_GETARG_OID(0)), RowExclusiveLock);
             const int64 number = once::draw_numbers(sequence);
             relation_close(sequence, NoLock);
             return Int64GetDatum(number);
