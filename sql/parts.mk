@@ -56,7 +56,7 @@ SQL_PARTS += \
 # requests
 SQL_PARTS += \
 	$(addprefix sql/schema/requests/, scope.sql claim.sql right.sql) \
-	$(addprefix sql/api/requests/, fingerprint.sql scope_set.sql scope_grant.sql scope_sweep.sql claim.sql settle.sql describe.sql)
+	$(addprefix sql/api/requests/, fingerprint.sql scope_set.sql scope_grant.sql claim.sql settle.sql describe.sql)
 
 # machines, guards, keys
 SQL_PARTS += \

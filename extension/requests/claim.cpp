@@ -1,8 +1,8 @@
 // once.claim: who owns a request key, or what became of it.
 //
-// A first look at the present generation takes no lock; most of what writes nothing (replay,
-// in_progress, mismatch …) is decided there: no xid, no WAL. Otherwise the key is locked, looked
-// for in every generation and written where it must be, in one go.
+// The key is locked, looked for in every generation of every ring that the scope ever used, and
+// written where it must be, in one go. Who finds the lock taken looks from outside first: nearly
+// every retry is decided there.
 #include "arguments.hpp"
 #include "requests/claim_row.hpp"
 #include "errors.hpp"
@@ -10,6 +10,7 @@
 #include "pg/memory.hpp"
 #include "pg/random.hpp"
 #include "pg/row.hpp"
+#include "pg/spi.hpp"
 #include "pg/utf8.hpp"
 #include "requests/scope.hpp"
 #include "verdict.hpp"
@@ -38,6 +39,7 @@ const char *const kVerdictLabels[] = {"new",      "reclaimed", "in_progress", "r
 
 struct Request {
     ClaimKey id;
+    Oid user;
     std::string fingerprint; // empty: no request given, nothing to compare
     std::string fields;      // short digests of a JSON object's fields
     bool bytes = false;      // given as bytes: nothing to name
@@ -92,27 +94,17 @@ Datum bytea_datum(std::string_view bytes) {
     return PointerGetDatum(cstring_to_text_with_len(bytes.data(), static_cast<int>(bytes.size())));
 }
 
-// A random uuid (version 4). The random numbers come in stock: asking for each costs more than
-// writing the row's index entry.
+// A random uuid (version 4).
 pg_uuid_t *random_token() {
-    static unsigned char stock[256 * UUID_LEN];
-    static size_t used = sizeof stock;
-    if (used == sizeof stock) {
-        if (!pg_strong_random(stock, sizeof stock))
-            ereport(ERROR,
-                    (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
-        used = 0;
-    }
     auto *token = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
-    memcpy(token->data, stock + used, UUID_LEN);
-    used += UUID_LEN;
+    pg::random_bytes(token->data, UUID_LEN);
     token->data[6] = static_cast<unsigned char>((token->data[6] & 0x0f) | 0x40);
     token->data[8] = static_cast<unsigned char>((token->data[8] & 0x3f) | 0x80);
     return token;
 }
 
 // The row as the new owner leaves it. Inside pg::call.
-void take(const Scope &scope, const Request &request, Outcome &outcome) {
+void take(const Scope &scope, const ClaimRings &rings, const Request &request, Outcome &outcome) {
     ClaimRecord &record = outcome.record;
     const bool continues = outcome.decision.continues;
     const int attempt = continues ? record.attempt() + 1 : 1;
@@ -122,6 +114,7 @@ void take(const Scope &scope, const Request &request, Outcome &outcome) {
         record.clear(column);
     if (!continues)
         record.clear(kCheckpoint);
+    record.set(kOwner, Int64GetDatum(request.id.owner));
     record.set(kClaimedAt, TimestampTzGetDatum(outcome.now));
     record.set(kLeaseUntil, TimestampTzGetDatum(outcome.now + request.lease.value_or(scope.lease)));
     record.set(kToken, UUIDPGetDatum(token));
@@ -132,7 +125,7 @@ void take(const Scope &scope, const Request &request, Outcome &outcome) {
     record.set_or_clear(kFingerprint, !request.fingerprint.empty(),
                         bytea_datum(request.fingerprint));
     record.set_or_clear(kFields, !request.fields.empty(), bytea_datum(request.fields));
-    write_claim(scope, record);
+    write_claim(scope, rings, record, outcome.now);
 }
 
 // One answer, without waiting for a committed claim. Waits for uncommitted ones like for a row
@@ -143,54 +136,72 @@ class Attempt {
 
     Outcome run() {
         for (;;) {
-            scope_ = scope_of(request_.id.scope);
             Outcome outcome;
             KeyLock lock(request_.id);
             TransactionId busy = InvalidTransactionId;
             if (!pg::call([&] { return lock.try_acquire(); })) {
-                busy = pg::call([&] { return look(outcome, find_recent_claim); });
+                busy = look_from_outside(outcome);
                 if (busy == InvalidTransactionId && !outcome.decision.takes)
                     return outcome;
                 if (busy == InvalidTransactionId)
                     pg::call([&] { lock.acquire(); });
             }
-            bool moved = false;
             if (busy == InvalidTransactionId) {
-                busy = pg::call([&] { return look(outcome, find_claim); });
-                if (busy == InvalidTransactionId && outcome.decision.takes)
-                    moved = !write(outcome);
+                busy = decide_locked(outcome);
                 pg::call([&] { lock.release(); });
             }
-            if (busy != InvalidTransactionId)
-                pg::call([&] { wait_for_claim(busy); });
-            else if (!moved)
+            if (busy == InvalidTransactionId)
                 return outcome;
+            pg::call([&] { wait_for_claim(busy); });
         }
     }
 
   private:
-    template <typename Find> TransactionId look(Outcome &outcome, Find find) const {
-        TransactionId busy;
-        outcome.record = find(*scope_, request_.id, &busy);
-        outcome.now = GetCurrentTimestamp();
-        if (busy == InvalidTransactionId)
-            outcome.decision = decide(*scope_, outcome.record, request_.fingerprint, outcome.now);
-        return busy;
-    }
-
-    // False: the scope has other tables now.
-    bool write(Outcome &outcome) {
+    // Without the lock only what is there can be relied on, not what is absent.
+    TransactionId look_from_outside(Outcome &outcome) const {
+        const pg::NewestSnapshot newest;
+        const auto scope = scope_of(request_.id.scope, newest.get());
+        check(*scope);
         return pg::call([&] {
-            lock_for_claims(*scope_);
-            if (scopes_changed())
-                return false;
-            take(*scope_, request_, outcome);
-            return true;
+            TransactionId busy;
+            outcome.record =
+                find_recent_claim(claim_rings(*scope, newest.get()), request_.id, &busy);
+            judge(*scope, outcome, busy);
+            return busy;
         });
     }
 
+    // The snapshot is younger than the lock and is held until the row is written [!].
+    TransactionId decide_locked(Outcome &outcome) const {
+        const pg::NewestSnapshot newest;
+        const auto scope = scope_of(request_.id.scope, newest.get());
+        check(*scope);
+        return pg::call([&] {
+            const ClaimRings rings = claim_rings(*scope, newest.get());
+            TransactionId busy;
+            outcome.record = find_claim(rings, request_.id, &busy);
+            judge(*scope, outcome, busy);
+            if (busy == InvalidTransactionId && outcome.decision.takes)
+                take(*scope, rings, request_, outcome);
+            return busy;
+        });
+    }
+
+    void check(const Scope &scope) const {
+        check_scope_right(scope, request_.user);
+        if (request_.lease && *request_.lease > scope.total_lease)
+            throw pg::Failure{
+                ERRCODE_INVALID_PARAMETER_VALUE, "lease must not exceed the scope's total_lease",
+                "", "Raise it with once.scope_set, or take a shorter lease and renew it."};
+    }
+
+    void judge(const Scope &scope, Outcome &outcome, TransactionId busy) const {
+        outcome.now = GetCurrentTimestamp();
+        if (busy == InvalidTransactionId)
+            outcome.decision = decide(scope, outcome.record, request_.fingerprint, outcome.now);
+    }
+
     const Request &request_;
-    std::shared_ptr<const Scope> scope_;
 };
 
 // Sleeps until somebody settles the claim, its lease lapses or the poll is due.
@@ -309,11 +320,15 @@ Datum claim_call(FunctionCallInfo fcinfo, bool bytes) {
     check_writable("claim()");
     Request request;
     request.id.scope = name_argument(fcinfo, 0, "scope");
-    const auto scope = scope_of(request.id.scope);
-    check_scope_right(*scope, GetUserId());
-    if (PG_ARGISNULL(1) && !scope->key_required)
-        return unchecked_row(fcinfo);
+    request.user = GetUserId();
+    if (PG_ARGISNULL(1)) {
+        const auto scope = scope_now(request.id.scope);
+        check_scope_right(*scope, request.user);
+        if (!scope->key_required)
+            return unchecked_row(fcinfo);
+    }
     request.id.key = name_argument(fcinfo, 1, "key");
+    request.id.owner = scope_owner(request.id.scope);
     request.bytes = bytes && !PG_ARGISNULL(2);
     if (request.bytes) {
         request.fingerprint = fingerprint_of_bytes(pg::bytes_of(PG_GETARG_DATUM(2)));
@@ -321,13 +336,8 @@ Datum claim_call(FunctionCallInfo fcinfo, bool bytes) {
         Jsonb *json = pg::call([&] { return PG_GETARG_JSONB_P(2); });
         request.fingerprint = fingerprint_of_json(json, &request.fields);
     }
-    if (!PG_ARGISNULL(3)) {
+    if (!PG_ARGISNULL(3))
         request.lease = microseconds_of(PG_GETARG_DATUM(3), "lease");
-        if (*request.lease > scope->total_lease)
-            throw pg::Failure{
-                ERRCODE_INVALID_PARAMETER_VALUE, "lease must not exceed the scope's total_lease",
-                "", "Raise it with once.scope_set, or take a shorter lease and renew it."};
-    }
     if (!PG_ARGISNULL(4))
         request.wait = microseconds_or_zero_of(PG_GETARG_DATUM(4), "wait");
     const Outcome outcome = claim(request);

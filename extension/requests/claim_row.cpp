@@ -1,11 +1,11 @@
 #include "requests/claim_row.hpp"
 
+#include "digest/message_id.hpp"
 #include "storage/advisory_lock.hpp"
 #include "storage/direct_write.hpp"
 #include "pg/columns.hpp"
 #include "pg/compat.hpp"
 #include "pg/memory.hpp"
-#include "pg/newest_snapshot.hpp"
 
 extern "C" {
 #include <access/genam.h>
@@ -15,6 +15,7 @@ extern "C" {
 #include <access/table.h>
 #include <catalog/index.h>
 #include <catalog/indexing.h>
+#include <catalog/pg_type.h>
 #include <common/hashfn.h>
 #include <executor/tuptable.h>
 #include <storage/bufmgr.h>
@@ -27,29 +28,31 @@ extern "C" {
 }
 
 #include <algorithm>
-#include <iterator>
 
 namespace once {
 namespace {
 
 // In the order of ClaimColumn.
-constexpr pg::Column kColumns[] = {{"claimed_at", TIMESTAMPTZOID},
-                                   {"lease_until", TIMESTAMPTZOID},
-                                   {"settled_at", TIMESTAMPTZOID},
-                                   {"keep", INT8OID},
-                                   {"token", UUIDOID},
-                                   {"attempt", INT4OID},
-                                   {"status", INT4OID},
-                                   {"state", CHAROID},
-                                   {"key", TEXTOID},
-                                   {"scope", TEXTOID},
-                                   {"fingerprint", BYTEAOID},
-                                   {"fields", BYTEAOID},
-                                   {"response", JSONBOID},
-                                   {"body", BYTEAOID},
-                                   {"error", JSONBOID},
-                                   {"checkpoint", JSONBOID}};
-static_assert(std::size(kColumns) == kClaimColumns);
+constexpr pg::Column kColumns[] = {
+    {"owner", INT8OID},
+    {"claimed_at", TIMESTAMPTZOID},
+    {"lease_until", TIMESTAMPTZOID},
+    {"settled_at", TIMESTAMPTZOID},
+    {"keep", INT8OID},
+    {"token", UUIDOID},
+    {"attempt", INT4OID},
+    {"status", INT4OID},
+    {"state", CHAROID},
+    {"key", TEXTOID},
+    {"scope", TEXTOID},
+    {"fingerprint", BYTEAOID},
+    {"fields", BYTEAOID},
+    {"response", JSONBOID},
+    {"body", BYTEAOID},
+    {"error", JSONBOID},
+    {"checkpoint", JSONBOID},
+};
+static_assert(sizeof kColumns / sizeof kColumns[0] == kClaimColumns);
 
 // Different keys may share a lock; then they wait for each other for the length of a call.
 LOCKTAG key_tag(const ClaimKey &key, LockClass lock_class) {
@@ -66,34 +69,42 @@ Datum text_datum(std::string_view text) {
     return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
 }
 
-ClaimRecord find_in(const Scope &scope, int generation, const ClaimKey &key, Snapshot snapshot) {
+[[noreturn]] void digests_meet(const ClaimKey &key) {
+    ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+                    errmsg("the digest of scope \"%s\" is that of another scope",
+                           pnstrdup(key.scope.data(), key.scope.size()))));
+    pg_unreachable();
+}
+
+ClaimRecord find_in(Oid table, const ClaimKey &key, Snapshot snapshot) {
     ClaimRecord record;
-    record.generation = generation;
-    Relation heap = table_open(scope.heap[generation], AccessShareLock);
-    if (generation != scope.generation && RelationGetNumberOfBlocks(heap) == 0) {
-        scope.empty[generation] = true;
+    Relation heap = table_open(table, AccessShareLock);
+    // Asked for each time: what a restore puts into a free table must be found, too.
+    if (RelationGetNumberOfBlocks(heap) == 0) {
         table_close(heap, AccessShareLock);
         return record;
     }
+    const pg::ColumnMap columns = pg::columns_of(heap, kColumns, pg::Use::read);
     ScanKeyData keys[2];
-    const pg::ColumnMap map = pg::columns_of(heap, kColumns, pg::Use::read);
-    ScanKeyInit(&keys[0], map.number[kKey], BTEqualStrategyNumber, F_TEXTEQ, text_datum(key.key));
-    ScanKeyInit(&keys[1], map.number[kScope], BTEqualStrategyNumber, F_TEXTEQ,
-                text_datum(key.scope));
+    ScanKeyInit(&keys[0], columns.number[kOwner], BTEqualStrategyNumber, F_INT8EQ,
+                Int64GetDatum(key.owner));
+    ScanKeyInit(&keys[1], columns.number[kKey], BTEqualStrategyNumber, F_TEXTEQ,
+                text_datum(key.key));
     SysScanDesc scan = systable_beginscan(heap, pg::primary_key_of(heap), true, snapshot, 2, keys);
     HeapTuple found = systable_getnext(scan);
     if (HeapTupleIsValid(found))
         record.take(heap, found);
     systable_endscan(scan);
     table_close(heap, AccessShareLock);
+    if (record.found() && pg::bytes_of(record.value[kScope]) != key.scope)
+        digests_meet(key);
     return record;
 }
 
-ClaimRecord find_uncommitted(const Scope &scope, int generation, const ClaimKey &key,
-                             TransactionId *busy) {
+ClaimRecord find_uncommitted(Oid table, const ClaimKey &key, TransactionId *busy) {
     SnapshotData dirty;
     InitDirtySnapshot(dirty);
-    ClaimRecord record = find_in(scope, generation, key, &dirty);
+    ClaimRecord record = find_in(table, key, &dirty);
     if (record.found())
         *busy = TransactionIdIsValid(dirty.xmin) ? dirty.xmin : dirty.xmax;
     return record;
@@ -113,11 +124,9 @@ LastWritten last_written;
 // nobody else can change, and there is no other one of its key: whoever comes later waits for us.
 // Written under a savepoint that was rolled back it is not ours any more, and the lock that kept
 // the sweep from the table is gone.
-ClaimRecord find_last_written(const Scope &scope, const ClaimKey &key) {
+ClaimRecord find_last_written(const ClaimKey &key) {
     ClaimRecord record;
-    record.generation = scope.generation;
-    if (last_written.heap != scope.heap[scope.generation] ||
-        !TransactionIdIsCurrentTransactionId(last_written.xid))
+    if (!OidIsValid(last_written.heap) || !TransactionIdIsCurrentTransactionId(last_written.xid))
         return record;
     Relation heap = table_open(last_written.heap, NoLock); // locked since we wrote
     SnapshotData dirty;
@@ -142,7 +151,7 @@ ClaimRecord find_last_written(const Scope &scope, const ClaimKey &key) {
 void insert_into_indexes(Relation heap, HeapTuple row, ClaimRecord &record) {
     const Oid primary_key = pg::primary_key_of(heap);
     Relation index = index_open(primary_key, RowExclusiveLock);
-    Datum value[2] = {record.value[kKey], record.value[kScope]};
+    Datum value[2] = {record.value[kOwner], record.value[kKey]};
     bool null[2] = {};
     (void)index_insert(index, value, null, &row->t_self, heap, UNIQUE_CHECK_YES, false,
                        makeNode(IndexInfo));
@@ -155,33 +164,76 @@ void insert_into_indexes(Relation heap, HeapTuple row, ClaimRecord &record) {
     }
 }
 
-// The present generation first: that is where nearly every key is.
-template <typename Look> ClaimRecord first_found(const Scope &scope, Look look) {
-    ClaimRecord record;
-    for (int i = 0; i < kGenerations && !record.found(); ++i)
-        record = look((scope.generation + kGenerations - i) % kGenerations);
-    return record;
-}
-
 // Takes the row out of an old generation. If it had expired, the sweep may have truncated it away
 // since it was found: so it is looked for again, now that the lock keeps the table as it is.
-void leave_generation(const Scope &scope, const ClaimRecord &record) {
-    Relation heap = table_open(scope.heap[record.generation], RowExclusiveLock);
-    const ClaimKey key{pg::bytes_of(record.value[kScope]), pg::bytes_of(record.value[kKey])};
+void leave_generation(const ClaimRecord &record) {
+    Relation heap = table_open(record.table, RowExclusiveLock);
+    const ClaimKey key{pg::bytes_of(record.value[kScope]), pg::bytes_of(record.value[kKey]),
+                       DatumGetInt64(record.value[kOwner])};
     TransactionId busy;
-    const ClaimRecord present = find_uncommitted(scope, record.generation, key, &busy);
+    const ClaimRecord present = find_uncommitted(record.table, key, &busy);
     if (present.found())
         CatalogTupleDelete(heap, &present.tuple->t_self);
     table_close(heap, NoLock);
 }
 
+// How long a claim is known at least after it was last written: its generation may close right
+// then, and is given up a day after what the class says (once.rings).
+constexpr int64 kKeptDays[kClasses] = {1, 7, 31, 92, 366, INT64CONST(1000000)};
+
+Oid open_table(const ClaimRings &rings, Class one) {
+    return ring_table(claim_ring(one), rings.open[static_cast<int>(one)]);
+}
+
+bool lies_in(const ClaimRecord &record, Class one) {
+    for (int slot = 0; record.found() && slot < kRingSlots; ++slot)
+        if (ring_table(claim_ring(one), slot) == record.table)
+            return true;
+    return false;
+}
+
+Oid table_for(const Scope &scope, const ClaimRings &rings, const ClaimRecord &record,
+              TimestampTz now) {
+    const int64 needed = expires_at(scope, record) - now;
+    const auto keeps = [&](Class one) {
+        return (kKeptDays[static_cast<int>(one)] + 1) * USECS_PER_DAY >= needed;
+    };
+    Class chosen = rings.home;
+    for (int i = 0; i < kClasses && !keeps(chosen); ++i) {
+        const Class other = static_cast<Class>(i);
+        if (rings.open[i] != 0 && (!rings.uncommitted || lies_in(record, other)))
+            chosen = other;
+    }
+    return open_table(rings, chosen);
+}
+
+// The open generation of the scope's class first: that is where nearly every key is.
+template <typename Look> ClaimRecord first_found(const ClaimRings &rings, Look look) {
+    ClaimRecord record;
+    const auto look_into = [&](Class one) {
+        const int64 open = rings.open[static_cast<int>(one)];
+        for (int64 serial = open; serial > open - kRingSlots && !record.found(); --serial)
+            record = look(ring_table(claim_ring(one), serial));
+    };
+    look_into(rings.home);
+    for (int i = 0; i < kClasses && !record.found(); ++i)
+        if (rings.open[i] != 0 && static_cast<Class>(i) != rings.home)
+            look_into(static_cast<Class>(i));
+    return record;
+}
+
 } // namespace
+
+int64 scope_owner(std::string_view scope) {
+    return owner_of("scope", scope);
+}
 
 // Out-of-line values must be fetched under the lock: afterwards the sweep may truncate them away.
 void ClaimRecord::take(Relation heap, HeapTuple row) {
     tuple = HeapTupleHasExternal(row) ? toast_flatten_tuple(row, RelationGetDescr(heap))
                                       : heap_copytuple(row);
     tuple->t_self = row->t_self;
+    table = RelationGetRelid(heap);
     pg::read_row(tuple, RelationGetDescr(heap), pg::columns_of(heap, kColumns, pg::Use::read),
                  value, null);
 }
@@ -211,49 +263,41 @@ TimestampTz expires_at(const Scope &scope, const ClaimRecord &record) {
     return record.time(kSettledAt) + scope.keep;
 }
 
-void read_expiry_columns(HeapTuple tuple, Relation heap, ClaimRecord &record) {
-    const pg::ColumnMap map = pg::columns_of(heap, kColumns, pg::Use::read);
-    for (ClaimColumn column : {kLeaseUntil, kSettledAt, kOwnKeep, kState})
-        record.value[column] =
-            pg::read_column(tuple, RelationGetDescr(heap), map, column, &record.null[column]);
+ClaimRings claim_rings(const Scope &scope, Snapshot snapshot) {
+    ClaimRings rings{scope.home, scope.uncommitted};
+    for (int i = 0; i < kClasses; ++i)
+        if (const Class one = static_cast<Class>(i); scope.used(one))
+            rings.open[i] = ring_state(claim_ring(one), snapshot).open;
+    return rings;
 }
 
-ClaimRecord find_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy) {
+ClaimRecord find_claim(const ClaimRings &rings, const ClaimKey &key, TransactionId *busy) {
     *busy = InvalidTransactionId;
-    if (ClaimRecord record = find_last_written(scope, key); record.found())
+    if (ClaimRecord record = find_last_written(key); record.found())
         return record;
-    return first_found(scope, [&](int generation) {
-        return scope.empty[generation] ? ClaimRecord()
-                                       : find_uncommitted(scope, generation, key, busy);
-    });
+    return first_found(rings, [&](Oid table) { return find_uncommitted(table, key, busy); });
 }
 
-ClaimRecord find_recent_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy) {
+ClaimRecord find_recent_claim(const ClaimRings &rings, const ClaimKey &key, TransactionId *busy) {
     *busy = InvalidTransactionId;
-    return find_uncommitted(scope, scope.generation, key, busy);
+    return find_uncommitted(open_table(rings, rings.home), key, busy);
 }
 
-ClaimRecord find_committed_claim(const Scope &scope, const ClaimKey &key) {
-    Snapshot snapshot = RegisterSnapshot(pg::newest_snapshot());
-    ClaimRecord record = first_found(
-        scope, [&](int generation) { return find_in(scope, generation, key, snapshot); });
-    UnregisterSnapshot(snapshot);
-    return record;
+ClaimRecord find_claim_shown(const ClaimRings &rings, const ClaimKey &key, Snapshot snapshot) {
+    return first_found(rings, [&](Oid table) { return find_in(table, key, snapshot); });
 }
 
 void wait_for_claim(TransactionId busy) {
     XactLockTableWait(busy, nullptr, nullptr, XLTW_None);
 }
 
-void lock_for_claims(const Scope &scope) {
-    LockRelationOid(scope.heap[scope.generation], RowExclusiveLock);
-}
-
-void write_claim(const Scope &scope, ClaimRecord &record) {
-    const bool moves = record.found() && record.generation != scope.generation;
+void write_claim(const Scope &scope, const ClaimRings &rings, ClaimRecord &record,
+                 TimestampTz now) {
+    const Oid table = table_for(scope, rings, record, now);
+    const bool moves = record.found() && record.table != table;
     if (moves)
-        leave_generation(scope, record);
-    Relation heap = table_open(scope.heap[scope.generation], RowExclusiveLock);
+        leave_generation(record);
+    Relation heap = table_open(table, RowExclusiveLock);
     refuse_triggers(heap);
     HeapTuple written =
         pg::form_row(RelationGetDescr(heap), pg::columns_of(heap, kColumns, pg::Use::write),

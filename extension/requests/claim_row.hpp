@@ -1,10 +1,12 @@
-// A claim is one row in one of the three generations of its scope's store. This file finds, reads
+// A claim is one row in one generation of one of the rings claim_<class>. This file finds, reads
 // and writes it.
 //
 // Who may write a key is settled by a lock on the key that is held for the length of one call,
 // never longer; who comes later sees the uncommitted row and waits for its transaction. So a key is
-// unique over all generations, and it does not matter which of them a session takes for the present
-// one.
+// unique over all generations of all rings, if whoever has the lock knows every table that somebody
+// who had it before may have written: he reads the scope's row and the rings' under a snapshot that
+// was taken after he got the lock [!], and looks into every ring that the scope ever used. What is
+// written moves into the open generation; the snapshot is held until then.
 //
 // Server world: everything may ERROR, so callers stand inside pg::call.
 #pragma once
@@ -25,8 +27,8 @@ extern "C" {
 
 namespace once {
 
-// Columns of a claim table, found by name (claim_row.cpp).
 enum ClaimColumn {
+    kOwner,
     kClaimedAt,
     kLeaseUntil,
     kSettledAt,
@@ -51,7 +53,7 @@ enum class ClaimState : char { claimed = 'c', completed = 'd', failed = 'f', rel
 // One version of the row: a copy, with nothing left outside of it. Trivially destructible.
 struct ClaimRecord {
     HeapTuple tuple = nullptr; // null: there is none
-    int generation = 0;
+    Oid table = InvalidOid;    // where it lies
     Datum value[kClaimColumns];
     bool null[kClaimColumns];
 
@@ -88,27 +90,33 @@ struct ClaimRecord {
 struct ClaimKey {
     std::string_view scope;
     std::string_view key;
+    int64 owner = 0; // of the scope: it finds the rows, and the scope is compared whole
 };
+// Checked names, in the database's encoding. May throw.
+[[nodiscard]] int64 scope_owner(std::string_view scope);
+
+// The rings of a scope's classes, as a snapshot shows them.
+struct ClaimRings {
+    Class home;             // what is written goes there
+    bool uncommitted;       // of the others nobody else may know
+    int64 open[kClasses]{}; // serial of the open generation; 0: the scope never had this class
+};
+ClaimRings claim_rings(const Scope &scope, Snapshot snapshot);
 
 // The row of a key as it is now, other transactions' uncommitted versions included; `busy` is the
 // xid of the one that is at work on it (the row is then not for use: wait and look again).
-ClaimRecord find_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy);
-// The same in the generation that takes new claims alone: nearly every retry finds its key there.
-ClaimRecord find_recent_claim(const Scope &scope, const ClaimKey &key, TransactionId *busy);
-// The committed row, for reading only; works on a standby.
-ClaimRecord find_committed_claim(const Scope &scope, const ClaimKey &key);
+ClaimRecord find_claim(const ClaimRings &rings, const ClaimKey &key, TransactionId *busy);
+// The same in the table that takes new claims alone: nearly every retry finds its key there.
+ClaimRecord find_recent_claim(const ClaimRings &rings, const ClaimKey &key, TransactionId *busy);
+// The row that a snapshot shows, for reading only; works on a standby.
+ClaimRecord find_claim_shown(const ClaimRings &rings, const ClaimKey &key, Snapshot snapshot);
 // Waits until that transaction has ended. Holds no lock of ours meanwhile.
 void wait_for_claim(TransactionId busy);
 
-// Locks the tables that a write may touch until the transaction ends.
-void lock_for_claims(const Scope &scope);
-// Makes `record` the row of its key: in place, or moved into the present generation. The key must
-// be locked.
-void write_claim(const Scope &scope, ClaimRecord &record);
-
-// Fills the time, state and keep columns of a row of a claim table, as far as expires_at needs
-// them.
-void read_expiry_columns(HeapTuple tuple, Relation heap, ClaimRecord &record);
+// Makes `record` the row of its key: in place, or moved into the open table of the scope's class.
+// What outlives that one (a lease given under settings before) goes where it is kept long enough.
+// The key must be locked, and `rings` from a snapshot that is still held.
+void write_claim(const Scope &scope, const ClaimRings &rings, ClaimRecord &record, TimestampTz now);
 
 // The lock on a key for the length of one call.
 class KeyLock {

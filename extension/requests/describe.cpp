@@ -4,6 +4,7 @@
 #include "requests/claim_row.hpp"
 #include "pg/memory.hpp"
 #include "pg/row.hpp"
+#include "pg/spi.hpp"
 #include "requests/scope.hpp"
 
 #include <algorithm>
@@ -40,9 +41,12 @@ const char *state_name(const Scope &scope, const ClaimRecord &record, TimestampT
     return released ? "released" : "lapsed";
 }
 
-Datum describe(FunctionCallInfo fcinfo, const Scope &scope, const ClaimKey &key) {
+// Scope, rings and row are read under one snapshot: a claim that moves is in one place of it.
+Datum describe(FunctionCallInfo fcinfo, const Scope &scope, const ClaimKey &key,
+               Snapshot snapshot) {
     pg::ResultRow answer(fcinfo, kAnswer);
-    const ClaimRecord record = pg::call([&] { return find_committed_claim(scope, key); });
+    const ClaimRecord record =
+        pg::call([&] { return find_claim_shown(claim_rings(scope, snapshot), key, snapshot); });
     const TimestampTz now = GetCurrentTimestamp();
     if (!record.found() || expires_at(scope, record) <= now) {
         answer.set(dState, pg::varlena_of("missing"));
@@ -72,11 +76,13 @@ extern "C" {
 PG_FUNCTION_INFO_V1(once_describe);
 PGDLLEXPORT Datum once_describe(PG_FUNCTION_ARGS) {
     return pg::entry([&]() -> Datum {
-        const once::ClaimKey key{once::name_argument(fcinfo, 0, "scope"),
-                                 once::name_argument(fcinfo, 1, "key")};
-        const auto scope = once::scope_of(key.scope);
+        once::ClaimKey key{once::name_argument(fcinfo, 0, "scope"),
+                           once::name_argument(fcinfo, 1, "key")};
+        key.owner = once::scope_owner(key.scope);
+        const pg::NewestSnapshot newest;
+        const auto scope = once::scope_of(key.scope, newest.get());
         once::check_scope_right(*scope, GetUserId());
-        return once::describe(fcinfo, *scope, key);
+        return once::describe(fcinfo, *scope, key, newest.get());
     });
 }
 

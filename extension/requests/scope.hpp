@@ -1,13 +1,13 @@
-// Settings of request scopes, read once per session and kept until somebody changes them.
+// Settings of request scopes, as a snapshot shows them.
 //
-// The answer of scope_of is valid until changes of others arrive. Whoever writes claims has the key
-// and the table locked and asks scopes_changed() before he relies on what he found: who writes
-// under newer settings does so only when their change has arrived everywhere (find_tables).
+// A scope without a row has the defaults and costs nothing. What a session remembers of a row
+// counts only if that very version of it is visible to the snapshot; no message and no trigger
+// carries correctness.
 #pragma once
 
 #include "pg/boundary.hpp"
+#include "storage/ring.hpp"
 
-#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,32 +15,32 @@
 
 namespace once {
 
-inline constexpr int kGenerations = 3;
-
 struct Scope {
-    std::string name; // empty: every scope that is not declared
-    std::array<Oid, kGenerations> heap{};
-    int generation = 0; // takes new claims
-    // Generations that were seen empty and take no claims. They stay so until one of them takes new
-    // claims, which changes the row of the scope: the sweep hands over only from a generation that
-    // is not empty, so nobody is on his way into one that is.
-    mutable std::array<bool, kGenerations> empty{};
-    int64 lease = 0; // all in microseconds
-    int64 total_lease = 0;
-    int64 keep = 0;
-    int64 keep_failed = 0;
+    std::string name;
+    int64 lease = 60 * USECS_PER_SEC; // all in microseconds
+    int64 total_lease = USECS_PER_DAY;
+    int64 keep = 7 * USECS_PER_DAY;
+    int64 keep_failed = 7 * USECS_PER_DAY;
     int max_attempts = 0;             // 0: no limit
     bool allow_other_request = false; // on a lapsed or released claim
     bool key_required = true;
     bool restricted = false;
-    std::vector<Oid> roles;
+    std::vector<std::string> roles;
+    // Whose ring takes what is written. While our own transaction has changed it and not committed,
+    // that is still the one before: nobody else can know of the new one, and would claim there what
+    // we have claimed here.
+    Class home = kDefaultClass;
+    bool uncommitted = false; // our own transaction has changed the row
+    int classes =
+        1 << static_cast<int>(kDefaultClass); // a bit for each it ever had: all are looked into
+
+    [[nodiscard]] bool used(Class one) const { return (classes >> static_cast<int>(one) & 1) != 0; }
 };
 
 // May throw pg::Error.
-[[nodiscard]] std::shared_ptr<const Scope> scope_of(std::string_view name);
-
-// True when what scope_of last gave may be out of date. Server world: inside pg::call.
-[[nodiscard]] bool scopes_changed();
+[[nodiscard]] std::shared_ptr<const Scope> scope_of(std::string_view name, Snapshot snapshot);
+// As it is at this moment.
+[[nodiscard]] std::shared_ptr<const Scope> scope_now(std::string_view name);
 
 // Throws 42501 when the user has no right to the scope.
 void check_scope_right(const Scope &scope, Oid user);

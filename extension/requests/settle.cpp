@@ -5,6 +5,7 @@
 #include "requests/claim_row.hpp"
 #include "errors.hpp"
 #include "pg/memory.hpp"
+#include "pg/spi.hpp"
 #include "requests/scope.hpp"
 #include "verdict.hpp"
 
@@ -27,6 +28,7 @@ const char *const kLabels[] = {"ok", "already", "fenced", "missing", "mismatch"}
 struct Settlement {
     Act act;
     ClaimKey id;
+    Oid user;
     pg_uuid_t token;
     std::optional<Datum> json; // response, error or checkpoint
     std::optional<int> status;
@@ -95,7 +97,8 @@ Settled judge(const Scope &scope, const ClaimRecord &record, const Settlement &s
     return Settled::ok;
 }
 
-void apply(const Scope &scope, ClaimRecord &record, const Settlement &settlement, TimestampTz now) {
+void apply(const Scope &scope, const ClaimRings &rings, ClaimRecord &record,
+           const Settlement &settlement, TimestampTz now) {
     const auto settle = [&](ClaimState state) {
         record.set(kState, CharGetDatum(static_cast<char>(state)));
         record.set(kSettledAt, TimestampTzGetDatum(now));
@@ -129,7 +132,7 @@ void apply(const Scope &scope, ClaimRecord &record, const Settlement &settlement
         record.set_or_clear(kCheckpoint, json, settlement.json.value_or(0));
         break;
     }
-    write_claim(scope, record);
+    write_claim(scope, rings, record, now);
     if (settlement.act != Act::checkpoint)
         wake_waiters(settlement.id);
 }
@@ -137,32 +140,34 @@ void apply(const Scope &scope, ClaimRecord &record, const Settlement &settlement
 struct Step {
     Settled verdict = Settled::missing;
     TransactionId busy = InvalidTransactionId;
-    bool moved = false; // the scope's tables: look again
 };
 
-Step try_once(const Scope &scope, const Settlement &settlement) {
-    Step step;
-    lock_for_claims(scope);
-    KeyLock lock(settlement.id);
-    lock.acquire();
-    ClaimRecord record = find_claim(scope, settlement.id, &step.busy);
-    step.moved = scopes_changed();
-    if (!step.moved && step.busy == InvalidTransactionId) {
+// With the key locked. The snapshot is younger than the lock and is held until the row is written
+// [!].
+Step settle_locked(const Settlement &settlement) {
+    const pg::NewestSnapshot newest;
+    const auto scope = scope_of(settlement.id.scope, newest.get());
+    check_scope_right(*scope, settlement.user);
+    return pg::call([&] {
+        Step step;
+        const ClaimRings rings = claim_rings(*scope, newest.get());
+        ClaimRecord record = find_claim(rings, settlement.id, &step.busy);
+        if (step.busy != InvalidTransactionId)
+            return step;
         const TimestampTz now = GetCurrentTimestamp();
-        step.verdict = judge(scope, record, settlement, now);
+        step.verdict = judge(*scope, record, settlement, now);
         if (step.verdict == Settled::ok)
-            apply(scope, record, settlement, now);
-    }
-    lock.release();
-    return step;
+            apply(*scope, rings, record, settlement, now);
+        return step;
+    });
 }
 
 Settled settle(const Settlement &settlement) {
     for (;;) {
-        const auto scope = scope_of(settlement.id.scope);
-        const Step step = pg::call([&] { return try_once(*scope, settlement); });
-        if (step.moved)
-            continue;
+        KeyLock lock(settlement.id);
+        pg::call([&] { lock.acquire(); });
+        const Step step = settle_locked(settlement);
+        pg::call([&] { lock.release(); });
         if (step.busy == InvalidTransactionId)
             return step.verdict;
         pg::call([&] { wait_for_claim(step.busy); });
@@ -209,11 +214,15 @@ Settled settle_call(FunctionCallInfo fcinfo, Act act, Settlement &settlement) {
     check_writable("settling a claim");
     settlement.act = act;
     settlement.id.scope = name_argument(fcinfo, 0, "scope");
-    const auto scope = scope_of(settlement.id.scope);
-    check_scope_right(*scope, GetUserId());
-    if (PG_ARGISNULL(1) && !scope->key_required)
-        return Settled::ok; // the claim was let through unchecked: nothing is kept
+    settlement.user = GetUserId();
+    if (PG_ARGISNULL(1)) {
+        const auto scope = scope_now(settlement.id.scope);
+        check_scope_right(*scope, settlement.user);
+        if (!scope->key_required)
+            return Settled::ok; // the claim was let through unchecked: nothing is kept
+    }
     settlement.id.key = name_argument(fcinfo, 1, "key");
+    settlement.id.owner = scope_owner(settlement.id.scope);
     require_argument(fcinfo, 2, "token");
     settlement.token = *PG_GETARG_UUID_P(2);
     read_rest(fcinfo, settlement);

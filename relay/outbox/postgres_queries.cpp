@@ -270,8 +270,6 @@ void PostgresSource::sweep(Connection &db) {
         if (work.exec("SELECT ring, step FROM once.sweep()").empty())
             break;
     }
-    pqxx::nontransaction work(db.pqxx());
-    work.exec("SELECT count(*) FROM once.scope_sweep()");
 }
 
 void PostgresSource::look_for_redrive(Connection &db) {

@@ -469,7 +469,7 @@ WRITTEN_PAST_THE_EXECUTOR = {
     "accept_position": ("position", "SELECT once.accept_position('c', 's', 7)", "duplicate"),
     "accept_window": ("position_window", "SELECT once.accept_window('c', 's', 7)", "duplicate"),
     "accept_offset": ("consumer_offset", "SELECT verdict FROM once.accept_offset('g', 't', 0, 0, 9)", "duplicate"),
-    "claim": ("claim_0_0", "SELECT verdict FROM once.claim('s', 'k')", "in_progress"),
+    "claim": ("claim_week_0", "SELECT verdict FROM once.claim('s', 'k')", "in_progress"),
 }
 
 

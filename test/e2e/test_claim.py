@@ -1,4 +1,6 @@
 """Claims where sessions race, wait, die, fail over and are dumped: what one session cannot show."""
+import os
+import random
 import subprocess
 import threading
 import time
@@ -73,7 +75,7 @@ REGISTERED = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode
 @pytest.mark.parametrize("end, verdict, limit_s", [
     ("SELECT once.complete('s', 'k', %s, '1')", "replay", 0.5),  # A5; 0.2 on an idle machine
     # A7: the row changes behind the library's back, so nobody is woken: as if the notification were lost
-    ("UPDATE once.claim_0_0 SET state = 'd', settled_at = clock_timestamp(), response = '1' WHERE token = %s", "replay", 2),
+    ("UPDATE once.claim_week_0 SET state = 'd', settled_at = clock_timestamp(), response = '1' WHERE token = %s", "replay", 2),
     ("SELECT once.release('s', 'k', %s)", "new", 2)], ids=["completed", "unseen", "released"])  # A8
 def test_A5_A7_A8_a_waiting_claim_ends_with_what_it_waits_for(database, end, verdict, limit_s):
     owner, waiter = database.connect(), database.connect()
@@ -154,8 +156,7 @@ def test_A9_claim_races_release_and_the_sweep(database):
     def sweeper():
         session = database.connect()
         while not stop.is_set():
-            run(session, "UPDATE once.scope SET opened_at = opened_at - interval '1 h' WHERE name = 's' RETURNING 1")
-            run(session, "SELECT count(*) FROM once.scope_sweep()")
+            run(session, "SELECT count(once.ring_turn('claim_week')) FROM once.sweep()")
     sweeping = in_thread(sweeper)
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(worker, range(12)))
@@ -164,26 +165,67 @@ def test_A9_claim_races_release_and_the_sweep(database):
     assert len(verdicts) == 4800 and set(verdicts) <= VERDICTS and wrong == []
 
 
-def test_D2_a_claim_that_commits_while_the_sweep_scans_is_kept(database):
-    """The sweep's snapshot does not show the claim, and the claim's lock is gone when the sweep wants to truncate."""
-    old, sweeper = database.connect(autocommit=False), database.connect()
-    for milliseconds in (1, 5, 10, 20, 40):
-        scope = f"after_{milliseconds}"
-        database.execute("SELECT once.scope_set(%s, keep => '1 h')", (scope,))
-        store = database.value("SELECT store FROM once.scope WHERE name = %s", (scope,))
-        database.execute(f"""INSERT INTO once.claim_{store}_0 SELECT t, t, t, NULL, gen_random_uuid(), 1, 200, 'd', 'k' || g, '{scope}'
-                             FROM generate_series(1, 40000) g, LATERAL (SELECT now() - interval '2 h' AS t) x""")
-        assert run(old, "SELECT verdict FROM once.claim(%s, 'live')", scope)[0] == "new"
-        database.execute("UPDATE once.scope SET generation = 1 WHERE name = %s", (scope,))
-        sweeping = in_thread(run, sweeper, "SELECT count(*) FROM once.scope_sweep(%s)", scope)
-        time.sleep(milliseconds / 1000)
-        old.commit()
-        sweeping.result(30)
-        assert database.value("SELECT state FROM once.describe(%s, 'live')", (scope,)) == "in_progress", milliseconds
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+def test_A4_D4_a_key_is_new_once_whatever_class_its_scope_has(database, level):
+    """A schedule is a key of a scope of its own: sessions claim it at once, commit or roll back, while the scope changes its class and
+    rings are handed over as fast as they can. Who knows the class before and who knows the one after must find each other."""
+    schedules, sessions = int(os.environ.get("CLAIM_SCHEDULES", "1000")), 6
+    database.execute("CREATE TABLE taken (scope text, who int)")
+    present, stop = [0], threading.Event()
+
+    def definer():
+        chosen = random.Random(level)
+        session = database.connect()
+        while not stop.is_set():
+            keep = chosen.choice(["1 h", "20 days", "50 days", "200 days", "9 years"])
+            run(session, "SELECT count(once.scope_set(%s, keep => %s))", f"s{present[0]}", keep)
+
+    def sweeper():
+        chosen = random.Random(level)
+        session = database.connect()
+        while not stop.is_set():
+            run(session, "SELECT once.ring_turn(%s)", "claim_" + chosen.choice(["day", "week", "month", "quarter", "year"]))
+            run(session, "SELECT count(*) FROM once.sweep()")
+
+    def holder():
+        """Who waits for a table has its key's lock, and others wait for that."""
+        chosen = random.Random(f"{level} holder")
+        session = database.connect()
+        run(session, "SELECT set_config('lock_timeout', '20ms', false)")
+        while not stop.is_set():
+            try:
+                run(session, f"BEGIN; LOCK TABLE once.claim_week_{chosen.randrange(4)} IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.002)")
+            except psycopg2.errors.LockNotAvailable:
+                pass
+            run(session, "ROLLBACK; SELECT 1")
+
+    barrier = threading.Barrier(sessions, lambda: present.__setitem__(0, present[0] + 1))
+
+    def worker(number):
+        chosen = random.Random(f"{level} {number}")
+        session = database.connect(autocommit=False)
+        session.set_session(isolation_level=level)
+        for schedule in range(1, schedules + 1):
+            barrier.wait()
+            while run(session, "SELECT verdict FROM once.claim(%s, 'k', lease => '1 h')", f"s{schedule}")[0] == "new":
+                run(session, "INSERT INTO taken VALUES (%s, %s) RETURNING 1", f"s{schedule}", number)
+                if chosen.random() < 0.7:
+                    break
+                session.rollback()
+            session.commit()
+
+    helpers = [in_thread(definer), in_thread(sweeper), in_thread(holder)]
+    with ThreadPoolExecutor(sessions) as pool:
+        list(pool.map(worker, range(sessions)))
+    stop.set()
+    for helper in helpers:
+        helper.result(30)
+    assert database.query("SELECT scope, array_agg(who) FROM taken GROUP BY scope HAVING count(*) <> 1") == []
+    assert database.value("SELECT count(DISTINCT scope) FROM taken") == schedules
 
 
 STATEMENTS = ["SELECT verdict FROM once.claim('s', 'k')", "INSERT INTO effect VALUES (1) RETURNING id",
-              "SELECT once.complete('s', 'k', token, '1') FROM once.claim_0_0 WHERE key = 'k'"]
+              "SELECT once.complete('s', 'k', token, '1') FROM once.claim_week_0 WHERE key = 'k'"]
 
 
 @pytest.mark.parametrize("done", range(len(STATEMENTS) + 1))
@@ -256,8 +298,7 @@ def test_H20_dump_and_restore_keep_settings_and_keys(cluster, database):
         for scope in ("declared", "common"):
             assert run(copy, "SELECT verdict, response FROM once.claim(%s, 'k', '1')", scope) == ("replay", "kept")
             assert run(copy, "SELECT verdict FROM once.claim(%s, 'k', '2')", scope) == ("mismatch",)
-        assert run(copy, "SELECT keep::text, max_attempts, restricted FROM once.scope WHERE name = 'declared'") == ("03:00:00", 4, True)
-        assert run(copy, "SELECT role FROM once.scope_right") == ("dump_payer",)
+        assert run(copy, "SELECT keep::text, max_attempts, roles FROM once.scope WHERE name = 'declared'") == ("03:00:00", 4, ["dump_payer"])
         run(copy, "SELECT once.scope_set('another')")
         assert run(copy, "SELECT verdict FROM once.claim('another', 'k')") == ("new",)
         copy.close()

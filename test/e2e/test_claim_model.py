@@ -19,6 +19,7 @@ SCOPES = {
     "lenient": (5 * MINUTE, 20 * MINUTE, 10 * MINUTE, 60 * MINUTE, 0, True),
     "undeclared": (1 * MINUTE, 24 * 60 * MINUTE, 7 * 24 * 60 * MINUTE, 7 * 24 * 60 * MINUTE, 0, False),
 }
+UNDECLARED = SCOPES["undeclared"]
 
 
 class Claim:
@@ -131,9 +132,11 @@ class Run:
                 self.main.execute("SELECT once.scope_set(%s, make_interval(secs => %s), make_interval(secs => %s), make_interval(secs => %s), make_interval(secs => %s), %s, %s)",
                                   (scope, lease, total, keep, failed, attempts, "allow" if lenient else "refuse"))
         self.main.execute("SELECT string_agg(format('UPDATE %s SET claimed_at = claimed_at - d, lease_until = lease_until - d, settled_at = settled_at - d', oid::regclass), ';') "
-                          "FROM pg_class WHERE relnamespace = 'once'::regnamespace AND relkind = 'r' AND relname ~ '^claim_[0-9]+_[0-2]$'")
+                          "FROM pg_class WHERE relnamespace = 'once'::regnamespace AND relkind = 'r' AND relname ~ '^claim_[a-z]+_[0-3]$'")
         body = self.main.fetchone()[0]
-        self.main.execute(f"CREATE PROCEDURE pass(d interval) LANGUAGE plpgsql AS $$ BEGIN {body}; UPDATE once.scope SET opened_at = opened_at - d; END $$")
+        self.main.execute(f"""CREATE PROCEDURE pass(d interval) LANGUAGE plpgsql AS $$ BEGIN {body};
+            UPDATE once.ring SET opened_at = opened_at - d, open_for = open_for + d, closed_at = ARRAY(SELECT c - d FROM unnest(closed_at) c),
+                closed_for = ARRAY(SELECT c + d FROM unnest(closed_for) c); END $$""")
 
     @staticmethod
     def now():
@@ -181,16 +184,25 @@ class Run:
         return self.act(self.main, self.random.choice([key for key in self.keys if not self.open or key != self.open[0]]))
 
     def sweep(self):
-        self.main.execute("SELECT name, truncated, rotated FROM once.scope_sweep()")
-        for _, truncated, rotated in self.main.fetchall():
-            self.seen["truncated"] = self.seen.get("truncated", 0) + truncated
-            self.seen["rotated"] = self.seen.get("rotated", 0) + rotated
+        if self.random.random() < 0.3:
+            self.main.execute("SELECT once.ring_turn(%s)", (self.random.choice(["claim_day", "claim_week", "claim_month", "claim_quarter", "claim_year"]),))
+        while True:
+            self.main.execute("SELECT step FROM once.sweep()")
+            steps = self.main.fetchall()
+            if not steps:
+                break
+            self.seen[steps[0][0]] = self.seen.get(steps[0][0], 0) + 1
 
     def other_settings(self):
         """In flight. Not the keeps: what has expired is known again, or not, by whether the sweep was there in between."""
-        scope = self.random.choice(["strict", "lenient"])
+        scope = self.random.choice(list(SCOPES))
         _, _, keep, failed, _, _ = SCOPES[scope]
-        lease, total = self.random.choice([30.0, MINUTE, 5 * MINUTE]), self.random.choice([10, 20, 30]) * MINUTE
+        if scope == "undeclared" and self.random.random() < 0.5:
+            SCOPES[scope] = UNDECLARED
+            self.main.execute("SELECT once.scope_drop(%s)", (scope,))
+            return
+        # a longer total_lease is another class
+        lease, total = self.random.choice([30.0, MINUTE, 5 * MINUTE]), self.random.choice([10, 20, 30, 2000, 12000, 60000, 300000]) * MINUTE
         attempts, lenient = self.random.choice([0, 1, 3]), self.random.random() < 0.5
         SCOPES[scope] = (lease, total, keep, failed, attempts, lenient)
         self.main.execute("SELECT once.scope_set(%s, make_interval(secs => %s), make_interval(secs => %s), max_attempts => %s, on_mismatch => %s)",
@@ -241,7 +253,7 @@ class Run:
         elif act == "fail":
             argument, rest, values = number, ", %s::jsonb, %s", (f'{{"n": {number}}}', number)
         elif act == "renew":
-            argument = self.random.choice([30.0, 900.0])
+            argument = self.random.choice([30.0, 900.0, 100000 * MINUTE])
             rest, values = ", make_interval(secs => %s)", (argument,)
         elif act == "checkpoint":
             argument = self.random.choice([None, 1, 2])
@@ -272,6 +284,6 @@ def test_B_C_D_claims_against_the_model(database):
     if run.open:
         run.end_transaction()
     print(f"seed {SEED}, {STEPS} steps:", sorted(run.seen.items()))
-    wanted = {"new", "reclaimed", "in_progress", "replay", "mismatch", "failed", "exhausted", "truncated", "rotated", "complete ok", "complete already", "complete mismatch",
+    wanted = {"new", "reclaimed", "in_progress", "replay", "mismatch", "failed", "exhausted", "truncated", "read_only", "complete ok", "complete already", "complete mismatch",
               "complete fenced", "complete missing", "release ok", "release already", "renew ok", "renew fenced", "checkpoint ok", "fail ok", "fail mismatch"}
     assert STEPS < 20000 or not wanted - {name for name, count in run.seen.items() if count}

@@ -36,7 +36,7 @@ CALLS = {
     "redrive_next": ["0, 0, '1:1:', '1:1:', NULL, 10, 1000"], "redrive_refused": ["0, 1"], "redrive_stamped": ["0, 1"],
     "redrive_unstamp": [f"0, ARRAY[{UUID}]"], "release": [f"'s', 'k', {TOKEN}"], "renew": [f"'s', 'k', {TOKEN}, '1 s'"],
     "report": [f"0, (SELECT incarnation FROM once.lane WHERE lane = 0), 'cluster', '{{\"last_seq\": \"0\"}}', 0, '{{}}'"], "rotate": ["0"],
-    "scope_grant": ["'s', 'postgres'"], "scope_revoke": ["'s', 'postgres'"], "scope_set": ["'s'"], "scope_sweep": [""], "set_lanes": ["1"],
+    "scope_grant": ["'s', 'postgres'"], "scope_revoke": ["'s', 'postgres'"], "scope_set": ["'s'"], "scope_drop": ["'s'"], "set_lanes": ["1"],
     "status": [""], "sweep": [""], "topic_drop": ["'t'"], "topic_set": ["'t'"], "transition": ["'order', '1', 'pay'"],
     "trim": ["0, '1:1:'"], "try_checkpoint": [f"'s', 'k', {TOKEN}, '1'"], "try_complete": [f"'s', 'k', {TOKEN}"],
     "try_fail": [f"'s', 'k', {TOKEN}, '1'"], "try_lock": ["'a'"], "try_release": [f"'s', 'k', {TOKEN}"],

@@ -86,6 +86,7 @@ INSERT INTO interface VALUES
     ('release', 'scope text, key text, token uuid', 'void'),
     ('renew', 'scope text, key text, token uuid, lease interval', 'void'),
     ('rotate', 'lane int = null', 'int'),
+    ('scope_drop', 'scope text', 'boolean'),
     ('scope_set', 'scope text, lease interval = null, total_lease interval = null, keep interval = null, keep_failed interval = null, max_attempts int = null, on_mismatch text = null, key_required boolean = null', 'void'),
     ('set_lanes', 'n int, children int = 4, generation_rows bigint = 250000', 'void'),
     ('status', '', 'setof (lane int, incarnation uuid, armed boolean, mode text, cluster_id text, backlog bigint, backlog_exact boolean, oldest_unshipped interval, parked bigint, wanted bigint, holder int, holder_application text, report_age interval, report jsonb, size_bytes bigint, trim_blockers jsonb)'),

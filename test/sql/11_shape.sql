@@ -38,20 +38,19 @@ BEGIN
     RETURN answer;
 END $$;
 
-CREATE FUNCTION pg_temp.claim() RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.claims() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    verdict text;
-    token uuid;
-    attempt int;
-    answer text;
+    mine once.claim_result := once.claim('declared', 'k', '{"a": 1}', lease => '1 h');
 BEGIN
-    EXECUTE $q$SELECT verdict, token, attempt FROM once.claim('declared', 'k', '{"a": 1}')$q$ INTO verdict, token, attempt;
-    EXECUTE $q$SELECT once.complete('declared', 'k', $1, '{"ok": true}', 201)$q$ USING token;
-    EXECUTE $q$SELECT concat_ws('|', $1, $2, d.state, d.attempt, d.status, d.response, r.verdict, r.status, r.response,
-        (once.claim('other', 'k')).verdict, (once.claim('restricted', 'k')).verdict)
-        FROM once.describe('declared', 'k') d, once.claim('declared', 'k', '{"a": 1}') r$q$ INTO answer USING verdict, attempt;
-    RETURN answer;
+    PERFORM once.checkpoint('declared', 'k', mine.token, '"half"');
+    RETURN concat_ws('|', mine.verdict, mine.attempt, mine.lease_left > '59 min', (SELECT d.checkpoint FROM once.describe('declared', 'k') d),
+        once.try_complete('declared', 'k', mine.token, '"done"', 201, '\x01'), (SELECT concat_ws(',', c.verdict, c.status, c.response, c.body) FROM once.claim('declared', 'k', '{"a": 1}') c),
+        (SELECT concat_ws(',', c.verdict, c.differs) FROM once.claim('declared', 'k', '{"a": 2}') c), (SELECT verdict FROM once.claim('declared', NULL)),
+        once.try_release('declared', 'k2', (SELECT token FROM once.claim('declared', 'k2'))), once.try_fail('declared', 'k', mine.token, '1'),
+        (SELECT verdict FROM once.claim('week', 'k')), (SELECT verdict FROM once.claim('restricted', 'k')));
 END $$;
+CREATE FUNCTION pg_temp.machine() RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws('|', once.transition('graph', 'e', 'go'), once.transition('graph', 'e', 'go'), once.transition('graph', 'e', 'on', expected_version => 1)) $$;
 
 -- What is called for which tables and types.
 CREATE TEMP TABLE call (name text PRIMARY KEY, tables text, statement text, answer text);
@@ -62,7 +61,8 @@ INSERT INTO call VALUES
     ('position', '^(position|position_window)$', 'SELECT pg_temp.position()'),
     ('offset', '^(consumer_offset|offset_fence)$', 'SELECT pg_temp.offset()'),
     ('inbox', '^(inbox|message)$', 'SELECT pg_temp.inbox()'),
-    ('claim', '^(claim_\d_\d|scope|scope_right|claim_result)$', 'SELECT pg_temp.claim()');
+    ('claim', '^(claim_day_0|scope|claim_result)$', 'SELECT pg_temp.claims()'),
+    ('machine', '^(machine|machine_transition|machine_entity)$', 'SELECT pg_temp.machine()');
 
 -- The answer when `change` was made before, or the SQLSTATE; everything is undone.
 CREATE FUNCTION pg_temp.answer(change text, statement text) RETURNS text LANGUAGE plpgsql AS $$
@@ -133,8 +133,9 @@ CREATE FUNCTION pg_temp.changes(tab regclass, kind "char") RETURNS TABLE (what t
 
 SELECT once.consumer_set('c'), once.consumer_set('u', keep => '1 day') \g /dev/null
 SELECT once.topic_set('other', max_bytes => 5) \g /dev/null
-SELECT once.scope_set('declared', keep => '1 h'), once.scope_set('restricted') \g /dev/null
+SELECT once.scope_set('declared', keep => '1 h', key_required => false), once.scope_set('restricted') \g /dev/null
 SELECT once.scope_grant('restricted', 'pg_monitor') \g /dev/null
+SELECT once.machine_set('graph', 'a', '[{"from": "a", "event": "go", "to": "b"}, {"from": "b", "event": "on", "to": "c"}]') \g /dev/null
 SELECT pg_temp.set_free() \g /dev/null
 UPDATE call SET answer = pg_temp.answer('SELECT', statement);
 SELECT is_empty($$SELECT name, answer FROM call WHERE answer NOT LIKE 'answer %' OR answer = 'answer null'$$, 'BE1 every family answers');

@@ -29,7 +29,7 @@ SELECT once.complete('pay', k, c.token, r::jsonb, s, b) FROM (VALUES ('a3-none',
 SELECT results_eq($$ SELECT verdict::text, jsonb_typeof(response), status, body FROM once.claim('pay', 'a3-none') $$, $$ VALUES ('replay', NULL::text, NULL::int, NULL::bytea) $$, 'A3 an answer of nothing');
 SELECT results_eq($$ SELECT verdict::text, jsonb_typeof(response), status, body FROM once.claim('pay', 'a3-null') $$, $$ VALUES ('replay', 'null', -1, '\x'::bytea) $$, 'A3 JSON null is an answer, any number a status');
 SELECT results_eq($$ SELECT verdict::text, jsonb_typeof(response), status, body FROM once.claim('pay', 'a3-empty') $$, $$ VALUES ('replay', 'object', 2147483647, '\x00'::bytea) $$, 'A3 so is an empty object');
-SELECT is(once.try_complete('pay', 'a3-none', (SELECT token FROM once.claim_0_0 c WHERE c.key = 'a3-none'), 'null')::text, 'mismatch', 'B9 JSON null is not no response');
+SELECT is(once.try_complete('pay', 'a3-none', (SELECT token FROM once.claim_week_0 c WHERE c.key = 'a3-none'), 'null')::text, 'mismatch', 'B9 JSON null is not no response');
 
 -- A10: nothing refused is stored
 SELECT throws_ok(format('SELECT once.claim(%L, %L)', s, k), state, NULL, format('A10 refused: %s', what))
@@ -46,7 +46,7 @@ SELECT throws_ok(format('SELECT once.claim(%L, %L, lease => %L::interval)', 'pay
     FROM (VALUES ('178000000 years'), ('1 month -31 days'), ('-178000000 years 2000000000 days'), ('213503982 days 9 h')) v(i);
 SELECT throws_ok($$ SELECT once.claim('pay', 'a10', wait => interval '178000000 years') $$, '22023', NULL, 'A10 nor can a wait be without end');
 SELECT throws_ok($$ SELECT once.claim('pay', 'a10', lease => interval '25 h') $$, '22023', NULL, 'B20 a lease longer than the total one is refused');
-SELECT is((SELECT count(*) FROM once.claim_0_0 WHERE key <> 'a1' AND key NOT LIKE 'a3-%'), 0::bigint, 'A10 nothing of it is stored');
+SELECT is((SELECT count(*) FROM once.claim_week_0 WHERE key <> 'a1' AND key NOT LIKE 'a3-%'), 0::bigint, 'A10 nothing of it is stored');
 SELECT is((SELECT verdict::text FROM once.claim('pay', repeat('k', 255))), 'new', 'A10 a key of 255 bytes is one');
 SELECT is((SELECT verdict::text FROM once.claim('pay', 'Grüße, 世界')), 'new', 'A10 so is one beyond ASCII');
 
@@ -133,7 +133,7 @@ SELECT is((SELECT state FROM once.describe('pay', 'a1')), 'completed', 'H17 it c
 ROLLBACK;
 
 -- a replay takes no xid and writes no WAL
-VACUUM once.claim_0_0;
+VACUUM once.claim_week_0;
 CREATE FUNCTION pg_temp.wal(query text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE plan json; BEGIN
     EXECUTE 'EXPLAIN (ANALYZE, WAL, FORMAT json) ' || query INTO plan;

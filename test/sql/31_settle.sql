@@ -13,7 +13,7 @@ END $$;
 CREATE FUNCTION pg_temp.claim(key text) RETURNS text LANGUAGE sql AS
     $$ SELECT concat_ws(' ', verdict, attempt) FROM once.claim('job', key) $$;
 CREATE FUNCTION pg_temp.row_of(key text) RETURNS text LANGUAGE sql AS
-    $$ SELECT string_agg(c::text, ';') FROM once.claim_0_0 c WHERE c.key = row_of.key $$;
+    $$ SELECT string_agg(c::text, ';') FROM once.claim_week_0 c WHERE c.key = row_of.key $$;
 
 -- B1
 SELECT * FROM once.claim('job', 'b1') \gset
@@ -54,7 +54,7 @@ SELECT is(pg_temp.claim('b6'), 'in_progress 1', 'B6 renewed: past the old lease 
 
 -- B7
 SELECT is(once.try_renew('job', 'b1', :'token', '1 h')::text, 'fenced', 'B7 the token of another key');
-SELECT token FROM once.claim_0_0 WHERE key = 'b1' \gset
+SELECT token FROM once.claim_week_0 WHERE key = 'b1' \gset
 SELECT is(once.try_renew('job', 'b1', :'token', '1 h')::text, 'already', 'B7 renew after completion');
 SELECT is(once.try_checkpoint('job', 'b1', :'token', '1')::text, 'already', 'B7 checkpoint after completion');
 SELECT is(once.try_release('job', 'b1', :'token')::text, 'already', 'B7 release after completion changes nothing');
@@ -88,7 +88,7 @@ SELECT is((SELECT response::text || status || body FROM once.claim('job', 'b9'))
 BEGIN;
 SELECT pg_sleep(0.3);
 SELECT is((SELECT lease_left > interval '59.9 s' FROM once.claim('job', 'b11')), true, 'B11 in an old transaction the lease counts from the clock');
-SELECT ok((SELECT claimed_at > now() + interval '0.25 s' FROM once.claim_0_0 WHERE key = 'b11'), 'B11 not from its start');
+SELECT ok((SELECT claimed_at > now() + interval '0.25 s' FROM once.claim_week_0 WHERE key = 'b11'), 'B11 not from its start');
 COMMIT;
 SET timezone = 'Pacific/Kiritimati';
 SELECT is(pg_temp.claim('b11'), 'in_progress 1', 'B10 the database clock counts, whatever the session thinks');
@@ -151,13 +151,8 @@ SELECT once.scope_set('flight', lease => '10 min', total_lease => '1 h', keep =>
 CREATE FUNCTION pg_temp.fly(key text, request jsonb DEFAULT NULL) RETURNS text LANGUAGE sql AS
     $$ SELECT concat_ws(' ', verdict, attempt) FROM once.claim('flight', key, request) $$;
 CREATE FUNCTION pg_temp.token(key text) RETURNS uuid LANGUAGE plpgsql AS $$
-DECLARE
-    s once.scope;
-    found uuid;
 BEGIN
-    SELECT * INTO s FROM once.scope o WHERE o.name = 'flight';
-    EXECUTE format('SELECT token FROM once.claim_%s_%s c WHERE c.key = $1', s.store, s.generation) INTO found USING key;
-    RETURN found;
+    RETURN (SELECT token FROM once.claim_day_0 c WHERE c.key = token.key);
 END $$;
 SELECT pg_temp.fly(k) FROM (VALUES ('f1'), ('f2'), ('f3'), ('f4')) v(k);
 SELECT once.scope_set('flight', lease => '1 s', total_lease => '5 min');
@@ -189,10 +184,13 @@ SELECT is(pg_temp.fly('f6', '1'), 'mismatch', 'C3 and back');
 -- a generation goes between claim and complete
 SELECT once.scope_set('flight', keep => '1 s');
 SELECT token AS gone FROM once.claim('flight', 'f7') \gset
-UPDATE once.scope SET opened_at = opened_at - interval '1 h' WHERE name = 'flight';
 SELECT pg_temp.age(k, '2 days') FROM (VALUES ('f1'), ('f2'), ('f3'), ('f4'), ('f6'), ('f7')) v(k);
-SELECT is((SELECT rotated FROM once.scope_sweep('flight')), true, 'D2 another generation takes new claims');
-SELECT is((SELECT truncated FROM once.scope_sweep('flight')), 1, 'D3 the one before is truncated');
+SELECT 'SELECT FROM once.sweep()' FROM generate_series(1, 20) \gexec
+SELECT is(once.ring_turn('claim_day'), true, 'D2 another generation takes new claims');
+SELECT 'SELECT FROM once.sweep()' FROM generate_series(1, 3) \gexec
+UPDATE once.ring SET closed_for = ARRAY(SELECT c + interval '3 days' FROM unnest(closed_for) c) WHERE name = 'claim_day';
+SELECT 'SELECT FROM once.sweep()' FROM generate_series(1, 5) \gexec
+SELECT is(pg_relation_size('once.claim_day_0'), 0::bigint, 'D3 the one before is truncated');
 SELECT is(once.try_complete('flight', 'f7', :'gone')::text, 'missing', 'B4 forgotten between claim and complete: missing');
 SELECT throws_ok(format('SELECT once.complete(%L, %L, %L)', 'flight', 'f7', :'gone'), 'ON022', NULL, 'B4 the raising form says so');
 SELECT is(pg_temp.fly('f7'), 'new 1', 'D1 and the key is free');
@@ -214,7 +212,7 @@ SELECT is(once.try_complete('own', 'three', :'lost')::text, 'missing', 'H18 its 
 COMMIT;
 BEGIN;
 SELECT token AS lost FROM once.claim('own', 'four') \gset
-TRUNCATE once.claim_0_0;
+TRUNCATE once.claim_week_0;
 SELECT is(once.try_complete('own', 'four', :'lost')::text, 'missing', 'truncated by the transaction itself: missing, no error');
 ROLLBACK;
 

@@ -3,7 +3,7 @@ SELECT plan(77);
 SET client_min_messages = warning;
 
 CREATE FUNCTION pg_temp.age(key text, past interval) RETURNS void LANGUAGE sql AS
-    $$ UPDATE once.claim_0_0 c SET claimed_at = claimed_at - past, lease_until = lease_until - past, settled_at = settled_at - past WHERE c.key = age.key $$;
+    $$ UPDATE once.claim_week_0 c SET claimed_at = claimed_at - past, lease_until = lease_until - past, settled_at = settled_at - past WHERE c.key = age.key $$;
 -- The verdict for a request after another one was completed under the same key.
 CREATE SEQUENCE pg_temp.keys;
 CREATE FUNCTION pg_temp.after(first jsonb, second jsonb) RETURNS text LANGUAGE plpgsql AS $$
@@ -32,11 +32,11 @@ SELECT once.scope_set('lenient', on_mismatch => 'allow');
 SELECT * FROM once.claim('lenient', 'c3', '{"a": 1}') \gset
 SELECT once.checkpoint('lenient', 'c3', :'token', '"half"');
 SELECT is((SELECT verdict::text FROM once.claim('lenient', 'c3', '{"a": 2}')), 'mismatch', 'C3 allowed, but it lives: mismatch');
-UPDATE once.claim_1_0 SET lease_until = clock_timestamp() - interval '1 s' WHERE key = 'c3';
+UPDATE once.claim_week_0 SET lease_until = clock_timestamp() - interval '1 s' WHERE key = 'c3';
 SELECT results_eq($$ SELECT verdict::text, attempt, checkpoint FROM once.claim('lenient', 'c3', '{"a": 2}') $$, $$ VALUES ('reclaimed', 1, NULL::jsonb) $$,
     'C3 lapsed and the scope allows it: taken over, without attempts and checkpoint of the other');
 SELECT is((SELECT verdict::text FROM once.claim('lenient', 'c3', '{"a": 1}')), 'mismatch', 'C3 now the first one is the other');
-SELECT token FROM once.claim_1_0 WHERE key = 'c3' \gset
+SELECT token FROM once.claim_week_0 WHERE key = 'c3' \gset
 SELECT once.complete('lenient', 'c3', :'token');
 SELECT is((SELECT verdict::text FROM once.claim('lenient', 'c3', '{"a": 1}')), 'mismatch', 'C3 allowed, but completed: mismatch');
 
@@ -67,13 +67,13 @@ CREATE TABLE wide AS SELECT ('[' || repeat('1e131071,', 100000) || '1]')::jsonb 
 SELECT cmp_ok(pg_temp.seconds('SELECT once.fingerprint(request) FROM wide'), '<', 5::float, 'C7 100,000 numbers of 131,072 digits each take milliseconds');
 SELECT is((SELECT verdict::text FROM once.claim('c', 'c7', '{"a":1e131071}')), 'new', 'C7 such a request is claimed');
 SELECT is((SELECT verdict::text FROM once.claim('c', 'c7', '{"a":1e131071}')), 'in_progress', 'C7 and known again');
-SELECT cmp_ok((SELECT pg_column_size(c.*) FROM once.claim_0_0 c WHERE key = 'c7'), '<', 300, 'C7 in a row of its usual size');
+SELECT cmp_ok((SELECT pg_column_size(c.*) FROM once.claim_week_0 c WHERE key = 'c7'), '<', 300, 'C7 in a row of its usual size');
 SELECT lives_ok($$ SELECT once.fingerprint((repeat('[', 3000) || repeat(']', 3000))::jsonb) $$, 'C7 deep nesting');
 
 -- what is kept of a request is bounded, and no value
 SELECT * FROM once.claim('c', 'fields', (SELECT jsonb_object_agg('field' || g, 'secret' || g) FROM generate_series(1, 1000) g)) \gset
-SELECT cmp_ok((SELECT length(fields) FROM once.claim_0_0 WHERE key = 'fields'), '<', 4400, 'C1 a request of 1,000 fields: a bounded digest of them');
-SELECT ok((SELECT strpos(encode(fields, 'escape'), 'secret') = 0 FROM once.claim_0_0 WHERE key = 'fields'), 'C1 without values');
+SELECT cmp_ok((SELECT length(fields) FROM once.claim_week_0 WHERE key = 'fields'), '<', 4400, 'C1 a request of 1,000 fields: a bounded digest of them');
+SELECT ok((SELECT strpos(encode(fields, 'escape'), 'secret') = 0 FROM once.claim_week_0 WHERE key = 'fields'), 'C1 without values');
 SELECT is((SELECT verdict::text FROM once.claim('c', 'fields', (SELECT jsonb_object_agg('field' || g, 'secret' || (g + (g = 1000)::int)) FROM generate_series(1, 1000) g))), 'mismatch', 'C1 the last of them differs: mismatch all the same');
 CREATE FUNCTION pg_temp.fields(first int, last int) RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_object_agg('f' || to_char(g, 'FM000'), g) FROM generate_series(first, last) g $$;
 SELECT is(pg_temp.after(pg_temp.fields(1, 80), pg_temp.fields(2, 80)), 'mismatch {f001}', 'C1 more fields than are kept, one gone: it is named, and none that is the same');
@@ -85,9 +85,9 @@ SELECT is(pg_temp.after('{"a": 1}', '[2]'), 'mismatch {a}', 'C1 an object before
 -- C9
 SELECT * FROM once.claim('c', 'c9', '{"a": 1}') \gset
 SELECT once.complete('c', 'c9', :'token', '"x"');
-UPDATE once.claim_0_0 SET fingerprint = set_byte(fingerprint, 0, 9) WHERE key = 'c9';
+UPDATE once.claim_week_0 SET fingerprint = set_byte(fingerprint, 0, 9) WHERE key = 'c9';
 SELECT is((SELECT verdict || coalesce(response::text, '') FROM once.claim('c', 'c9', '{"a": 1}')), 'mismatch', 'C9 a fingerprint of an unknown version: mismatch, never a replay');
-UPDATE once.claim_0_0 SET fingerprint = '\x' WHERE key = 'c9';
+UPDATE once.claim_week_0 SET fingerprint = '\x' WHERE key = 'c9';
 SELECT is((SELECT verdict || coalesce(response::text, '') FROM once.claim('c', 'c9', NULL)), 'mismatch', 'C9 nor is an empty one "no request"');
 
 -- C10

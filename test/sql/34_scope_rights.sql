@@ -22,13 +22,13 @@ END $$;
 SELECT is(as_role('stranger', $$SELECT verdict FROM once.claim('s', 'k')$$), '42501', 'without grant_consumer: no claim');
 SELECT is(as_role('shop', $$SELECT verdict FROM once.claim('s', 'k')$$), 'new', 'with it: any scope that is not restricted');
 SELECT is(as_role('payer', $$SELECT verdict FROM once.claim('s', 'k')$$), 'in_progress', 'which consumers share');
-SELECT is(as_role('shop', $$SELECT count(*) FROM once.claim_0_0$$), '42501', 'nobody reads the tables');
+SELECT is(as_role('shop', $$SELECT count(*) FROM once.claim_week_0$$), '42501', 'nobody reads the tables');
 SELECT is(as_role('shop', $$SELECT once.scope_set('mine')$$), '42501', 'scope_set is for administrators');
 SELECT is(as_role('shop', $$SELECT once.scope_grant('pay', 'shop')$$), '42501', 'so is scope_grant');
-SELECT is(as_role('shop', $$SELECT once.scope_sweep()$$), '42501', 'and the sweep');
+SELECT is(as_role('shop', $$SELECT once.scope_drop('pay')$$), '42501', 'and scope_drop');
 SELECT is(as_role('ops', $$SELECT once.scope_set('pay', keep => '1 day')$$), '', 'an administrator declares a scope');
 SELECT is(as_role('ops', $$SELECT once.scope_grant('pay', 'payer')$$), '', 'and restricts it to a role');
-SELECT is(as_role('ops', $$SELECT count(*) FROM once.scope_sweep()$$), '0', 'and sweeps');
+SELECT is(as_role('ops', $$SELECT count(*) FROM once.scope$$), '1', 'and sees it');
 
 SELECT * FROM once.claim('pay', 'k1', '{"card": 1}') \gset
 SELECT once.complete('pay', 'k1', :'token', '"secret"');
@@ -39,7 +39,7 @@ SELECT is(as_role('shop', call), '42501', 'another consumer cannot: ' || left(ca
                  ($$once.try_complete('pay', 'k1', gen_random_uuid())$$), ($$once.try_fail('pay', 'k1', gen_random_uuid(), NULL)$$), ($$once.try_release('pay', 'k1', gen_random_uuid())$$),
                  ($$once.try_renew('pay', 'k1', gen_random_uuid(), '1 s')$$), ($$once.try_checkpoint('pay', 'k1', gen_random_uuid(), NULL)$$), ($$once.complete('pay', 'new', gen_random_uuid())$$)) v(call);
 SELECT is(as_role('ops', $$SELECT once.scope_set('pay', keep => '1 s')$$), '42501', 'nor does an administrator without the right change what is restricted');
-SELECT is((SELECT count(*) FROM once.claim_0_0 WHERE key = 'k1') , 0::bigint, 'and nothing was written elsewhere');
+SELECT is((SELECT count(*) FROM once.claim_week_0 WHERE key = 'k1') , 0::bigint, 'and nothing was written elsewhere');
 SELECT is((SELECT keep FROM once.scope WHERE name = 'pay'), interval '1 day', 'its settings stay');
 SELECT once.scope_revoke('pay', 'payer');
 SELECT is(as_role('payer', $$SELECT response FROM once.describe('pay', 'k1')$$), '42501', 'revoked: at once, and restricted also when nobody is left');

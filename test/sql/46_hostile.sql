@@ -63,7 +63,7 @@ SELECT is(pg_temp.outcome('once_h_publisher', s), '42501', 'no way round: ' || l
     ('SELECT * FROM once.guarded_states(''pg_authid''::regclass, ''rolname'', ''{postgres}'')'),
     ('SELECT once.member_add(''TABLE'', ''x'')'), ('SELECT once.lane_drop(0)'), ('SELECT once.lane_try(0, true)'),
     ('SELECT once.grant_kind(''admin'', ''once_h_publisher'')'), ('SELECT once.scope_grant(''s'', ''once_h_publisher'')'),
-    ('SELECT once.claim_truncate(0, 0, ''s'')'), ('SELECT once.offset_claim(''g'', ''t'', 0)')) v(s);
+    ('SELECT once.scope_classify(''s'')'), ('SELECT once.offset_claim(''g'', ''t'', 0)')) v(s);
 
 -- 3. Shadows. Every function and operator of the server that our texts could mean, once more, in a schema before
 -- pg_catalog; relations and types too, there and among the temporary ones, which come first everywhere. Each says so.
@@ -113,13 +113,13 @@ INSERT INTO called SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY[
     'once.publish_bytes(''t'', ''x''::pg_catalog.bytea, deliver_at => pg_catalog.now())', 'once.publish_many_text(''t'', ''{x,y}''::pg_catalog.text[], ''{a,b}'')', 'once.unschedule(''018f3b1e-0000-7000-8000-000000000001'')']) c;
 INSERT INTO called SELECT 'once_h_relay', 'SELECT ' || c FROM unnest(ARRAY[
     'once.lane_lock(0)', 'once.lane_unlock(0)', 'once.identity(0)', 'once.cut(0)', 'once.wait(0, pg_catalog.pg_current_snapshot(), 1)', 'once.missing_ids(0, ''{018f3b1e-0000-7000-8000-000000000001}'')',
-    'once.trim(0, pg_catalog.pg_current_snapshot())', 'once.rotate()', 'once.parked_seqs(0, 0)', 'once.held_keys(0, 0)', 'once.status()', 'once.deliver_due()', 'once.scope_sweep()', 'once.sweep()',
+    'once.trim(0, pg_catalog.pg_current_snapshot())', 'once.rotate()', 'once.parked_seqs(0, 0)', 'once.held_keys(0, 0)', 'once.status()', 'once.deliver_due()', 'once.sweep()',
     'once.redrive_next(0, 1, NULL, pg_catalog.pg_current_snapshot(), NULL, 10, 1000)', 'once.redrive_stamped(0, 0)',
     'once.history_check(0, ''018f3b1e-0000-7000-8000-000000000001'', 1, 1, 1, ''0/1'', pg_catalog.pg_current_snapshot(), NULL, NULL)']) c;
 INSERT INTO called SELECT 'once_h_admin', 'SELECT ' || c FROM unnest(ARRAY[
     'once.topic_set(''u'', 1000)', 'once.topic_drop(''t'')', 'once.redrive(''t'', ''k'')', 'once.redrive_all()', 'once.rearm(0, ''all'')', 'once.grant_publisher(''once_h_nobody'')',
     'once.grant_relay(''once_h_nobody'')', 'once.consumer_set(''d'', ''30 days'')', 'once.consumer_drop(''d'')', 'once.consumer_grant(''d'', ''public'')', 'once.consumer_revoke(''d'', ''public'')', 'once.ring_turn(''seen_week'')', 'once.memory_rows()', 'once.inbox_redrive(''c'')', 'once.offset_forget(''g'', ''t'')',
-    'once.scope_set(''v'', ''1 min'')', 'once.scope_grant(''s'', ''once_h_consumer'')', 'once.scope_revoke(''s'', ''once_h_consumer'')', 'once.machine_set(''m'', ''a'', ''[{"from": "a", "event": "e", "to": "c"}]'')',
+    'once.scope_set(''v'', ''1 min'')', 'once.scope_drop(''v'')', 'once.scope_grant(''s'', ''once_h_consumer'')', 'once.scope_revoke(''s'', ''once_h_consumer'')', 'once.machine_set(''m'', ''a'', ''[{"from": "a", "event": "e", "to": "c"}]'')',
     'once.machine_history_set(''m'', true)', 'once.memory_set(''token'', ''7 days'')', 'once.status()']) c;
 SELECT is_empty($$ SELECT call, o FROM called, pg_temp.lure(role, call) o WHERE o <> 'ok' $$, 'shadows change nothing');
 SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p JOIN once.role_right r ON r.object = p.proname AND r.privilege = 'EXECUTE' WHERE pronamespace = 'once'::regnamespace AND prosecdef

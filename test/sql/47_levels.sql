@@ -1,7 +1,7 @@
 -- H16: what the functions of requests, machines, guards and keys answer under REPEATABLE READ and SERIALIZABLE when another
 -- session was quicker after the snapshot. A line: what others do before the snapshot, what they do after it, the call,
 -- its answer at both levels. @ is a name of its own for each run. (The accept family: isolation/accept_levels.)
-SELECT plan(89);
+SELECT plan(91);
 SET client_min_messages = warning;
 CREATE EXTENSION dblink;
 CREATE TABLE doc (id text PRIMARY KEY, version bigint NOT NULL DEFAULT 1);
@@ -56,9 +56,10 @@ INSERT INTO line (before, meanwhile, call, answer) VALUES
     ($$claimed('@')$$, $$SELECT once.try_release('s', '@', token) FROM token WHERE id = '@'$$, $$SELECT once.try_complete('s', '@', token) FROM token WHERE id = '@'$$, 'missing'),
     ($$claimed('@')$$, $$SELECT once.try_complete('s', '@', token, '1') FROM token WHERE id = '@'$$, $$SELECT state FROM once.describe('s', '@')$$, 'completed'),
     (NULL, $$once.scope_set('s', keep => '7 days')$$, $$once.scope_set('s', keep => '6 days')$$, '40001'),
-    (NULL, NULL, $$once.scope_set('@')$$, '25001'),
+    (NULL, NULL, $$once.scope_set('@')$$, ''),
+    ($$once.scope_set('s')$$, $$once.scope_drop('s')$$, $$once.scope_drop('s')$$, '40001'),
+    (NULL, $$once.scope_set('s')$$, $$once.scope_set('s', keep => '6 days')$$, '40001'),
     (NULL, $$once.scope_set('s', keep => '7 days')$$, $$once.scope_grant('s', 'public')$$, '40001'),
-    (NULL, $$once.scope_set('s', keep => '7 days')$$, $$SELECT count(*) FROM once.scope_sweep('s')$$, '40001'),
     -- machines: 40001 where an answer would rest on an older state; refusals describe the snapshot
     ($$SELECT verdict FROM once.transition('order', '@', 'create')$$, $$SELECT verdict FROM once.transition('order', '@', 'pay')$$, $$SELECT verdict FROM once.transition('order', '@', 'cancel')$$, '40001'),
     ($$SELECT verdict FROM once.transition('order', '@', 'create')$$, $$SELECT verdict FROM once.transition('order', '@', 'pay', '@')$$, $$SELECT verdict FROM once.transition('order', '@', 'pay', '@')$$, '40001'),

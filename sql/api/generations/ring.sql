@@ -54,7 +54,7 @@ COMMENT ON FUNCTION once.class_of(interval) IS 'internal: the shortest class tha
 CREATE OR REPLACE FUNCTION once.rings() RETURNS TABLE (ring text, span interval)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 16 SET search_path = pg_catalog, pg_temp AS $$
     SELECT kind || '_' || class, once.class_span(class) + CASE kind WHEN 'claim' THEN interval '24 hours' ELSE '0' END
-        FROM unnest(ARRAY['seen']) AS kind, unnest(once.class_names()) AS class
+        FROM unnest(ARRAY['seen', 'claim']) AS kind, unnest(once.class_names()) AS class
     UNION ALL
     SELECT single, coalesce((SELECT s.keep FROM once.memory_setting AS s WHERE s.ring = single), '7 days')
         FROM unnest(ARRAY['publish_key', 'token', 'machine_event']) AS single

@@ -6,14 +6,10 @@ BEGIN
     ELSIF role <> 'public' AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = role) THEN
         RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = '42704';
     END IF;
-    UPDATE once.scope s SET restricted = (role <> 'public') WHERE s.name = scope AND s.name <> '';
+    UPDATE once.scope s SET roles = CASE WHEN role = 'public' THEN NULL WHEN s.roles @> ARRAY[role] THEN s.roles ELSE s.roles || role END
+        WHERE s.name = scope AND s.declared;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'scope "%" is not declared', scope USING ERRCODE = '42704', HINT = 'Call once.scope_set first.';
-    END IF;
-    IF role = 'public' THEN
-        DELETE FROM once.scope_right r WHERE r.scope = scope_grant.scope;
-    ELSE
-        INSERT INTO once.scope_right (scope, role) VALUES (scope, role) ON CONFLICT ON CONSTRAINT scope_right_pkey DO NOTHING;
     END IF;
 END $$;
 COMMENT ON FUNCTION once.scope_grant(text, text) IS
@@ -25,10 +21,9 @@ BEGIN
     IF scope IS NULL OR role IS NULL THEN
         RAISE EXCEPTION 'scope and role must not be null' USING ERRCODE = '22004';
     END IF;
-    UPDATE once.scope s SET restricted = true WHERE s.name = scope AND s.name <> '';
+    UPDATE once.scope s SET roles = coalesce(array_remove(s.roles, role), '{}') WHERE s.name = scope AND s.declared;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'scope "%" is not declared', scope USING ERRCODE = '42704', HINT = 'Call once.scope_set first.';
     END IF;
-    DELETE FROM once.scope_right r WHERE r.scope = scope_revoke.scope AND r.role = scope_revoke.role;
 END $$;
 COMMENT ON FUNCTION once.scope_revoke(text, text) IS 'takes the right to a scope from a role; the scope stays restricted, also when nobody is left';

@@ -1,56 +1,17 @@
--- Sessions keep the settings of scopes in memory; whatever changes the tables tells them at commit.
-CREATE OR REPLACE FUNCTION once.scope_changed() RETURNS trigger
-    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_scope_changed';
-COMMENT ON FUNCTION once.scope_changed() IS 'internal: makes every session read the settings of scopes again';
-CREATE OR REPLACE TRIGGER scope_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON once.scope
-    FOR EACH STATEMENT EXECUTE FUNCTION once.scope_changed();
-CREATE OR REPLACE TRIGGER scope_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON once.scope_right
-    FOR EACH STATEMENT EXECUTE FUNCTION once.scope_changed();
-COMMENT ON TRIGGER scope_changed ON once.scope IS 'makes every session read the settings again';
-COMMENT ON TRIGGER scope_changed ON once.scope_right IS 'makes every session read the rights again';
-
 -- Called by functions that run as their owner: the role that is asked about is the one outside of them.
 CREATE OR REPLACE FUNCTION once.scope_check(scope text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_scope_check';
 COMMENT ON FUNCTION once.scope_check(text) IS 'internal: 22023 or 22004 unless it is a name, 42501 where the scope is restricted and the role has no right to it';
 
--- Gives a scope tables of its own. What it claimed while it was undeclared moves along: the lock waits for
--- claims that are under way, and who waits for us finds the new tables.
-CREATE OR REPLACE FUNCTION once.scope_declare(scope text) RETURNS void
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-    SET default_tablespace = '' SET default_table_access_method = heap AS $$
-DECLARE
-    store int;
-    generation int;
-    child text;
-BEGIN
-    LOCK TABLE once.scope IN SHARE ROW EXCLUSIVE MODE;
-    LOCK TABLE once.claim_0_0, once.claim_0_1, once.claim_0_2 IN SHARE ROW EXCLUSIVE MODE;
-    -- The snapshot must be younger than the locks, or a claim that committed in between would be left behind.
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'cannot declare a scope in a % transaction', current_setting('transaction_isolation')
-            USING ERRCODE = '25001', HINT = 'Use READ COMMITTED.';
-    END IF;
-    IF EXISTS (SELECT FROM once.scope s WHERE s.name = scope) THEN
-        RETURN;
-    END IF;
-    SELECT max(s.store) + 1 INTO store FROM once.scope s;
-    FOR generation IN 0..2 LOOP
-        child := format('claim_%s_%s', store, generation);
-        IF to_regclass('once.' || child) IS NOT NULL THEN -- of a dump without rows: no scope has this store
-            EXECUTE format('DROP TABLE once.%I', child);
-        END IF;
-        EXECUTE format('CREATE TABLE once.%I (LIKE once.claim_0_0 INCLUDING ALL) WITH (fillfactor = 85)', child);
-        PERFORM once.rights_reset('pg_class', format('once.%I', child)::regclass);
-        EXECUTE format('COMMENT ON TABLE once.%I IS %L', child, format('claims of scope "%s", one of three generations', scope));
-        EXECUTE format('INSERT INTO once.%I SELECT * FROM once.%I c WHERE c.scope = $1', child, 'claim_0_' || generation)
-            USING scope;
-        EXECUTE format('DELETE FROM once.%I c WHERE c.scope = $1', 'claim_0_' || generation) USING scope;
-    END LOOP;
-    INSERT INTO once.scope (name, store) VALUES (scope, store);
-END $$;
-COMMENT ON FUNCTION once.scope_declare(text) IS 'internal: gives a scope its own tables; 25001 outside READ COMMITTED';
+-- A generation is given up a day after what its class says, and until then a claim may be renewed.
+CREATE OR REPLACE FUNCTION once.claim_class(longest interval) RETURNS smallint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(min(n) - 1, cardinality(once.class_names()) - 1)::smallint
+        FROM unnest(once.class_names()) WITH ORDINALITY AS c(name, n) WHERE once.class_span(name) + interval '24 hours' >= longest
+$$;
+COMMENT ON FUNCTION once.claim_class(interval) IS 'internal: the shortest class, by number, whose claims are kept so long after they were last written';
 
+-- Takes no lock but the one on the scope's row, which no claim waits for.
 CREATE OR REPLACE FUNCTION once.scope_set(scope text, lease interval DEFAULT NULL, total_lease interval DEFAULT NULL,
         keep interval DEFAULT NULL, keep_failed interval DEFAULT NULL, max_attempts int DEFAULT NULL,
         on_mismatch text DEFAULT NULL, key_required boolean DEFAULT NULL) RETURNS void
@@ -70,10 +31,9 @@ BEGIN
     IF on_mismatch NOT IN ('refuse', 'allow') THEN
         RAISE EXCEPTION 'invalid on_mismatch "%"', on_mismatch USING ERRCODE = '22023', HINT = 'Values are refuse and allow.';
     END IF;
-    IF NOT EXISTS (SELECT FROM once.scope s WHERE s.name = scope) THEN
-        PERFORM once.scope_declare(scope);
-    END IF;
+    INSERT INTO once.scope (name) VALUES (scope) ON CONFLICT ON CONSTRAINT scope_pkey DO NOTHING;
     UPDATE once.scope s SET
+        declared = true,
         lease = coalesce(scope_set.lease, least(s.lease, scope_set.total_lease)),
         total_lease = coalesce(scope_set.total_lease, greatest(s.total_lease, scope_set.lease)),
         keep = coalesce(scope_set.keep, s.keep),
@@ -85,6 +45,34 @@ BEGIN
     IF EXISTS (SELECT FROM once.scope s WHERE s.name = scope AND s.lease > s.total_lease) THEN
         RAISE EXCEPTION 'lease must not exceed total_lease' USING ERRCODE = '22023';
     END IF;
+    PERFORM once.scope_classify(scope);
 END $$;
 COMMENT ON FUNCTION once.scope_set(text, interval, interval, interval, interval, int, text, boolean) IS
-    'declares a scope or changes what is given. lease (60 s): how long a claim without its own lives. total_lease (24 h): longest that renewals may reach. keep (7 days): how long an answer is known. keep_failed (as keep): the same for failures. max_attempts (0: no limit). on_mismatch: refuse or allow another request on a lapsed or released claim. key_required (true): false lets a null key through, unchecked. A months'' interval has 30 days a month. The first call for a scope creates tables: before its first claim is best';
+    'declares a scope or changes what is given. lease (60 s): how long a claim without its own lives. total_lease (24 h): longest that renewals may reach. keep (7 days): how long an answer is known; a longer one does not extend claims that exist. keep_failed (as keep): the same for failures. max_attempts (0: no limit). on_mismatch: refuse or allow another request on a lapsed or released claim. key_required (true): false lets a null key through, unchecked. A months'' interval has 30 days a month. Makes no table and holds up no claim';
+
+-- The class that the settings need. Who changed it in a transaction that still runs goes on to write where it was
+-- (class_before, see extension/requests/scope.hpp), however often it changes it.
+CREATE OR REPLACE FUNCTION once.scope_classify(scope text) RETURNS void
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE once.scope s SET class = w.class, classes = s.classes | (1 << w.class), changed = pg_current_xact_id(),
+            class_before = CASE WHEN s.changed = pg_current_xact_id() THEN s.class_before ELSE s.class END
+        FROM (SELECT o.name, once.claim_class(greatest(o.keep, o.keep_failed) + o.total_lease) AS class
+              FROM once.scope o WHERE o.name = scope) w
+        WHERE s.name = w.name AND s.class <> w.class
+$$;
+COMMENT ON FUNCTION once.scope_classify(text) IS 'internal: gives a scope the class that its settings need';
+
+CREATE OR REPLACE FUNCTION once.scope_drop(scope text) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM once.scope_check(scope);
+    UPDATE once.scope s SET declared = false, lease = DEFAULT, total_lease = DEFAULT, keep = DEFAULT, keep_failed = DEFAULT,
+        max_attempts = DEFAULT, on_mismatch = DEFAULT, key_required = DEFAULT, roles = NULL WHERE s.name = scope AND s.declared;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM once.scope_classify(scope);
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION once.scope_drop(text) IS
+    'takes settings and rights from a scope: true if it was declared. What it claimed is known as long as an undeclared scope keeps it; without the ids two transactions could both claim a key as new';

@@ -18,6 +18,6 @@ INSERT INTO once.role_right (kind, privilege, object) VALUES
     ('admin', 'EXECUTE', 'scope_set'),
     ('admin', 'EXECUTE', 'scope_grant'),
     ('admin', 'EXECUTE', 'scope_revoke'),
-    ('admin', 'EXECUTE', 'scope_sweep'),
-    ('relay', 'EXECUTE', 'scope_sweep'),
+    ('admin', 'EXECUTE', 'scope_drop'),
+    ('admin', 'SELECT', 'scope'),
     ('admin', 'EXECUTE', 'describe');
