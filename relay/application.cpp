@@ -10,17 +10,22 @@
 #include "relay/process/metrics.hpp"
 #include "relay/process/one_line.hpp"
 #include "relay/outbox/run.hpp"
+#include "relay/process/limits.hpp"
 #include "relay/process/progress_bar.hpp"
+#include "relay/process/standard_error.hpp"
 #include "relay/config/secrets.hpp"
 #include "relay/status/status.hpp"
 #include "relay/process/stop_signal.hpp"
+#include "relay/process/workers.hpp"
 
 #include <librdkafka/rdkafka.h>
 #include <pqxx/version>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <system_error>
 
 extern char **environ; // NOLINT: POSIX names it so
 
@@ -39,6 +44,7 @@ std::vector<std::string> environment() {
 template <typename Run> int run_worker(const Options &options, const char *command, Run run) {
     StopSignal stop;
     stop.listen_to_signals();
+    raise_descriptor_limit();
     Metrics metrics;
     const HttpServer http(options.http, metrics);
     log::info("started", {{"command", command}, {"version", ONCE_VERSION}});
@@ -97,30 +103,28 @@ int run_line(const config::CommandLine &line) {
     return run_command(line, config::load(line, environment()));
 }
 
-int report(const Refusal &refusal) {
-    std::fprintf(stderr, "once-relay: %s\n", one_line(refusal.what()).c_str());
-    if (!refusal.detail.empty())
-        std::fprintf(stderr, "detail: %s\n", one_line(refusal.detail).c_str());
-    if (!refusal.hint.empty())
-        std::fprintf(stderr, "hint: %s\n", one_line(refusal.hint).c_str());
-    return static_cast<int>(refusal.code);
-}
-
 } // namespace
 
 int run_application(int argc, char **argv) {
+    // A reader of ours that goes is no reason to end without a word, whatever the command.
+    std::signal(SIGPIPE, SIG_IGN);
     keep_memory_private();
     try {
-        const config::CommandLine line = config::parse_command_line(argc, argv);
-        hide_secrets(argc, argv);
-        return run_line(line);
-    } catch (const Refusal &refusal) {
-        return report(refusal);
+        try {
+            const config::CommandLine line = config::parse_command_line(argc, argv);
+            hide_secrets(argc, argv);
+            return run_line(line);
+        } catch (const std::system_error &) {
+            std::rethrow_exception(in_words(std::current_exception()));
+        }
+    } catch (Refusal &refusal) {
+        tell(refusal);
+        return static_cast<int>(refusal.code);
     } catch (const std::bad_alloc &) {
-        std::fputs("once-relay: out of memory\n", stderr);
+        write_standard_error("once-relay: out of memory\n");
     } catch (const std::exception &error) {
-        std::fprintf(stderr, "once-relay: internal error: %s\n", one_line(error.what()).c_str());
-        std::fputs("hint: This is a bug; please report it with the last log lines.\n", stderr);
+        write_standard_error("once-relay: internal error: " + one_line(error.what()) +
+                             "\nhint: This is a bug; please report it with the last log lines.\n");
     }
     return static_cast<int>(ExitCode::bug);
 }

@@ -8,7 +8,7 @@ RELAY_CFLAGS = -std=c++20 -O2 -g -Wall -Wextra -DONCE_VERSION='"$(ONCE_VERSION)"
 # Half of an event's cost is the allocator's: librdkafka asks it for eight pieces a message, and 20,000 messages are open at
 # once. Not for instrumented builds, which bring their own. ALLOCATOR= does without.
 ALLOCATOR = $(shell pkg-config --libs jemalloc 2>/dev/null)
-RELAY_LIBS = $(shell pkg-config --libs $(RELAY_PACKAGES) 2>/dev/null) -lcpp-httplib -lpthread
+RELAY_LIBS = $(shell pkg-config --libs $(RELAY_PACKAGES) 2>/dev/null) -lpthread
 
 build/relay-objects/%.o: %.cpp Makefile relay/relay.mk extension/pg_once.control
 	@mkdir -p $(@D)

@@ -3,6 +3,7 @@
 
 #include "relay/check/finding.hpp"
 #include "relay/options.hpp"
+#include "relay/postgres/session.hpp"
 
 #include <cstdint>
 #include <map>
@@ -11,6 +12,9 @@
 #include <vector>
 
 namespace once::checks {
+
+using postgres::DatabaseError;
+using postgres::Session;
 
 struct LaneFacts {
     int lane = 0;
@@ -28,6 +32,8 @@ struct Facts {
 
 // Server, timeouts, durability, pooler: whoever connects.
 void check_server(const Options &options, Findings &findings);
+// Of check_server: what stands between us and the server.
+void check_pooler(const Options &options, Session &session, Findings &findings);
 // Extension, rights and lanes of the outbox.
 void check_outbox(const Options &options, Findings &findings, Facts &facts);
 // Rights, handlers, topics and groups of each [[inbox]].

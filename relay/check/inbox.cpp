@@ -1,6 +1,6 @@
 #include "relay/check/checks.hpp"
 #include "relay/check/rights.hpp"
-#include "relay/check/session.hpp"
+#include "relay/postgres/question.hpp"
 #include "relay/kafka/client.hpp"
 
 namespace once::checks {
@@ -14,12 +14,12 @@ constexpr const char *kFunctions[] = {"accept_many",  "accept_many_uuid",   "acc
                                       "inbox_park",   "inbox_store",        "inbox_take",
                                       "offset_begin", "offset_claim_topic", "protocol"};
 
-std::string grant_fix(postgres::Connection &session) {
+std::string grant_fix(Session &session) {
     return "SELECT once.grant_consumer(" +
            quote(session, ask_text(session, "SELECT current_user")) + ")";
 }
 
-bool check_rights(postgres::Connection &session, Findings &findings) {
+bool check_rights(Session &session, Findings &findings) {
     if (ask_text(session, "SELECT 1 FROM pg_extension WHERE extname = 'pg_once'").empty()) {
         findings.error(ExitCode::mismatch, kArea, "extension \"pg_once\" is not in this database",
                        "CREATE EXTENSION pg_once");
@@ -27,10 +27,11 @@ bool check_rights(postgres::Connection &session, Findings &findings) {
     }
     std::string missing, absent;
     for (const char *name : kFunctions) {
-        const std::string answer = ask_text(
-            session, "SELECT bool_and(has_function_privilege(oid, 'EXECUTE')) FROM pg_proc WHERE "
-                     "proname = " +
-                         quote(session, name) + " AND pronamespace = 'once'::regnamespace");
+        const std::string answer =
+            ask_text(session,
+                     "SELECT bool_and(has_function_privilege(oid, 'EXECUTE')) FROM pg_proc WHERE "
+                     "proname = $1 AND pronamespace = 'once'::regnamespace",
+                     name);
         if (answer.empty())
             absent += std::string(" ") + name;
         else if (answer != "t")
@@ -49,17 +50,19 @@ bool check_rights(postgres::Connection &session, Findings &findings) {
     return absent.empty() && missing.empty();
 }
 
-void check_handler(postgres::Connection &session, const InboxOptions &inbox, Findings &findings) {
+void check_handler(Session &session, const InboxOptions &inbox, Findings &findings) {
     if (inbox.store)
         return;
     const std::string argument = inbox.per_message ? "once.message" : "once.message[]";
     const std::string signature = inbox.handler + "(" + argument + ")";
     const std::string shown = "handler \"" + signature + "\"";
     try {
-        const pqxx::result asked = ask_in_own_path(
-            session, "SELECT pg_catalog.has_function_privilege(pg_catalog.to_regprocedure(" +
-                         quote(session, signature) + ")::pg_catalog.oid, 'EXECUTE')");
-        const std::string allowed = asked[0][0].is_null() ? "" : asked[0][0].as<std::string>();
+        // In the role's own search_path: names mean what they mean to it.
+        const pqxx::row asked =
+            session.row("SELECT pg_catalog.has_function_privilege(pg_catalog.to_regprocedure($1)"
+                        "::pg_catalog.oid, 'EXECUTE')",
+                        signature);
+        const std::string allowed = asked[0].is_null() ? "" : asked[0].as<std::string>();
         if (allowed.empty())
             findings.error(ExitCode::configuration, kArea, shown + " does not exist",
                            "create it, or set per_message if it takes one once.message");
@@ -69,7 +72,7 @@ void check_handler(postgres::Connection &session, const InboxOptions &inbox, Fin
                                ask_text(session, "SELECT quote_ident(current_user)"));
         else
             findings.ok(kArea, shown);
-    } catch (const pqxx::sql_error &error) {
+    } catch (const postgres::SqlError &error) {
         findings.error(ExitCode::configuration, kArea,
                        "option \"handler\" is no function name: " + std::string(error.what()),
                        "write it as schema.function");
@@ -122,7 +125,7 @@ void check_inboxes(const Options &options, Findings &findings) {
     if (options.inbox.empty())
         return;
     try {
-        const auto session = open_session(options);
+        const auto session = postgres::open_session(options.database);
         if (!check_rights(*session, findings))
             return;
         Cluster cluster(options.kafka);
@@ -136,7 +139,7 @@ void check_inboxes(const Options &options, Findings &findings) {
             if (answered)
                 check_source(cluster, principal, inbox, findings);
         }
-    } catch (const pqxx::failure &failure) {
+    } catch (const DatabaseError &failure) {
         findings.error(ExitCode::database, kArea, std::string("could not ask: ") + failure.what(),
                        "see the server's log");
     }

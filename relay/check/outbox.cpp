@@ -1,5 +1,5 @@
 #include "relay/check/checks.hpp"
-#include "relay/check/session.hpp"
+#include "relay/postgres/question.hpp"
 
 #include "relay/postgres/protocol.hpp"
 
@@ -37,13 +37,13 @@ constexpr const char *kFunctions[] = {"cut",
                                       "wait"};
 constexpr const char *kRelations[] = {"lane", "dead_letter", "relay_report"};
 
-std::string grant_fix(postgres::Connection &session, const char *kind) {
+std::string grant_fix(Session &session, const char *kind) {
     return std::string("SELECT once.grant_") + kind + "(" +
            quote(session, ask_text(session, "SELECT current_user")) + ")";
 }
 
 // false: nothing of the extension can be asked.
-bool check_extension(postgres::Connection &session, Findings &findings) {
+bool check_extension(Session &session, Findings &findings) {
     const std::string version =
         ask_text(session, "SELECT extversion FROM pg_extension WHERE extname = 'pg_once'");
     if (version.empty()) {
@@ -64,9 +64,9 @@ bool check_extension(postgres::Connection &session, Findings &findings) {
     } catch (const Refusal &refusal) {
         findings.error(ExitCode::mismatch, kArea, refusal.what(), refusal.hint);
         return false;
-    } catch (const pqxx::insufficient_privilege &) {
-        // Reported with the other rights.
-    } catch (const pqxx::sql_error &error) {
+    } catch (const postgres::SqlError &error) {
+        if (error.sqlstate == "42501")
+            return true; // reported with the other rights
         findings.error(ExitCode::mismatch, kArea,
                        "extension \"pg_once\" " + version + " has no protocol: " + error.what(),
                        "install the version of this program and ALTER EXTENSION pg_once UPDATE");
@@ -81,30 +81,25 @@ bool check_extension(postgres::Connection &session, Findings &findings) {
 }
 
 // Missing ones in one line: they are repaired by one statement.
-void check_privileges(postgres::Connection &session, Findings &findings) {
-    std::string list, missing, absent;
-    for (const char *name : kFunctions)
-        list += (list.empty() ? "'" : ",'") + std::string(name) + "'";
+void check_privileges(Session &session, Findings &findings) {
+    std::string missing, absent;
     const pqxx::result functions =
         ask(session,
-            "SELECT w.name, bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM unnest(ARRAY[" +
-                list +
-                "]) w (name) LEFT JOIN pg_proc p ON p.proname = w.name AND "
-                "p.pronamespace = 'once'::regnamespace GROUP BY 1 ORDER BY 1");
+            "SELECT w.name, bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM "
+            "unnest($1::text[]) w (name) LEFT JOIN pg_proc p ON p.proname = w.name AND "
+            "p.pronamespace = 'once'::regnamespace GROUP BY 1 ORDER BY 1",
+            std::vector<std::string_view>(std::begin(kFunctions), std::end(kFunctions)));
     for (const auto &row : functions)
         if (row[1].is_null())
             absent += " " + row[0].as<std::string>();
         else if (!row[1].as<bool>())
             missing += " " + row[0].as<std::string>() + "()";
-    list.clear();
-    for (const char *name : kRelations)
-        list += (list.empty() ? "'" : ",'") + std::string(name) + "'";
     const pqxx::result relations =
-        ask(session, "SELECT relname FROM pg_class WHERE relnamespace = 'once'::regnamespace AND "
-                     "(relname IN (" +
-                         list +
-                         ") OR (relname ~ '^event_[0-9]+$' AND relkind = 'v')) "
-                         "AND NOT has_table_privilege(oid, 'SELECT') ORDER BY 1");
+        ask(session,
+            "SELECT relname FROM pg_class WHERE relnamespace = 'once'::regnamespace AND "
+            "(relname = ANY ($1::text[]) OR (relname ~ '^event_[0-9]+$' AND relkind = 'v')) "
+            "AND NOT has_table_privilege(oid, 'SELECT') ORDER BY 1",
+            std::vector<std::string_view>(std::begin(kRelations), std::end(kRelations)));
     for (const auto &row : relations)
         missing += " " + row[0].as<std::string>();
     if (!absent.empty())
@@ -120,8 +115,7 @@ void check_privileges(postgres::Connection &session, Findings &findings) {
                          "give the relay a role of its own and " + grant_fix(session, "relay"));
 }
 
-void check_lanes(const Options &options, postgres::Connection &session, Findings &findings,
-                 Facts &facts) {
+void check_lanes(const Options &options, Session &session, Findings &findings, Facts &facts) {
     const pqxx::result rows =
         ask(session, "SELECT lane, incarnation, armed, coalesce(cluster_id, ''), "
                      "coalesce(mode, '') FROM once.lane ORDER BY lane");
@@ -154,7 +148,7 @@ void check_lanes(const Options &options, postgres::Connection &session, Findings
 
 // Logical replication copies every table it is told to, ours too: events of one server would be
 // shipped by another, and rows that both write stop the whole subscription.
-void check_replication(postgres::Connection &session, Findings &findings) {
+void check_replication(Session &session, Findings &findings) {
     const std::string from =
         ask_text(session, "SELECT string_agg(DISTINCT quote_ident(pubname), ', ') FROM "
                           "pg_publication_tables WHERE schemaname = 'once'");
@@ -172,7 +166,7 @@ void check_replication(postgres::Connection &session, Findings &findings) {
                        "PUBLICATION");
 }
 
-std::int64_t max_event_bytes(postgres::Connection &session) {
+std::int64_t max_event_bytes(Session &session) {
     const std::string bytes =
         ask_text(session, "SELECT pg_size_bytes(current_setting('once.max_event_bytes', true))");
     return bytes.empty() ? 921600 : std::stoll(bytes);
@@ -180,7 +174,7 @@ std::int64_t max_event_bytes(postgres::Connection &session) {
 
 // Topics with settings of their own, those of parked events, and those of the last events of each
 // lane.
-void collect_topics(postgres::Connection &session, Facts &facts) {
+void collect_topics(Session &session, Facts &facts) {
     std::string sql = "SELECT topic FROM once.dead_letter";
     for (const LaneFacts &lane : facts.lanes)
         sql += " UNION SELECT topic FROM (SELECT topic FROM once.event_" +
@@ -197,11 +191,10 @@ void collect_topics(postgres::Connection &session, Facts &facts) {
 }
 
 // The relay's report carries {"partitions": {"orders": 4}} of the topics it has shipped to.
-void collect_partitions(postgres::Connection &session, Facts &facts) {
+void collect_partitions(Session &session, Facts &facts) {
     for (const LaneFacts &lane : facts.lanes) {
-        const std::string text =
-            ask_text(session, "SELECT report #> '{info,partitions}' FROM once.identity(" +
-                                  std::to_string(lane.lane) + ")");
+        const std::string text = ask_text(
+            session, "SELECT report #> '{info,partitions}' FROM once.identity($1)", lane.lane);
         const auto counts = nlohmann::json::parse(text, nullptr, false);
         if (!counts.is_object())
             continue;
@@ -215,7 +208,7 @@ void collect_partitions(postgres::Connection &session, Facts &facts) {
 
 void check_outbox(const Options &options, Findings &findings, Facts &facts) {
     try {
-        const auto session = open_session(options);
+        const auto session = postgres::open_session(options.database);
         if (!check_extension(*session, findings))
             return;
         const std::size_t before = findings.all().size();
@@ -227,7 +220,7 @@ void check_outbox(const Options &options, Findings &findings, Facts &facts) {
         check_replication(*session, findings);
         collect_topics(*session, facts);
         collect_partitions(*session, facts);
-    } catch (const pqxx::failure &failure) {
+    } catch (const DatabaseError &failure) {
         findings.error(ExitCode::database, kArea, std::string("could not ask: ") + failure.what(),
                        "see the server's log");
     }

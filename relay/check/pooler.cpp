@@ -1,7 +1,6 @@
 #include "relay/check/checks.hpp"
-#include "relay/check/session.hpp"
+#include "relay/postgres/question.hpp"
 #include "relay/postgres/pooling.hpp"
-#include "relay/postgres/session_lost.hpp"
 
 namespace once::checks {
 
@@ -9,20 +8,16 @@ namespace {
 
 constexpr const char *kArea = "database";
 
-postgres::Pooling pooling(const Options &options, postgres::Connection &session) {
-    try {
-        return postgres::pooling_of(session.raw(),
-                                    [&] { return PQconnectdb(options.database.conninfo.c_str()); });
-    } catch (const postgres::SessionLost &lost) {
-        throw pqxx::broken_connection(lost.what());
-    }
+postgres::Pooling pooling(const Options &options, Session &session) {
+    return postgres::pooling_of(
+        session.raw(),
+        [&] { return postgres::open_connection(options.database, "once-relay", nullptr); },
+        nullptr);
 }
 
 } // namespace
 
-void check_pooler(const Options &options, postgres::Connection &session, Findings &findings);
-
-void check_pooler(const Options &options, postgres::Connection &session, Findings &findings) {
+void check_pooler(const Options &options, Session &session, Findings &findings) {
     switch (pooling(options, session)) {
     case postgres::Pooling::transaction:
         findings.error(ExitCode::database, kArea, postgres::kPooled, postgres::kPooledHint);

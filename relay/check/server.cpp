@@ -1,5 +1,5 @@
 #include "relay/check/checks.hpp"
-#include "relay/check/session.hpp"
+#include "relay/postgres/question.hpp"
 
 namespace once::checks {
 
@@ -9,7 +9,7 @@ constexpr const char *kArea = "database";
 constexpr int kOldestVersion = 140000;
 constexpr int kNewestTested = 189999;
 
-void check_version(postgres::Connection &session, Findings &findings) {
+void check_version(Session &session, Findings &findings) {
     const int number = PQserverVersion(session.raw());
     const std::string version = ask_text(session, "SHOW server_version");
     if (number < kOldestVersion)
@@ -22,7 +22,7 @@ void check_version(postgres::Connection &session, Findings &findings) {
         findings.ok(kArea, "PostgreSQL " + version);
 }
 
-void check_primary(postgres::Connection &session, Findings &findings) {
+void check_primary(Session &session, Findings &findings) {
     if (ask_text(session, "SELECT pg_is_in_recovery()") == "t")
         findings.error(
             ExitCode::database, kArea,
@@ -32,7 +32,7 @@ void check_primary(postgres::Connection &session, Findings &findings) {
         findings.ok(kArea, "the server is a primary");
 }
 
-void check_encoding(postgres::Connection &session, Findings &findings) {
+void check_encoding(Session &session, Findings &findings) {
     const std::string encoding = ask_text(session, "SHOW server_encoding");
     if (encoding == "UTF8")
         findings.ok(kArea, "encoding UTF8");
@@ -47,7 +47,7 @@ void check_encoding(postgres::Connection &session, Findings &findings) {
                          "use a database with encoding UTF8, or publish bytea");
 }
 
-void check_time_outs(const Options &options, postgres::Connection &session, Findings &findings) {
+void check_time_outs(const Options &options, Session &session, Findings &findings) {
     const std::string timeout = std::to_string(options.database.session_timeout_ms);
     bool complete = true;
     for (const char *name : {"idle_session_timeout", "idle_in_transaction_session_timeout",
@@ -73,7 +73,7 @@ void check_time_outs(const Options &options, postgres::Connection &session, Find
         findings.ok(kArea, "session timeouts of " + timeout + " ms can be set");
 }
 
-void check_durability(postgres::Connection &session, Findings &findings) {
+void check_durability(Session &session, Findings &findings) {
     bool good = true;
     const auto warn_if = [&](const char *name, std::initializer_list<const char *> bad,
                              const char *what, const char *fix) {
@@ -97,19 +97,16 @@ void check_durability(postgres::Connection &session, Findings &findings) {
 
 } // namespace
 
-// pooler.cpp
-void check_pooler(const Options &options, postgres::Connection &session, Findings &findings);
-
 void check_server(const Options &options, Findings &findings) {
     try {
-        const auto session = open_session(options);
+        const auto session = postgres::open_session(options.database);
         check_version(*session, findings);
         check_primary(*session, findings);
         check_encoding(*session, findings);
         check_pooler(options, *session, findings);
         check_time_outs(options, *session, findings);
         check_durability(*session, findings);
-    } catch (const pqxx::failure &failure) {
+    } catch (const DatabaseError &failure) {
         findings.error(ExitCode::database, kArea,
                        std::string("could not connect: ") + failure.what(),
                        "check the option \"database\", the network, pg_hba.conf and the password");

@@ -54,7 +54,7 @@ void Member::run() {
     while (!stop_.requested() && !drain_.complete()) {
         try {
             work_once();
-        } catch (const ConnectionLost &lost) {
+        } catch (const SessionLost &lost) {
             refuse_first_contact(ExitCode::database, "could not use the database", lost.what());
             lose_session(lost.what());
         } catch (const KafkaUnavailable &away) {

@@ -59,7 +59,7 @@ void Receiver::check() {
                           "Point the option \"database\" to the primary.");
     } catch (const SqlError &error) {
         if (is_transient(error.sqlstate))
-            throw ConnectionLost(error.what());
+            throw SessionLost(error.what());
         if (error.sqlstate == "42501")
             throw Refusal(ExitCode::database, std::string("missing privilege: ") + error.what(), {},
                           "Give the relay's role its rights: SELECT once.grant_consumer('role').");
@@ -93,7 +93,7 @@ void Receiver::check() {
         handler_ = found.text(0, 0);
     } catch (const SqlError &error) {
         if (is_transient(error.sqlstate))
-            throw ConnectionLost(error.what());
+            throw SessionLost(error.what());
         refuse_handler("could not look for handler " + signature + ": " + error.what(), {},
                        signature);
     }

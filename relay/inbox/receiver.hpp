@@ -64,7 +64,7 @@ class Receiver {
                                std::int64_t offset);
 
     // {fence, dedup, effect, offset} of one part in one transaction. Messages of held keys are put
-    // behind the message that holds them. Throws MessageRefused, SqlError (ours), ConnectionLost.
+    // behind the message that holds them. Throws MessageRefused, SqlError (ours), SessionLost.
     Applied apply(const Part &part, const Assignment &assignment);
     // Keeps one message with its error and passes over it.
     Applied park(const Entry &entry, const Assignment &assignment, const std::string &error);

@@ -4,35 +4,17 @@
 #include "relay/inbox/member.hpp"
 #include "relay/process/log.hpp"
 #include "relay/options.hpp"
+#include "relay/process/limits.hpp"
 #include "relay/process/stop_signal.hpp"
+#include "relay/process/workers.hpp"
 
-#include <exception>
-#include <mutex>
-#include <thread>
+#include <chrono>
 
 namespace once::inbox {
 namespace {
 
-// The first of several that fail; it ends all.
-class FirstFailure {
-  public:
-    explicit FirstFailure(StopSignal &stop_signal) : stop_(stop_signal) {}
-    void set(std::exception_ptr error) {
-        const std::lock_guard lock(guard_);
-        if (!first_)
-            first_ = std::move(error);
-        stop_.request();
-    }
-    void rethrow() const {
-        if (first_)
-            std::rethrow_exception(first_);
-    }
-
-  private:
-    std::mutex guard_;
-    std::exception_ptr first_;
-    StopSignal &stop_;
-};
+// A batch under way has 5 s of it (session.cpp), then it is rolled back.
+constexpr std::chrono::milliseconds kStopLimit{10000};
 
 std::size_t member_count(const Options &options) {
     std::size_t count = 0;
@@ -45,25 +27,24 @@ std::size_t member_count(const Options &options) {
 
 int run(const Options &options, Metrics &metrics, StopSignal &stop) {
     Drain drain(options.until_empty, member_count(options));
-    FirstFailure failure(stop);
-    std::vector<std::thread> threads;
+    require_descriptors(0, member_count(options));
+    Workers workers(stop, kStopLimit);
     std::size_t number = 0;
     for (const InboxOptions &inbox : options.inbox) {
         for (int i = 0; i < inbox.members; ++i, ++number) {
             InboxMetrics &own = metrics.inbox(inbox.consumer, inbox.topic);
-            threads.emplace_back([&, number] {
-                try {
-                    Member(options, inbox, own, stop, drain, number).run();
-                } catch (...) {
-                    drain.report(number, true);
-                    failure.set(std::current_exception());
-                }
-            });
+            workers.start("inbox \"" + inbox.consumer + "\" member " + std::to_string(i),
+                          [&, number] {
+                              try {
+                                  Member(options, inbox, own, stop, drain, number).run();
+                              } catch (...) {
+                                  drain.report(number, true);
+                                  throw;
+                              }
+                          });
         }
     }
-    for (std::thread &thread : threads)
-        thread.join();
-    failure.rethrow();
+    workers.wait();
     return static_cast<int>(ExitCode::stopped);
 }
 

@@ -1,13 +1,12 @@
-// One connection to the receiving database over libpq: parameters in binary, and a wait that keeps
-// the heartbeat going while a handler works.
+// The session of the receiving database with what libpqxx cannot: parameters in binary, and a wait
+// that keeps the heartbeat going while a handler works, for as long as it likes.
 #pragma once
 
-#include <libpq-fe.h>
+#include "relay/postgres/session.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <memory>
-#include <stdexcept>
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,18 +18,8 @@ class StopSignal;
 
 namespace once::inbox {
 
-// The server refused a statement; the transaction is over, the connection lives.
-struct SqlError : std::runtime_error {
-    SqlError(std::string state, const std::string &message)
-        : std::runtime_error(message), sqlstate(std::move(state)) {}
-    std::string sqlstate;
-};
-
-// The connection is gone. Whether an open commit went through is unknown: claim again, the database
-// knows.
-struct ConnectionLost : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
+using postgres::SessionLost;
+using postgres::SqlError;
 
 class Array;
 
@@ -68,18 +57,19 @@ class Rows {
 class Session {
   public:
     // `beat` is called again and again while a statement runs; it says for how many milliseconds to
-    // wait for the server until the next time. Throws ConnectionLost.
+    // wait for the server until the next time. Throws SessionLost, SqlError, Refusal.
     Session(const DatabaseOptions &options, const StopSignal &stop_signal,
             std::function<int()> beat);
 
-    // Throws SqlError, ConnectionLost. A statement that is still running `kStopGraceMs` after the
-    // stop signal is cancelled.
+    // Throws SqlError, SessionLost. A statement has no end of its own; a server that gives no sign
+    // of life to anybody is lost, and one still running kStopGraceMs after the stop signal is
+    // cancelled.
     Rows execute(const std::string &statement, const std::vector<Parameter> &parameters = {});
     // The same, planned once per connection under this name.
     Rows execute_prepared(const std::string &name, const std::string &statement,
                           const std::vector<Parameter> &parameters);
 
-    // Throws like execute; after ConnectionLost nobody knows whether it went through.
+    // Throws like execute; after SessionLost nobody knows whether it went through.
     void commit();
 
     bool in_transaction() const;
@@ -87,14 +77,20 @@ class Session {
     void rollback();
 
   private:
+    // What is known of the server while a statement runs.
+    struct Wait;
+
     Rows finish();
     PGresult *wait_for_result();
-    void cancel();
+    void stop_in_time(Wait &wait);
+    void ask_in_time(Wait &wait);
+    PGconn *raw() const { return session_.raw(); }
     [[noreturn]] void lost() const;
 
-    std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+    const DatabaseOptions &options_;
     const StopSignal &stop_;
     std::function<int()> on_beat_;
+    postgres::Session session_;
     std::vector<std::string> prepared_;
 };
 

@@ -7,8 +7,8 @@
 namespace once::outbox {
 namespace {
 
-using postgres::Connection;
 using postgres::CopyStream;
+using postgres::Session;
 
 wire::Snapshot parsed(const std::string &text) {
     auto snapshot = wire::parse_snapshot(text);
@@ -17,28 +17,20 @@ wire::Snapshot parsed(const std::string &text) {
     return std::move(*snapshot);
 }
 
-std::optional<std::int64_t> one_number(Connection &connection, const std::string &query) {
-    return postgres::guarded([&]() -> std::optional<std::int64_t> {
-        pqxx::nontransaction work(connection.pqxx());
-        const auto row = postgres::exec_row(work, query);
-        if (row[0].is_null())
-            return std::nullopt;
-        return row[0].as<std::int64_t>();
-    });
+std::optional<std::int64_t> one_number(Session &session, const std::string &query) {
+    const auto row = session.row(query);
+    if (row[0].is_null())
+        return std::nullopt;
+    return row[0].as<std::int64_t>();
 }
 
 } // namespace
 
-Cut take_cut(Connection &connection, int lane) {
-    return postgres::guarded([&] {
-        pqxx::nontransaction work(connection.pqxx());
-        const auto row =
-            postgres::exec_row(work, "SELECT snapshot, lsn, timeline, seq FROM once.cut(" +
-                                         std::to_string(lane) + ")");
-        return Cut{row[0].as<std::string>(), row[1].as<std::string>(),
-                   static_cast<std::uint32_t>(row[2].as<std::int64_t>()),
-                   row[3].is_null() ? 0 : row[3].as<std::int64_t>()};
-    });
+Cut take_cut(Session &session, int lane) {
+    const auto row = session.row("SELECT snapshot, lsn, timeline, seq FROM once.cut($1)", lane);
+    return Cut{row[0].as<std::string>(), row[1].as<std::string>(),
+               static_cast<std::uint32_t>(row[2].as<std::int64_t>()),
+               row[3].is_null() ? 0 : row[3].as<std::int64_t>()};
 }
 
 void DifferenceReader::resume(const Position &position) {
@@ -71,9 +63,9 @@ Batch DifferenceReader::begin_batch(const Open &what) const {
     return batch;
 }
 
-bool DifferenceReader::read(Connection &connection, const std::string &query, Batch &batch) {
+bool DifferenceReader::read(Session &session, const std::string &query, Batch &batch) {
     batch.events.reserve(last_rows_);
-    CopyStream stream(connection.raw(), query);
+    CopyStream stream(session, query);
     while (const auto row = stream.next_row()) {
         // Always at least one: an event larger than the limit is a batch of its own.
         if (!batch.events.empty() && batch.arena->size() + row->size() > limits_.bytes) {
@@ -99,19 +91,19 @@ void DifferenceReader::finish(const Open &what) {
     open_.reset();
 }
 
-std::optional<Batch> DifferenceReader::next(Connection &connection, std::size_t rows) {
+std::optional<Batch> DifferenceReader::next(Session &session, std::size_t rows) {
     if (resumed_inside_) {
         const Position from = *std::exchange(resumed_inside_, std::nullopt);
         Open what{{lane_, s_prev_parsed_, parsed(from.s_now), s_prev_, from.s_now},
                   {from.s_now, from.lsn, from.timeline, 0},
                   0,
                   0};
-        open_wide(connection, std::move(what), from.slice_seq);
+        open_wide(session, std::move(what), from.slice_seq);
     }
     if (open_)
-        if (auto batch = read_slice(connection, rows))
+        if (auto batch = read_slice(session, rows))
             return batch;
-    const Cut cut = take_cut(connection, lane_);
+    const Cut cut = take_cut(session, lane_);
     Open what{{lane_, s_prev_parsed_, parsed(cut.snapshot), s_prev_, cut.snapshot}, cut, 0, 0};
     if (!what.difference.possible()) {
         last_rows_ = 0;
@@ -123,19 +115,19 @@ std::optional<Batch> DifferenceReader::next(Connection &connection, std::size_t 
     const bool small = drawn <= static_cast<double>(limits_.rows) &&
                        drawn * row_bytes_ <= static_cast<double>(limits_.bytes);
     if (small && rows >= limits_.rows)
-        if (auto batch = read_narrow(connection, what)) {
+        if (auto batch = read_narrow(session, what)) {
             if (batch->events.empty())
                 return std::nullopt;
             return batch;
         }
-    open_wide(connection, std::move(what), std::nullopt);
-    return read_slice(connection, rows);
+    open_wide(session, std::move(what), std::nullopt);
+    return read_slice(session, rows);
 }
 
 // Nothing: too big for one piece.
-std::optional<Batch> DifferenceReader::read_narrow(Connection &connection, const Open &what) {
+std::optional<Batch> DifferenceReader::read_narrow(Session &session, const Open &what) {
     Batch batch = begin_batch(what);
-    const bool whole = read(connection, what.difference.narrow(limits_.rows + 1), batch);
+    const bool whole = read(session, what.difference.narrow(limits_.rows + 1), batch);
     if (!whole && batch.events.empty())
         return std::nullopt;
     if (whole && batch.events.size() > limits_.rows)
@@ -151,33 +143,31 @@ std::optional<Batch> DifferenceReader::read_narrow(Connection &connection, const
     return std::nullopt;
 }
 
-void DifferenceReader::open_wide(Connection &connection, Open what,
-                                 std::optional<std::int64_t> after) {
+void DifferenceReader::open_wide(Session &session, Open what, std::optional<std::int64_t> after) {
     if (after) {
         what.after = *after;
     } else {
         what.after = passed_seq_;
-        if (const auto lowest = one_number(connection, what.difference.lowest_of_running()))
+        if (const auto lowest = one_number(session, what.difference.lowest_of_running()))
             what.after = std::min(what.after, *lowest - 1);
     }
     const std::string table = "once.event_" + std::to_string(lane_);
-    what.until = one_number(connection, "SELECT max(seq) FROM " + table).value_or(what.after);
+    what.until = one_number(session, "SELECT max(seq) FROM " + table).value_or(what.after);
     // Nothing was passed yet on a lane that is old: do not walk through what is long gone.
     if (what.after == 0)
-        what.after = one_number(connection, "SELECT min(seq) - 1 FROM " + table).value_or(0);
+        what.after = one_number(session, "SELECT min(seq) - 1 FROM " + table).value_or(0);
     open_ = std::move(what);
     sliced_ = after.has_value();
 }
 
-std::optional<Batch> DifferenceReader::read_slice(Connection &connection, std::size_t rows) {
+std::optional<Batch> DifferenceReader::read_slice(Session &session, std::size_t rows) {
     const auto by_bytes = static_cast<std::size_t>(static_cast<double>(limits_.bytes) / row_bytes_);
     const std::size_t limit =
         std::max<std::size_t>(1, std::min({rows, limits_.slice_rows, by_bytes}));
     while (open_->after < open_->until) {
         Batch batch = begin_batch(*open_);
         const std::int64_t until = std::min(open_->until, open_->after + kWindow);
-        const bool whole =
-            read(connection, open_->difference.wide(open_->after, until, limit), batch);
+        const bool whole = read(session, open_->difference.wide(open_->after, until, limit), batch);
         const bool window_done = whole && batch.events.size() < limit;
         open_->after = window_done ? until : batch.events.back().seq;
         if (batch.events.empty())

@@ -22,7 +22,7 @@ class DifferenceReader {
 
     void resume(const Position &position);
     // Nothing: the difference up to now is empty. At most `rows` rows, at least one.
-    std::optional<Batch> next(postgres::Connection &connection, std::size_t rows);
+    std::optional<Batch> next(postgres::Session &session, std::size_t rows);
 
     // In the middle of a difference, or the last piece was big: the next one is there for sure or
     // soon, so it is worth reading ahead.
@@ -42,11 +42,11 @@ class DifferenceReader {
         std::int64_t until; // highest seq that can belong to it
     };
 
-    std::optional<Batch> read_narrow(postgres::Connection &connection, const Open &what);
-    std::optional<Batch> read_slice(postgres::Connection &connection, std::size_t rows);
-    void open_wide(postgres::Connection &connection, Open what, std::optional<std::int64_t> after);
+    std::optional<Batch> read_narrow(postgres::Session &session, const Open &what);
+    std::optional<Batch> read_slice(postgres::Session &session, std::size_t rows);
+    void open_wide(postgres::Session &session, Open what, std::optional<std::int64_t> after);
     // True when the whole answer fitted.
-    bool read(postgres::Connection &connection, const std::string &query, Batch &batch);
+    bool read(postgres::Session &session, const std::string &query, Batch &batch);
     Batch begin_batch(const Open &what) const;
     void finish(const Open &what);
     void tell(Batch &batch);
@@ -73,6 +73,6 @@ class DifferenceReader {
 };
 
 // once.cut
-Cut take_cut(postgres::Connection &connection, int lane);
+Cut take_cut(postgres::Session &session, int lane);
 
 } // namespace once::outbox

@@ -1,5 +1,6 @@
 // The source over PostgreSQL. The session lives in a thread of its own: it reads ahead, reports,
 // trims and starts a statement at least every few seconds, however long Kafka keeps the pipeline.
+// Its statements stand in postgres_queries; what is not delivery is done by Upkeep.
 //
 // Who touches what: the connection and the reader belong to the thread; the pipeline hands it tasks
 // and takes batches out of the slot, both under the mutex.
@@ -9,6 +10,7 @@
 #include "relay/options.hpp"
 #include "relay/outbox/difference_reader.hpp"
 #include "relay/outbox/source.hpp"
+#include "relay/outbox/upkeep.hpp"
 
 #include <condition_variable>
 #include <deque>
@@ -21,7 +23,8 @@ namespace once::outbox {
 
 class PostgresSource : public Source {
   public:
-    PostgresSource(const Options &options, int lane, LaneMetrics &metrics);
+    PostgresSource(const Options &options, int lane, LaneMetrics &metrics, const StopSignal &stop,
+                   Upkeep &upkeep);
     ~PostgresSource() override;
 
     Claim claim() override;
@@ -37,7 +40,7 @@ class PostgresSource : public Source {
                      const std::string &policy, std::int64_t covered) override;
     std::vector<std::int64_t> parked_seqs(std::int64_t after) override;
     std::vector<TopicKey> held_keys(std::int64_t covered_redrive_no) override;
-    bool redrive_waiting() override { return redrive_seen_; }
+    bool redrive_waiting() override { return upkeep_.redrive_seen; }
     std::optional<Redrive> next_redrive(const Position &position) override;
     void redrive_refused(std::int64_t seq) override;
     void redrive_unstamp(const std::vector<Uuid> &ids) override;
@@ -49,31 +52,35 @@ class PostgresSource : public Source {
 
   private:
     using Clock = std::chrono::steady_clock;
-    using Work = pqxx::transaction_base;
+    // The pipeline waits for the session with its heart beating.
+    static constexpr std::chrono::milliseconds kBeat{1000};
 
-    // Runs fn(connection) in the session's thread; what it throws arrives here, a lost session as
+    // Runs fn(session) in the session's thread; what it throws arrives here, a lost session as
     // SourceLost.
     template <typename Function>
-    auto in_session(Function fn) -> decltype(fn(std::declval<postgres::Connection &>()));
+    auto in_session(Function fn) -> decltype(fn(std::declval<postgres::Session &>()));
+    // The same where there may be no session yet.
+    template <typename Function> auto in_thread(Function fn) -> decltype(fn());
 
     void run(); // the thread
     void read_ahead(std::unique_lock<std::mutex> &lock);
     void keep_alive(std::unique_lock<std::mutex> &lock);
-    bool upkeep_due() const; // these three with the mutex held
+    bool shipper_hangs() const;
+    bool statement_due() const; // these three with the mutex held
     bool report_due() const;
     bool wants_reading() const;
     void lose(const std::string &why); // with the mutex held
-    void write_report(postgres::Connection &connection, const Progressed &what);
-    void look_for_redrive(postgres::Connection &connection);
-    void deliver_due(postgres::Connection &connection);
-    void sweep(postgres::Connection &connection);
-    std::optional<Redrive> read_stamped(postgres::Connection &connection, std::int64_t above);
-    postgres::Connection &session(); // in the thread; throws SessionLost when there is none
+    void write_report(postgres::Session &session, const Progressed &what,
+                      std::chrono::milliseconds lock_timeout);
+    // In the thread; throws SessionLost when there is none.
+    postgres::Session &session();
 
     const Options &options_;
     const int lane_;
     LaneMetrics &metrics_;
-    const std::string lane_text_;
+    const StopSignal &stop_;
+    Upkeep &all_upkeep_;
+    Upkeep::Lane &upkeep_;
 
     std::mutex mutex_;
     std::condition_variable wake_thread_, wake_pipeline_;
@@ -88,28 +95,23 @@ class PostgresSource : public Source {
     std::optional<Progressed> latest_;
     bool latest_reported_ = true;
     std::string incarnation_, cluster_id_;
-    std::atomic<bool> redrive_seen_{true};
-    std::atomic<std::int64_t> redrive_covered_{0};
 
     // The thread's own.
-    std::unique_ptr<postgres::Connection> connection_;
+    std::unique_ptr<postgres::Session> session_;
     DifferenceReader reader_;
     bool behind_empty_ = false; // the last cut gave nothing: wait before the next
-    Clock::time_point last_statement_{}, last_report_{}, last_upkeep_{}, last_empty_look_{};
-    Clock::time_point next_delivery_{}, next_sweep_{};
+    Clock::time_point last_statement_{}, last_report_{}, last_beat_{}, last_empty_look_{};
     std::thread thread_; // last: starts when everything above stands
 };
 
-template <typename Function>
-auto PostgresSource::in_session(Function fn)
-    -> decltype(fn(std::declval<postgres::Connection &>())) {
+template <typename Function> auto PostgresSource::in_thread(Function fn) -> decltype(fn()) {
     // Shared: the thread may still be on its way out of the task when its answer is here already.
-    using Task = std::packaged_task<decltype(fn(std::declval<postgres::Connection &>()))()>;
+    using Task = std::packaged_task<decltype(fn())()>;
     const auto task = std::make_shared<Task>([&] {
         try {
-            return postgres::guarded([&] { return fn(session()); });
+            return postgres::guarded(fn);
         } catch (const postgres::SessionLost &e) {
-            connection_.reset();
+            session_.reset();
             throw SourceLost(e.what());
         }
     });
@@ -119,7 +121,16 @@ auto PostgresSource::in_session(Function fn)
         tasks_.emplace_back([task] { (*task)(); });
     }
     wake_thread_.notify_one();
+    // The session ends each of its waits: so does this one.
+    while (answer.wait_for(kBeat) != std::future_status::ready)
+        metrics_.beat();
+    metrics_.beat();
     return answer.get();
+}
+
+template <typename Function>
+auto PostgresSource::in_session(Function fn) -> decltype(fn(std::declval<postgres::Session &>())) {
+    return in_thread([&] { return fn(session()); });
 }
 
 } // namespace once::outbox

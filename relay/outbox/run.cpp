@@ -1,92 +1,80 @@
 #include "relay/outbox/run.hpp"
 
-#include "relay/postgres/session.hpp"
-#include "relay/process/exit_code.hpp"
-#include "relay/process/log.hpp"
-#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
 #include "relay/outbox/kafka_sink.hpp"
 #include "relay/outbox/pipeline.hpp"
+#include "relay/outbox/postgres_queries.hpp"
 #include "relay/outbox/postgres_source.hpp"
+#include "relay/outbox/upkeep.hpp"
+#include "relay/process/exit_code.hpp"
+#include "relay/process/limits.hpp"
+#include "relay/process/metrics.hpp"
 #include "relay/process/stop_signal.hpp"
+#include "relay/process/workers.hpp"
 
-#include <exception>
-#include <mutex>
-#include <thread>
+#include <algorithm>
 
 namespace once::outbox {
 namespace {
 
 class RealTiming : public Timing {
   public:
-    RealTiming(const StopSignal &stop, const std::atomic<bool> &give_up)
-        : stop_(stop), give_up_(give_up) {}
+    explicit RealTiming(const StopSignal &stop) : stop_(stop) {}
     Instant now() override { return std::chrono::steady_clock::now(); }
-    void pause(Span span) override {
-        if (!stop_requested())
-            stop_.wait_for(span);
-    }
-    bool stop_requested() override { return stop_.requested() || give_up_; }
+    void pause(Span span) override { stop_.wait_for(span); }
+    bool stop_requested() override { return stop_.requested(); }
 
   private:
     const StopSignal &stop_;
-    const std::atomic<bool> &give_up_; // another lane ended the program
 };
 
-std::vector<int> lanes_of(const Options &options) {
-    if (!options.outbox.lanes.empty())
-        return options.outbox.lanes;
-    try {
-        const auto connection = postgres::connect(options.database);
-        return postgres::guarded([&] {
-            pqxx::nontransaction work(connection->pqxx());
-            std::vector<int> lanes;
-            for (const auto &row : work.exec("SELECT lane FROM once.lane ORDER BY lane"))
-                lanes.push_back(row[0].as<int>());
-            return lanes;
-        });
-    } catch (const postgres::SessionLost &e) {
-        throw Refusal(ExitCode::database, "could not use the database: " + std::string(e.what()),
-                      {}, kDatabaseHint);
+// Each once: a second thread for a lane would be its own standby.
+std::vector<int> lanes_of(const Options &options, const StopSignal &stop) {
+    std::vector<int> lanes = options.outbox.lanes;
+    if (lanes.empty()) {
+        try {
+            const auto session =
+                postgres::connect(options.database, postgres::Purpose::lane, &stop);
+            lanes = postgres::guarded([&] { return queries::lanes(*session); });
+        } catch (const postgres::SessionLost &e) {
+            if (stop.requested())
+                return {};
+            throw Refusal(ExitCode::database,
+                          "could not use the database: " + std::string(e.what()), {},
+                          kDatabaseHint);
+        }
+        if (lanes.empty())
+            throw Refusal(ExitCode::configuration, "the database has no lanes", {},
+                          "SELECT once.set_lanes(1) makes one.");
     }
+    std::sort(lanes.begin(), lanes.end());
+    lanes.erase(std::unique(lanes.begin(), lanes.end()), lanes.end());
+    return lanes;
 }
 
-void run_lane(const Options &options, int lane, Metrics &metrics, Timing &timing) {
-    LaneMetrics &its = metrics.lane(lane);
-    PostgresSource source(options, lane, its);
-    KafkaSink sink(options, its, [&timing] { return timing.stop_requested(); });
-    Pipeline pipeline(options, options.until_empty, lane, source, sink, timing, its);
+void run_lane(const Options &options, int lane, LaneMetrics &metrics, const StopSignal &stop,
+              Upkeep &upkeep) {
+    RealTiming timing(stop);
+    PostgresSource source(options, lane, metrics, stop, upkeep);
+    KafkaSink sink(options, metrics, [&stop] { return stop.requested(); });
+    Pipeline pipeline(options, options.until_empty, lane, source, sink, timing, metrics);
     pipeline.run();
 }
 
 } // namespace
 
-// A thread per lane; the first that cannot go on ends all, and its reason is the program's.
+// A thread per lane.
 int run(const Options &options, Metrics &metrics, StopSignal &stop) {
-    const std::vector<int> lanes = lanes_of(options);
-    if (lanes.empty())
-        throw Refusal(ExitCode::configuration, "the database has no lanes", {},
-                      "SELECT once.set_lanes(1) makes one.");
-    std::atomic<bool> give_up{false};
-    std::mutex mutex;
-    std::exception_ptr reason;
-    std::vector<std::thread> threads;
-    for (const int lane : lanes)
-        threads.emplace_back([&, lane] {
-            RealTiming timing(stop, give_up);
-            try {
-                run_lane(options, lane, metrics, timing);
-            } catch (...) {
-                const std::lock_guard lock(mutex);
-                if (!reason)
-                    reason = std::current_exception();
-                give_up = true;
-            }
-        });
-    for (std::thread &thread : threads)
-        thread.join();
-    if (reason)
-        std::rethrow_exception(reason);
+    const std::vector<int> lanes = lanes_of(options, stop);
+    require_descriptors(lanes.size(), 0);
+    Upkeep upkeep(options, stop);
+    Workers workers(stop, std::chrono::milliseconds(options.outbox.stop_ms));
+    for (const int lane : lanes) {
+        LaneMetrics &its = metrics.lane(lane);
+        workers.start("lane " + std::to_string(lane),
+                      [&, lane] { run_lane(options, lane, its, stop, upkeep); });
+    }
+    workers.wait();
     return static_cast<int>(ExitCode::stopped);
 }
 

@@ -1,22 +1,26 @@
-// Where libpqxx 6 and 7 differ, and nowhere else: a connection that never reconnects by itself
-// (locks and settings would be gone) and that lends its libpq handle for the one thing libpqxx
-// cannot do, a binary COPY.
+// Where libpqxx 6, 7 and 8 differ, and nowhere else: a connection made by libpq (connect.hpp) that
+// libpqxx owns and never opens again by itself (locks and settings would be gone), and how a
+// statement gets its values.
 #pragma once
 
 #include <libpq-fe.h>
 #include <pqxx/pqxx>
 
-#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace once::postgres {
+
+// As text; the server decides on the types. None: NULL.
+using ValueList = std::vector<std::optional<std::string>>;
 
 #if PQXX_VERSION_MAJOR < 7
 
 class Connection : public pqxx::connection_base {
   public:
-    explicit Connection(const std::string &conninfo)
-        : pqxx::connection_base(policy_), policy_(conninfo) {
+    // Takes the handle over.
+    explicit Connection(PGconn *open) : pqxx::connection_base(policy_), policy_(open) {
         init();
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" // in 7 it is gone, with what it inhibits
@@ -36,40 +40,54 @@ class Connection : public pqxx::connection_base {
 
   private:
     struct Policy : pqxx::connectionpolicy {
-        using pqxx::connectionpolicy::connectionpolicy;
-        handle do_startconnect(handle existing) override {
-            return raw = existing != nullptr ? existing : normalconnect(nullptr);
-        }
-        PGconn *raw = nullptr;
+        explicit Policy(PGconn *open) : pqxx::connectionpolicy({}), raw(open) {}
+        handle do_startconnect(handle) override { return raw; }
+        PGconn *raw;
     };
     Policy policy_;
 };
-using PqxxConnection = pqxx::connection_base;
 
-template <typename Work> pqxx::row exec_row(Work &work, const std::string &sql) {
-    return work.exec1(sql);
+template <typename Work>
+pqxx::result exec_values(Work &work, const std::string &sql, const ValueList &values) {
+    if (values.empty())
+        return work.exec(sql);
+    std::vector<const char *> texts;
+    for (const auto &value : values)
+        texts.push_back(value ? value->c_str() : nullptr);
+    return work.exec_params(sql, pqxx::prepare::make_dynamic_params(texts));
 }
 
 #else
 
 class Connection {
   public:
-    explicit Connection(const std::string &conninfo)
-        : handle(PQconnectdb(conninfo.c_str())),
-          owner(pqxx::connection::seize_raw_connection(handle)) {}
+    // Takes the handle over.
+    explicit Connection(PGconn *open)
+        : handle_(open), owner_(pqxx::connection::seize_raw_connection(open)) {}
 
-    PGconn *raw() const noexcept { return handle; }
-    pqxx::connection &pqxx() noexcept { return owner; }
-    bool is_open() const noexcept { return owner.is_open(); }
+    PGconn *raw() const noexcept { return handle_; }
+    pqxx::connection &pqxx() noexcept { return owner_; }
 
   private:
-    PGconn *handle;
-    pqxx::connection owner;
+    PGconn *handle_;
+    pqxx::connection owner_;
 };
-using PqxxConnection = pqxx::connection;
 
-template <typename Work> pqxx::row exec_row(Work &work, const std::string &sql) {
-    return work.exec(sql).one_row();
+template <typename Work>
+pqxx::result exec_values(Work &work, const std::string &sql, const ValueList &values) {
+    if (values.empty())
+        return work.exec(sql);
+    pqxx::params all;
+    for (const auto &value : values)
+        if (value)
+            all.append(*value);
+        else
+            all.append();
+#if PQXX_VERSION_MAJOR == 7 && PQXX_VERSION_MINOR < 9
+    return work.exec_params(sql, all);
+#else
+    return work.exec(sql, all);
+#endif
 }
 
 #endif

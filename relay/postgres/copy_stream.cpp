@@ -1,28 +1,34 @@
 #include "relay/postgres/copy_stream.hpp"
 
+#include "relay/postgres/connect.hpp"
 #include "relay/postgres/copy_row.hpp"
-#include "relay/postgres/session_lost.hpp"
+#include "relay/postgres/session.hpp"
+#include "relay/process/one_line.hpp"
 
 #include <memory>
 
 namespace once::postgres {
 namespace {
 
-std::string text_of(PGconn *connection) {
-    std::string text = PQerrorMessage(connection);
-    while (!text.empty() && text.back() == '\n')
-        text.pop_back();
-    return text;
+using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
+
+std::string text_of(PGconn *connection, const PGresult *result) {
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (text == nullptr)
+        return one_line(PQerrorMessage(connection));
+    return std::string(text) + (state == nullptr ? "" : " (SQLSTATE " + std::string(state) + ")");
 }
 
 } // namespace
 
-CopyStream::CopyStream(PGconn *connection, const std::string &query) : handle_(connection) {
+CopyStream::CopyStream(Session &session, const std::string &query)
+    : session_(session), handle_(session.raw()) {
     const std::string statement = "COPY (" + query + ") TO STDOUT (FORMAT binary)";
-    const std::unique_ptr<PGresult, decltype(&PQclear)> result(PQexec(handle_, statement.c_str()),
-                                                               PQclear);
+    const Result result =
+        session.watched([&] { return Result(PQexec(handle_, statement.c_str()), PQclear); });
     if (PQresultStatus(result.get()) != PGRES_COPY_OUT)
-        throw SessionLost("could not read events: " + text_of(handle_));
+        throw SessionLost("could not read events: " + text_of(handle_, result.get()));
 }
 
 CopyStream::~CopyStream() {
@@ -44,7 +50,9 @@ void CopyStream::release() noexcept {
 std::optional<std::string_view> CopyStream::next_row() {
     while (!finished_) {
         release();
-        const int size = PQgetCopyData(handle_, &buffer_, 0);
+        int size = PQgetCopyData(handle_, &buffer_, 1);
+        if (size == 0) // only who has to wait pays for the watch
+            size = session_.watched([&] { return PQgetCopyData(handle_, &buffer_, 0); });
         if (size < 0) {
             finish();
             break;
@@ -57,31 +65,31 @@ std::optional<std::string_view> CopyStream::next_row() {
 
 void CopyStream::finish() {
     finished_ = true;
-    bool good = true;
-    while (PGresult *result = PQgetResult(handle_)) {
-        good = good && PQresultStatus(result) == PGRES_COMMAND_OK;
-        PQclear(result);
-    }
-    if (!good)
-        throw SessionLost("could not read events: " + text_of(handle_));
+    std::string trouble;
+    session_.watched([&] {
+        while (const Result result{PQgetResult(handle_), PQclear})
+            if (PQresultStatus(result.get()) != PGRES_COMMAND_OK)
+                trouble = text_of(handle_, result.get());
+    });
+    if (!trouble.empty())
+        throw SessionLost("could not read events: " + trouble);
 }
 
 void CopyStream::stop() {
     if (finished_)
         return;
     finished_ = true;
-    if (PGcancel *cancel = PQgetCancel(handle_)) {
-        char reason[256];
-        PQcancel(cancel, reason, sizeof reason); // failing, it only costs the reading of the rest
-        PQfreeCancel(cancel);
-    }
+    cancel(handle_); // failing, it only costs the reading of the rest
     release();
-    while (PQgetCopyData(handle_, &buffer_, 0) >= 0)
-        release();
-    while (PGresult *result = PQgetResult(handle_))
-        PQclear(result); // an error here is the cancellation we asked for
+    session_.watched([&] {
+        while (PQgetCopyData(handle_, &buffer_, 0) >= 0)
+            release();
+        while (const Result result{PQgetResult(handle_), PQclear}) {
+        } // an error here is the cancellation we asked for
+    });
     if (PQstatus(handle_) != CONNECTION_OK)
-        throw SessionLost("connection lost while reading events: " + text_of(handle_));
+        throw SessionLost("connection lost while reading events: " +
+                          one_line(PQerrorMessage(handle_)));
 }
 
 } // namespace once::postgres

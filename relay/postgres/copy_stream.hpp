@@ -4,16 +4,19 @@
 
 #include <libpq-fe.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace once::postgres {
 
+class Session;
+
 class CopyStream {
   public:
     // Starts the statement; throws SessionLost (also for errors of the query).
-    CopyStream(PGconn *connection, const std::string &query);
+    CopyStream(Session &session, const std::string &query);
     // Leaves the connection ready for the next statement: cancels what is still coming.
     ~CopyStream();
     CopyStream(const CopyStream &) = delete;
@@ -30,6 +33,7 @@ class CopyStream {
     void release() noexcept;
     void finish();
 
+    Session &session_;
     PGconn *handle_;
     char *buffer_ = nullptr;
     bool finished_ = false;

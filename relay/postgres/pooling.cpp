@@ -1,6 +1,8 @@
 #include "relay/postgres/pooling.hpp"
 
 #include "relay/postgres/session_lost.hpp"
+#include "relay/postgres/watch.hpp"
+#include "relay/process/one_line.hpp"
 
 #include <memory>
 #include <string>
@@ -12,16 +14,17 @@ namespace {
 
 // A pool of one session that is kept lets nobody else in: no answer is an answer.
 constexpr int kPatienceMs = 3000;
+// Of the session itself, which was just connected.
+constexpr std::chrono::milliseconds kAnswerPatience{10000};
 
-using Client = std::unique_ptr<PGconn, decltype(&PQfinish)>;
 using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
 
 [[noreturn]] void lost(PGconn *client) {
-    std::string why = PQerrorMessage(client);
-    throw SessionLost(why.substr(0, why.find('\n')));
+    throw SessionLost(one_line(PQerrorMessage(client)));
 }
 
-std::string backend_pid(PGconn *session) {
+std::string backend_pid(PGconn *session, const StopSignal *stop) {
+    const Watch::Guard guard(PQsocket(session), kAnswerPatience, stop);
     const Result result(PQexec(session, "SELECT pg_catalog.pg_backend_pid()"), PQclear);
     if (PQntuples(result.get()) != 1)
         lost(session);
@@ -50,15 +53,15 @@ std::string backend_of(PGconn *client) {
 
 // A transaction pooler gives the second client the session that ours has just left, or ours another
 // one afterwards.
-Pooling pooling_of(PGconn *session, const std::function<PGconn *()> &connect) {
+Pooling pooling_of(PGconn *session, const std::function<Handle()> &connect,
+                   const StopSignal *stop) {
     // A pooler makes up the process id that it tells at connect; the backend knows its own.
-    const std::string before = backend_pid(session);
+    const std::string before = backend_pid(session, stop);
     if (std::to_string(PQbackendPID(session)) == before)
         return Pooling::none;
-    const Client other(connect(), PQfinish);
-    if (PQstatus(other.get()) != CONNECTION_OK)
-        lost(other.get());
-    const bool shared = backend_of(other.get()) == before || backend_pid(session) != before;
+    const Handle other = connect();
+    const bool shared = backend_of(other.get()) == before || backend_pid(session, stop) != before;
+    hang_up(other.get()); // whether its answer came or not
     return shared ? Pooling::transaction : Pooling::session;
 }
 

@@ -4,7 +4,7 @@
 // stand where it does not come again.
 #pragma once
 
-#include <libpq-fe.h>
+#include "relay/postgres/connect.hpp"
 
 #include <functional>
 
@@ -12,9 +12,10 @@ namespace once::postgres {
 
 enum class Pooling { none, session, transaction };
 
-// Blocks. Asks for a second connection, like that of the session, only where a pooler shows. Throws
-// SessionLost.
-[[nodiscard]] Pooling pooling_of(PGconn *session, const std::function<PGconn *()> &connect);
+// Asks for a second connection, like that of the session, only where a pooler shows. Each wait ends
+// after a few seconds. Throws SessionLost.
+[[nodiscard]] Pooling pooling_of(PGconn *session, const std::function<Handle()> &connect,
+                                 const StopSignal *stop);
 
 inline constexpr const char *kPooled =
     "a transaction pooler is in the way: what belongs to a session does not survive it";

@@ -1,5 +1,7 @@
 #include "relay/postgres/server_error.hpp"
 
+#include <algorithm>
+#include <cctype>
 #include <sstream>
 #include <string_view>
 
@@ -7,18 +9,11 @@ namespace once::postgres {
 
 namespace {
 
-std::string state_of(const pqxx::sql_error &error) {
-    if (!error.sqlstate().empty())
-        return std::string(error.sqlstate()); // a view in libpqxx 8
-    if (dynamic_cast<const pqxx::insufficient_privilege *>(&error) != nullptr)
-        return "42501";
-    if (dynamic_cast<const pqxx::undefined_function *>(&error) != nullptr)
-        return "42883";
-    if (dynamic_cast<const pqxx::undefined_table *>(&error) != nullptr)
-        return "42P01";
-    if (dynamic_cast<const pqxx::undefined_column *>(&error) != nullptr)
-        return "42703";
-    return {};
+constexpr std::size_t kStateSize = 5;
+
+void skip_blanks(std::string_view &text) {
+    while (text.starts_with(' '))
+        text.remove_prefix(1);
 }
 
 // The text after "NAME:  ", or nothing when the line has another name.
@@ -26,10 +21,34 @@ bool take(std::string_view line, std::string_view name, std::string &into) {
     if (!line.starts_with(name))
         return false;
     line.remove_prefix(name.size());
-    while (line.starts_with(' '))
-        line.remove_prefix(1);
+    skip_blanks(line);
     into = line;
     return true;
+}
+
+bool take_state(std::string_view &text, std::string &state) {
+    if (text.size() <= kStateSize || text[kStateSize] != ':' ||
+        !std::all_of(text.begin(), text.begin() + kStateSize, [](unsigned char c) {
+            return std::isdigit(c) != 0 || (c >= 'A' && c <= 'Z');
+        }))
+        return false;
+    state = text.substr(0, kStateSize);
+    text.remove_prefix(kStateSize + 1);
+    skip_blanks(text);
+    return true;
+}
+
+// "SEVERITY:  STATE: message", the severity in the server's language; anything else is the message.
+void take_first(std::string_view line, ServerError &parsed) {
+    std::string_view rest = line;
+    if (const auto colon = line.find(':'); colon != std::string_view::npos) {
+        rest.remove_prefix(colon + 1);
+        skip_blanks(rest);
+        const bool severity = line.substr(0, colon) == "ERROR" || line.substr(0, colon) == "FATAL";
+        if (!take_state(rest, parsed.state) && !severity)
+            rest = line;
+    }
+    parsed.message = rest;
 }
 
 } // namespace
@@ -38,19 +57,20 @@ ServerError parse_server_error(const std::string &text) {
     ServerError parsed;
     std::istringstream lines(text);
     std::string line;
+    bool first = true;
     while (std::getline(lines, line)) {
-        if (take(line, "DETAIL:", parsed.detail) || take(line, "HINT:", parsed.hint))
-            continue;
-        if (parsed.message.empty() && !take(line, "ERROR:", parsed.message) &&
-            !take(line, "FATAL:", parsed.message))
-            parsed.message = line;
+        if (std::exchange(first, false))
+            take_first(line, parsed);
+        else if (!take(line, "DETAIL:", parsed.detail))
+            take(line, "HINT:", parsed.hint);
     }
     return parsed;
 }
 
 ServerError server_error(const pqxx::sql_error &error) {
     ServerError parsed = parse_server_error(error.what());
-    parsed.state = state_of(error);
+    if (parsed.state.empty())
+        parsed.state = std::string(error.sqlstate()); // a view in libpqxx 8
     return parsed;
 }
 

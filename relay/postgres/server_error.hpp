@@ -1,5 +1,6 @@
-// What the server said, taken apart: libpqxx gives one text of several lines, and version 6 forgets
-// the SQLSTATE of the errors it has types for.
+// What the server said, taken apart: libpqxx gives one text of several lines and, depending on its
+// version, forgets the SQLSTATE. In libpq's verbose form, which our sessions ask for, the text has
+// it, whatever language the server speaks.
 #pragma once
 
 #include <pqxx/pqxx>
@@ -10,14 +11,14 @@ namespace once::postgres {
 
 struct ServerError {
     std::string state;   // SQLSTATE; empty: not told
-    std::string message; // without "ERROR:  ", one line
+    std::string message; // without "ERROR:  42501: ", one line
     std::string detail;
     std::string hint;
 };
 
 ServerError server_error(const pqxx::sql_error &error);
 
-// Pure part: the text as libpq formats it, "ERROR:  …\nDETAIL:  …\nHINT:  …\nCONTEXT:  …".
+// Pure part: "ERROR:  42501: …\nDETAIL:  …\nHINT:  …\nLOCATION:  …".
 ServerError parse_server_error(const std::string &text);
 
 } // namespace once::postgres

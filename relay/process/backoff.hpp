@@ -5,13 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <random>
 
 namespace once {
 
 class Backoff {
   public:
     Backoff(std::chrono::milliseconds floor, std::chrono::milliseconds ceiling,
-            std::uint64_t seed = 0x9e3779b97f4a7c15)
+            std::uint64_t seed = std::random_device()())
         : floor_ms_(floor), ceiling_ms_(ceiling), current_(floor), state_(seed | 1) {}
 
     std::chrono::milliseconds next() {

@@ -30,7 +30,11 @@ struct Refusal : std::runtime_error {
     ExitCode code;
     std::string detail;
     std::string hint;
+    bool told = false;
 };
+
+// Prints it, up to three lines on stderr, unless it was told before.
+void tell(Refusal &refusal);
 
 inline constexpr const char *kDatabaseHint =
     "Check the option \"database\", that the server runs and that the role may connect; once-relay "

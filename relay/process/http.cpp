@@ -5,17 +5,10 @@
 #include "relay/process/whole_number.hpp"
 
 #include <arpa/inet.h>
-#include <thread>
-
-#include <httplib.h>
 
 namespace once {
 
 namespace {
-
-constexpr std::size_t kThreads = 2; // a scraper and a supervisor at the same time
-constexpr std::size_t kMostRequestBytes = 4096;
-constexpr time_t kSocketTimeoutS = 5;
 
 struct Address {
     std::string host;
@@ -48,11 +41,6 @@ bool is_loopback(const std::string &host) {
     return host == "localhost";
 }
 
-void answer(httplib::Response &response, const Health &health) {
-    response.status = health.good ? 200 : 503;
-    response.set_content(health.good ? "ok\n" : health.reason + "\n", "text/plain");
-}
-
 } // namespace
 
 void check_listen(const HttpOptions &options, const std::string &origin) {
@@ -70,66 +58,35 @@ void check_listen(const HttpOptions &options, const std::string &origin) {
                       "Listen on 127.0.0.1, or set http.allow_remote = true.");
 }
 
-struct HttpServer::Running {
-    httplib::Server server;
-    int port = 0;
-    std::thread thread;
-};
-
 HttpServer::HttpServer(const HttpOptions &options, const Metrics &metrics) {
     Address address;
     if (options.listen.empty() || !parse(options.listen, address))
         return;
-    running_ = std::make_unique<Running>();
-    httplib::Server &server = running_->server;
-    server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
-    // httplib's default is SO_REUSEPORT: a second relay on the port would take every other request,
-    // unnoticed.
-    server.set_socket_options([](socket_t socket) {
-        const int on = 1;
-        setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    });
-    server.set_payload_max_length(kMostRequestBytes);
-    server.set_read_timeout(kSocketTimeoutS);
-    server.set_write_timeout(kSocketTimeoutS);
-    server.set_keep_alive_timeout(kSocketTimeoutS);
     const std::int64_t stale_ms = options.stale_ms;
-    server.Get("/metrics", [&metrics](const httplib::Request &, httplib::Response &response) {
-        response.set_content(prometheus_text(metrics), "text/plain; version=0.0.4");
-    });
-    server.Get("/healthz",
-               [&metrics, stale_ms](const httplib::Request &, httplib::Response &response) {
-                   answer(response, metrics.alive(stale_ms));
-               });
-    server.Get("/readyz",
-               [&metrics, stale_ms](const httplib::Request &, httplib::Response &response) {
-                   answer(response, metrics.progressing(stale_ms));
-               });
-    running_->port = address.port != 0 && server.bind_to_port(address.host, address.port)
-                         ? address.port
-                     : address.port == 0 ? server.bind_to_any_port(address.host)
-                                         : 0;
-    if (running_->port <= 0)
+    const auto health = [](const Health &of) {
+        return HttpAnswer{of.good ? 200 : 503, "text/plain", of.good ? "ok\n" : of.reason + "\n"};
+    };
+    const HttpPages pages{
+        {"/metrics",
+         [&metrics] {
+             return HttpAnswer{200, "text/plain; version=0.0.4", prometheus_text(metrics)};
+         }},
+        {"/healthz", [&metrics, stale_ms, health] { return health(metrics.alive(stale_ms)); }},
+        {"/readyz",
+         [&metrics, stale_ms, health] { return health(metrics.progressing(stale_ms)); }}};
+    listener_ = HttpListener::open(address.host, address.port, pages);
+    if (!listener_)
         throw Refusal(ExitCode::configuration,
                       "could not listen on \"" + options.listen + "\" (option \"http.listen\")",
                       "The address is not of this machine, or the port is taken.",
                       "Choose another port; port 0 takes a free one.");
-    running_->thread = std::thread([this] { running_->server.listen_after_bind(); });
-    // stop() before the loop runs would be lost, and the destructor would wait for ever.
-    while (!server.is_running())
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    log::info("http_listening", {{"address", address.host}, {"port", running_->port}});
+    log::info("http_listening", {{"address", address.host}, {"port", listener_->port()}});
 }
 
-HttpServer::~HttpServer() {
-    if (!running_)
-        return;
-    running_->server.stop();
-    running_->thread.join();
-}
+HttpServer::~HttpServer() = default;
 
 int HttpServer::port() const {
-    return running_ ? running_->port : 0;
+    return listener_ ? listener_->port() : 0;
 }
 
 } // namespace once

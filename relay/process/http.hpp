@@ -6,6 +6,7 @@
 //   and none is committed
 #pragma once
 
+#include "relay/process/http_listener.hpp"
 #include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
 
@@ -23,7 +24,7 @@ std::string prometheus_text(const Metrics &metrics);
 
 class HttpServer {
   public:
-    // Listens at once, in threads of its own; throws Refusal (configuration) when the port is
+    // Listens at once, in a thread of its own; throws Refusal (configuration) when the port is
     // taken. Port 0 takes a free one. Does nothing when options.listen is empty.
     HttpServer(const HttpOptions &options, const Metrics &metrics);
     ~HttpServer();
@@ -33,8 +34,7 @@ class HttpServer {
     int port() const; // 0: not listening
 
   private:
-    struct Running;
-    std::unique_ptr<Running> running_;
+    std::unique_ptr<HttpListener> listener_;
 };
 
 } // namespace once

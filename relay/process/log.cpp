@@ -1,6 +1,7 @@
 #include "relay/process/log.hpp"
 
 #include "relay/options.hpp"
+#include "relay/process/standard_error.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -9,7 +10,7 @@
 #include <mutex>
 
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
 namespace once::log {
@@ -53,10 +54,30 @@ spdlog::level::level_enum level_of(Level level) {
     return spdlog::level::err;
 }
 
+// Whoever logs never waits for the reader; that lines are missing is told as soon as one fits.
+class StandardErrorSink : public spdlog::sinks::base_sink<std::mutex> {
+  protected:
+    void sink_it_(const spdlog::details::log_msg &message) override {
+        spdlog::memory_buf_t text;
+        formatter_->format(message, text);
+        const std::uint64_t before = dropped_texts();
+        if (before != told_) {
+            const std::string line = fmt::format("log_lines_dropped total={}", before);
+            formatter_->format({message.logger_name, spdlog::level::warn, line}, text);
+        }
+        write_standard_error({text.data(), text.size()});
+        if (dropped_texts() == before)
+            told_ = before;
+    }
+    void flush_() override {}
+
+  private:
+    std::uint64_t told_ = 0;
+};
+
 spdlog::logger &logger() {
     static spdlog::logger &made = []() -> spdlog::logger & {
-        auto *fresh =
-            new spdlog::logger("once-relay", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+        auto *fresh = new spdlog::logger("once-relay", std::make_shared<StandardErrorSink>());
         fresh->set_formatter(std::make_unique<spdlog::pattern_formatter>(
             "%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc));
         fresh->flush_on(spdlog::level::trace);

@@ -50,7 +50,6 @@ std::map<std::string, int> TopicPartitions::all() const {
 
 void Progress::looked(bool work) noexcept {
     const std::int64_t now = now_ms();
-    heartbeat_ms = now;
     looked_ms = now;
     if (!work)
         pending_since_ms = 0;
@@ -111,7 +110,7 @@ std::string seconds(std::int64_t ms) {
 Health alive_worker(const std::string &who, const Progress &worker, std::int64_t stale_ms) {
     if (worker.state == WorkState::stopped)
         return {false, who + " has ended"};
-    const std::int64_t silent = now_ms() - worker.heartbeat_ms;
+    const std::int64_t silent = worker.silent_ms();
     if (silent > stale_ms)
         return {false, who + " has not come by for " + seconds(silent)};
     return {};
@@ -133,6 +132,8 @@ Health progressing_worker(const std::string &who, const Progress &worker, std::i
     const std::int64_t pending_since = worker.pending_since_ms;
     if (pending_since != 0 && now - pending_since > stale_ms)
         return {false, who + " has work and committed none for " + seconds(now - pending_since)};
+    if (pending_since == 0 && worker.looked_ms == 0)
+        return {false, who + " has had no answer from its source yet"};
     if (pending_since == 0 && unanswered > stale_ms)
         return {false, who + " has had no answer from its source for " + seconds(unanswered)};
     return {};

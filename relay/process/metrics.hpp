@@ -3,6 +3,7 @@
 // clock (now_ms()), 0 = never.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -44,14 +45,20 @@ using Counter = std::atomic<std::uint64_t>;
 // Common to an outbox lane and an inbox member: is it alive, is it getting on?
 struct Progress {
     std::atomic<WorkState> state{WorkState::starting};
-    std::atomic<std::int64_t> heartbeat_ms{0}; // the thread came by here
-    std::atomic<std::int64_t> looked_ms{0};    // the source last answered (with or without work)
+    std::atomic<std::int64_t> heartbeat_ms{0};   // the thread came by here
+    std::atomic<std::int64_t> waits_until_ms{0}; // it said that it waits, and how long at most
+    std::atomic<std::int64_t> looked_ms{0};      // the source last answered (with or without work)
     std::atomic<std::int64_t> pending_since_ms{0}; // there is work since; 0 = none known
     std::atomic<std::int64_t> committed_ms{0};     // last acknowledged commit
     std::array<Counter, kTransactionOutcomes> transactions{};
 
-    // Every loop of every thread, at least every 5 s.
+    // Every loop of the thread that does the work, at least every 5 s; nobody else's: a sign of
+    // life of another thread says nothing of it.
     void beat() noexcept { heartbeat_ms = now_ms(); }
+    // How long nobody has heard of it and it has not said that it waits; 0 or less: it is alive.
+    std::int64_t silent_ms() const noexcept {
+        return now_ms() - std::max(heartbeat_ms.load(), waits_until_ms.load());
+    }
     // After every answer of the source: the only proof that "no work" is true.
     void looked(bool work) noexcept;
     // After an acknowledged commit only; `more` = work is left.
@@ -63,6 +70,24 @@ struct Progress {
         state = next;
         beat();
     }
+};
+
+// A wait that ends by itself after `limit`, declared: it is no reason to think its thread dead.
+class BoundedWait {
+  public:
+    BoundedWait(Progress &progress, std::chrono::milliseconds limit) noexcept
+        : progress_(progress) {
+        progress_.waits_until_ms = now_ms() + limit.count();
+    }
+    ~BoundedWait() {
+        progress_.waits_until_ms = 0;
+        progress_.beat();
+    }
+    BoundedWait(const BoundedWait &) = delete;
+    BoundedWait &operator=(const BoundedWait &) = delete;
+
+  private:
+    Progress &progress_;
 };
 
 // How many partitions each topic had when it was last asked for; a key moves when that changes.

@@ -1,8 +1,9 @@
 #include "relay/process/progress_bar.hpp"
 
+#include "relay/process/standard_error.hpp"
+
 #include <algorithm>
 #include <condition_variable>
-#include <cstdio>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -55,9 +56,9 @@ ProgressBar::ProgressBar(const Options &options, const Metrics &metrics) {
         const auto show = [&](const char *end) {
             const auto [done, left] = sum_of(metrics);
             if (done + left > 0)
-                std::fprintf(stderr, "\r\x1b[K%s%s",
-                             draw(done, left, static_cast<double>(now_ms() - began) / 1000).c_str(),
-                             end);
+                write_standard_error(
+                    "\r\x1b[K" + draw(done, left, static_cast<double>(now_ms() - began) / 1000) +
+                    end);
         };
         std::unique_lock lock(guard);
         while (!timer.wait_for(lock, stop, kPeriod, [] { return false; }) && !stop.stop_requested())

@@ -14,16 +14,14 @@ namespace {
 
 std::atomic<StopSignal *> listener{nullptr};
 
-// Only async-signal-safe calls: an atomic store and write(2).
+// Only async-signal-safe calls: atomics, clock_gettime, write(2), _exit. Not raise(): the kernel
+// does not end PID 1, which a container's only process is, by a signal's default.
 extern "C" void on_stop_signal(int number) {
     const int saved = errno;
     StopSignal *target = listener.load();
-    if (target == nullptr || target->requested()) {
-        std::signal(number, SIG_DFL);
-        std::raise(number);
-    } else {
-        target->request();
-    }
+    if (target == nullptr || target->requested())
+        ::_exit(128 + number);
+    target->request();
     errno = saved;
 }
 
@@ -46,13 +44,16 @@ void StopSignal::listen_to_signals() {
     action.sa_handler = on_stop_signal;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
-    for (int number : {SIGTERM, SIGINT, SIGHUP})
+    for (int number : {SIGTERM, SIGINT})
         sigaction(number, &action, nullptr);
-    std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGHUP, SIG_IGN);
 }
 
 void StopSignal::request() noexcept {
-    flag_.store(true);
+    std::chrono::steady_clock::rep never = 0;
+    requested_at_.compare_exchange_strong(
+        never, std::chrono::steady_clock::now().time_since_epoch().count());
+    flag_.store(true, std::memory_order_release);
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(event_fd_, &one, sizeof one);
 }

@@ -1,7 +1,6 @@
 #include "relay/status/status.hpp"
 
-#include "relay/check/session.hpp"
-#include "relay/postgres/server_error.hpp"
+#include "relay/postgres/question.hpp"
 #include "relay/process/exit_code.hpp"
 #include "relay/process/one_line.hpp"
 #include "relay/options.hpp"
@@ -37,35 +36,35 @@ const std::string kKeys =
                 "GROUP BY 1, 2, 3 ORDER BY 1, 5 LIMIT ") +
     kMostKeys + ") k";
 
-Json rows_of(postgres::Connection &session, const std::string &sql) {
+Json rows_of(postgres::Session &session, const std::string &sql) {
     Json all = Json::array();
-    for (const auto &row : checks::ask(session, sql))
+    for (const auto &row : postgres::ask(session, sql))
         all.push_back(Json::parse(row[0].as<std::string>()));
     return all;
 }
 
 Json ask_database(const Options &options) {
     try {
-        const auto session = checks::open_session(options);
+        const auto session = postgres::open_session(options.database);
         Json whole = {{"relay_version", ONCE_VERSION}};
-        whole["extension_version"] = checks::ask_text(
+        whole["extension_version"] = postgres::ask_text(
             *session, "SELECT extversion FROM pg_extension WHERE extname = 'pg_once'");
         if (whole["extension_version"] == "")
             throw Refusal(ExitCode::mismatch,
                           "extension \"pg_once\" is not in database \"" +
-                              checks::ask_text(*session, "SELECT current_database()") + "\"",
+                              postgres::ask_text(*session, "SELECT current_database()") + "\"",
                           {}, "CREATE EXTENSION pg_once.");
         whole["lanes"] = rows_of(*session, kLanes);
         whole["parked_keys"] = rows_of(*session, kKeys);
         return whole;
-    } catch (const pqxx::sql_error &error) {
-        const postgres::ServerError said = postgres::server_error(error);
-        if (said.state == "42501")
-            throw Refusal(ExitCode::database, "missing privilege: " + said.message, {},
+    } catch (const postgres::SqlError &error) {
+        const std::string what = error.what();
+        if (error.sqlstate == "42501")
+            throw Refusal(ExitCode::database, "missing privilege: " + what, {},
                           "Give the role its rights: SELECT once.grant_relay('role').");
-        throw Refusal(ExitCode::mismatch, "could not ask once.status(): " + said.message,
-                      said.detail, "Install extension and once-relay of one version.");
-    } catch (const pqxx::failure &failure) {
+        throw Refusal(ExitCode::mismatch, "could not ask once.status(): " + what, error.detail,
+                      "Install extension and once-relay of one version.");
+    } catch (const postgres::SessionLost &failure) {
         throw Refusal(ExitCode::database, std::string("could not connect: ") + failure.what(), {},
                       "Check the option \"database\" and the network.");
     }

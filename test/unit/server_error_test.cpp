@@ -23,11 +23,13 @@ TEST(ServerError, AnyTextGivesItsFirstLine) {
     EXPECT_EQ(parse_server_error("").message, "");
 }
 
-TEST(ServerError, StatesThatLibpqxxTurnedIntoTypesAreKnown) {
-    EXPECT_EQ(server_error(pqxx::insufficient_privilege("ERROR:  no", "SELECT 1")).state, "42501");
-    EXPECT_EQ(server_error(pqxx::undefined_function("ERROR:  no", "SELECT 1")).state, "42883");
-    EXPECT_EQ(server_error(pqxx::undefined_table("ERROR:  no", "SELECT 1")).state, "42P01");
-    EXPECT_EQ(server_error(pqxx::sql_error("ERROR:  no", "SELECT 1", "ON040")).state, "ON040");
+TEST(ServerError, TheStateStandsInTheVerboseTextInAnyLanguage) {
+    const ServerError parsed = parse_server_error(
+        "FEHLER:  55P03: konnte Sperre nicht setzen\nORT:  LockAcquire, lock.c:99\n");
+    EXPECT_EQ(parsed.state, "55P03");
+    EXPECT_EQ(parsed.message, "konnte Sperre nicht setzen");
+    EXPECT_EQ(parse_server_error("no: this is said so").message, "no: this is said so");
+    EXPECT_EQ(server_error(pqxx::sql_error("ERROR:  ON040: no", "SELECT 1")).state, "ON040");
 }
 
 } // namespace

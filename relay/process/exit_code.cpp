@@ -1,0 +1,19 @@
+#include "relay/process/exit_code.hpp"
+
+#include "relay/process/one_line.hpp"
+#include "relay/process/standard_error.hpp"
+
+namespace once {
+
+void tell(Refusal &refusal) {
+    if (std::exchange(refusal.told, true))
+        return;
+    std::string text = "once-relay: " + one_line(refusal.what()) + "\n";
+    if (!refusal.detail.empty())
+        text += "detail: " + one_line(refusal.detail) + "\n";
+    if (!refusal.hint.empty())
+        text += "hint: " + one_line(refusal.hint) + "\n";
+    write_standard_error(text);
+}
+
+} // namespace once
