@@ -313,6 +313,7 @@ void Member::apply_current() {
     } const ends{applying_};
     applying_ = true;
     try {
+        const InboxMetrics::Timed timed{metrics_};
         const Applied applied = receiver_->apply(work_.current(), assignment_);
         applying_ = false;
         settle(applied);

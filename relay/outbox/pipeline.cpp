@@ -184,6 +184,7 @@ bool Pipeline::hand_over(const Batch &batch, Shipment shipment) {
     shipment.events = batch.events.size();
     shipment.bytes = batch.bytes;
     shipment.oldest_ms = oldest(batch.events);
+    shipment.begun = timing_.now();
     const std::int64_t first = head_.counter + 1;
     shipment.position.counter = head_.counter + static_cast<std::int64_t>(shipment.events);
     shipment.position.time = utc_now();
@@ -271,8 +272,14 @@ void Pipeline::committed(const Shipment &shipment) {
     metrics_.position = position_.counter;
     if (blocked_)
         runs();
-    if (shipment.oldest_ms != 0)
-        metrics_.lag_us = std::max<std::int64_t>(0, wall_ms() - shipment.oldest_ms) * 1000;
+    const std::chrono::duration<double> took = timing_.now() - shipment.begun;
+    metrics_.commit_seconds.observe(took.count());
+    metrics_.transaction_events.observe(static_cast<double>(shipment.events));
+    if (shipment.oldest_ms != 0) {
+        const std::int64_t age_ms = std::max<std::int64_t>(0, wall_ms() - shipment.oldest_ms);
+        metrics_.lag_us = age_ms * 1000;
+        metrics_.age_seconds.observe(static_cast<double>(age_ms) / 1000);
+    }
     if (shipment.redrive) {
         metrics_.redriven += shipment.events;
         crash_point(CrashPoint::after_redrive_commit);

@@ -40,6 +40,7 @@ class Pipeline {
         std::size_t read = 0; // from the source, those put aside among them
         std::size_t events = 0, bytes = 0;
         std::int64_t oldest_ms = 0; // publish time of its oldest event
+        Timing::Instant begun{};    // before its first message
         bool redrive = false;
     };
 

@@ -19,6 +19,23 @@ enum class ExitCode : int {
     bug = 70,          // ours
 };
 
+struct ExitCodeEntry {
+    ExitCode code;
+    const char *meaning;
+};
+
+// For help, man page and documentation.
+inline constexpr ExitCodeEntry kExitCodes[] = {
+    {ExitCode::stopped, "asked to stop, drained, or nothing to complain about"},
+    {ExitCode::usage, "unknown command or option: the command line is wrong"},
+    {ExitCode::configuration, "a value in file, environment or flags cannot be used"},
+    {ExitCode::mismatch, "the extension is missing or speaks another protocol"},
+    {ExitCode::database, "PostgreSQL: not reachable, not allowed, wrong kind of server"},
+    {ExitCode::kafka, "Kafka: not reachable, not allowed, refuses an event"},
+    {ExitCode::refused, "refused: history changed or position lost; an operator decides"},
+    {ExitCode::bug, "a bug"},
+};
+
 // One clear line for a person: message = what and why, detail = facts, hint = what to do. Messages
 // are lower case without a period; detail and hint are sentences.
 struct Refusal : std::runtime_error {

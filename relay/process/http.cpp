@@ -2,6 +2,7 @@
 
 #include "relay/process/exit_code.hpp"
 #include "relay/process/log.hpp"
+#include "relay/process/prometheus.hpp"
 #include "relay/process/whole_number.hpp"
 
 #include <arpa/inet.h>
@@ -68,12 +69,15 @@ HttpServer::HttpServer(const HttpOptions &options, const Metrics &metrics) {
     };
     const HttpPages pages{
         {"/metrics",
-         [&metrics] {
-             return HttpAnswer{200, "text/plain; version=0.0.4", prometheus_text(metrics)};
+         [&metrics](std::string_view request) {
+             const MetricsFormat format = metrics_format(request);
+             return HttpAnswer{200, content_type(format), prometheus_text(metrics, format)};
          }},
-        {"/healthz", [&metrics, stale_ms, health] { return health(metrics.alive(stale_ms)); }},
-        {"/readyz",
-         [&metrics, stale_ms, health] { return health(metrics.progressing(stale_ms)); }}};
+        {"/healthz", [&metrics, stale_ms,
+                      health](std::string_view) { return health(metrics.alive(stale_ms)); }},
+        {"/readyz", [&metrics, stale_ms, health](std::string_view) {
+             return health(metrics.progressing(stale_ms));
+         }}};
     listener_ = HttpListener::open(address.host, address.port, pages);
     if (!listener_)
         throw Refusal(ExitCode::configuration,

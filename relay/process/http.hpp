@@ -1,6 +1,6 @@
 // Metrics and health over HTTP, for scrapers and supervisors on the same machine.
 //
-//   /metrics  Prometheus text
+//   /metrics  Prometheus text, or OpenMetrics for who asks for it
 //   /healthz  200 alive, 503 and the reason: a thread does not come by any more
 //   /readyz   200 progressing (a standby is: it does all it can), 503 and the reason: work waits
 //   and none is committed
@@ -18,9 +18,6 @@ namespace once {
 // Throws Refusal (configuration) for an address that is none, or is not loopback without
 // http.allow_remote.
 void check_listen(const HttpOptions &options, const std::string &origin);
-
-// What /metrics answers.
-std::string prometheus_text(const Metrics &metrics);
 
 class HttpServer {
   public:

@@ -106,7 +106,7 @@ std::string http_response(std::string_view request, const HttpPages &pages) {
     std::string_view path = line.substr(method_end + 1, path_end - method_end - 1);
     path = path.substr(0, path.find('?'));
     const auto page = pages.find(std::string(path));
-    return on_the_wire(page == pages.end() ? refusal(404) : page->second(), method == "GET");
+    return on_the_wire(page == pages.end() ? refusal(404) : page->second(request), method == "GET");
 }
 
 std::unique_ptr<HttpListener> HttpListener::open(const std::string &host, int port,

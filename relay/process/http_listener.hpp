@@ -19,8 +19,8 @@ struct HttpAnswer {
     std::string body;
 };
 
-// By path; called in the listener's thread. Quick, and does not throw.
-using HttpPages = std::map<std::string, std::function<HttpAnswer()>>;
+// By path; called in the listener's thread with the whole request. Quick, and does not throw.
+using HttpPages = std::map<std::string, std::function<HttpAnswer(std::string_view request)>>;
 
 // Pure part: the answer to what a client sent so far, as it goes over the wire. Empty: the request
 // is not complete.

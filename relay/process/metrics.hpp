@@ -3,6 +3,8 @@
 // clock (now_ms()), 0 = never.
 #pragma once
 
+#include "relay/process/histogram.hpp"
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -118,6 +120,9 @@ struct LaneMetrics : Progress {
     std::atomic<std::int64_t> lag_us{
         0}; // publish → acknowledged commit of the oldest event of the last batch
     std::atomic<std::int64_t> keys_held{0};
+    Histogram commit_seconds{kSecondsBounds}; // first message → acknowledged commit
+    Histogram age_seconds{kSecondsBounds};    // publish → acknowledged commit, oldest event
+    Histogram transaction_events{kEventsBounds};
     TopicPartitions partitions;
 
     // Committed in the database, not in Kafka; an estimate.
@@ -151,7 +156,17 @@ struct InboxMetrics : Progress {
     Counter fenced{0};
     Counter rebalances{0};
     std::atomic<std::int64_t> lag_messages{0};
-    std::atomic<std::int64_t> partitions{0}; // assigned now
+    std::atomic<std::int64_t> partitions{0};       // assigned now
+    Histogram transaction_seconds{kSecondsBounds}; // a batch's transaction, its policy included
+
+    // From here to the end of the scope is one transaction.
+    struct Timed {
+        InboxMetrics &metrics;
+        std::int64_t begun_ms = now_ms();
+        ~Timed() {
+            metrics.transaction_seconds.observe(static_cast<double>(now_ms() - begun_ms) / 1000);
+        }
+    };
 };
 
 // Is it alive, is it ready, and the reason in words when it is not.

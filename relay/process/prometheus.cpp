@@ -1,12 +1,13 @@
 // The plain counters in Prometheus' words. Only prometheus-cpp's data types and serializer are
 // used: no registry, since the numbers already live in Metrics.
-#include "relay/process/http.hpp"
+#include "relay/process/prometheus.hpp"
+
+#include "relay/process/process_usage.hpp"
 
 #include <sstream>
 
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
-#include <unistd.h>
 
 namespace once {
 
@@ -35,8 +36,30 @@ ClientMetric gauge(Labels labels, double value) {
     return metric;
 }
 
+ClientMetric histogram(Labels labels, const Histogram &source) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    std::uint64_t so_far = 0;
+    for (std::size_t i = 0; i < source.bounds().size(); ++i) {
+        so_far += source.count(i);
+        metric.histogram.bucket.push_back({so_far, source.bounds()[i]});
+    }
+    so_far += source.count(source.bounds().size());
+    metric.histogram.bucket.push_back({so_far, std::numeric_limits<double>::infinity()});
+    metric.histogram.sample_count = so_far;
+    metric.histogram.sample_sum = source.sum();
+    return metric;
+}
+
 double seconds_since(std::int64_t when_ms) {
-    return when_ms == 0 ? -1.0 : static_cast<double>(now_ms() - when_ms) / 1000.0;
+    return static_cast<double>(now_ms() - when_ms) / 1000.0;
+}
+
+// Seconds since 1970 of a moment of the steady clock.
+double unix_seconds(std::int64_t when_ms) {
+    using namespace std::chrono;
+    const auto now = duration<double>(system_clock::now().time_since_epoch()).count();
+    return now - seconds_since(when_ms);
 }
 
 // Age of the oldest work not committed: nothing waits, nothing lags.
@@ -65,13 +88,20 @@ template <typename Worker> class Families {
         out_.push_back(std::move(family));
     }
 
+    void add(const char *name, const char *help, const Histogram Worker::*source) {
+        MetricFamily family{name, help, MetricType::Histogram, {}};
+        for (const Worker *worker : workers_)
+            family.metric.push_back(histogram(labels_(*worker), worker->*source));
+        out_.push_back(std::move(family));
+    }
+
     void add_progress(const std::string &prefix) {
         MetricFamily outcomes{
             prefix + "_transactions_total", "Transactions by outcome", MetricType::Counter, {}};
         MetricFamily states{
             prefix + "_state", "1 for the state the worker is in", MetricType::Gauge, {}};
-        MetricFamily commits{prefix + "_last_commit_age_seconds",
-                             "Since the last acknowledged commit, -1 before the first",
+        MetricFamily commits{prefix + "_last_commit_timestamp_seconds",
+                             "When the last commit was acknowledged; absent before the first",
                              MetricType::Gauge,
                              {}};
         for (const Worker *worker : workers_) {
@@ -82,7 +112,8 @@ template <typename Worker> class Families {
             for (const WorkState state : kStates)
                 states.metric.push_back(
                     gauge(with(*worker, "state", to_string(state)), worker->state == state));
-            commits.metric.push_back(gauge(labels_(*worker), seconds_since(worker->committed_ms)));
+            if (const std::int64_t committed = worker->committed_ms)
+                commits.metric.push_back(gauge(labels_(*worker), unix_seconds(committed)));
         }
         out_.push_back(std::move(outcomes));
         out_.push_back(std::move(states));
@@ -125,6 +156,13 @@ void add_outbox(const Metrics &metrics, std::vector<MetricFamily> &out) {
     lanes.add("once_outbox_lag_seconds", "Age of the oldest event not shipped, 0 when none waits",
               now, lag_seconds);
     lanes.add("once_outbox_keys_held", "Keys held behind a parked event", now, READ(keys_held));
+    lanes.add("once_outbox_commit_seconds", "From the first message to the acknowledged commit",
+              &LaneMetrics::commit_seconds);
+    lanes.add("once_outbox_publish_to_commit_seconds",
+              "Age of the oldest event of a Kafka transaction when its commit was acknowledged",
+              &LaneMetrics::age_seconds);
+    lanes.add("once_outbox_transaction_events", "Events in a Kafka transaction",
+              &LaneMetrics::transaction_events);
     lanes.add_progress("once_outbox");
 }
 
@@ -152,36 +190,73 @@ void add_inbox(const Metrics &metrics, std::vector<MetricFamily> &out) {
     inboxes.add("once_inbox_lag_messages", "Messages in the topic not applied", now,
                 READ(lag_messages));
     inboxes.add("once_inbox_partitions", "Partitions assigned now", now, READ(partitions));
+    inboxes.add("once_inbox_transaction_seconds",
+                "From the begin of a batch's database transaction to its commit, the handler in it",
+                &InboxMetrics::transaction_seconds);
     inboxes.add_progress("once_inbox");
 }
 
-double resident_bytes() {
-    long pages = 0, resident = 0;
-    if (std::FILE *file = std::fopen("/proc/self/statm", "r")) {
-        if (std::fscanf(file, "%ld %ld", &pages, &resident) != 2)
-            resident = 0;
-        std::fclose(file);
+void add_process(std::vector<MetricFamily> &out) {
+    const ProcessUsage usage = process_usage();
+    const auto one = [&](const char *name, const char *help, MetricType type, double value) {
+        out.push_back({name,
+                       help,
+                       type,
+                       {type == MetricType::Counter ? counter({}, value) : gauge({}, value)}});
+    };
+    constexpr auto total = MetricType::Counter, now = MetricType::Gauge;
+    out.push_back({"once_relay_build_info",
+                   "1; the labels tell the version of this program",
+                   now,
+                   {gauge({{"version", ONCE_VERSION}}, 1)}});
+    one("process_cpu_seconds_total", "User and system CPU time", total, usage.cpu_seconds);
+    one("process_start_time_seconds", "Start of the process since 1970", now, usage.start_time);
+    one("process_resident_memory_bytes", "Resident memory", now, usage.resident_bytes);
+    one("process_virtual_memory_bytes", "Virtual memory", now, usage.virtual_bytes);
+    one("process_open_fds", "Open file descriptors", now, usage.open_fds);
+    one("process_max_fds", "Soft limit of open file descriptors", now, usage.max_fds);
+    one("process_threads", "Threads", now, usage.threads);
+}
+
+// OpenMetrics names the family of a counter without its suffix, and ends with a line that tells a
+// whole answer from a cut one.
+std::string as_openmetrics(const std::string &text) {
+    std::string out;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+        constexpr std::string_view kTotal = "_total";
+        if (line.starts_with("# HELP ") || line.starts_with("# TYPE ")) {
+            const std::size_t end = std::min(line.find(' ', 7), line.size());
+            if (std::string_view(line).substr(0, end).ends_with(kTotal))
+                line.erase(end - kTotal.size(), kTotal.size());
+        }
+        out += line + "\n";
     }
-    return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE));
+    return out + "# EOF\n";
 }
 
 } // namespace
 
-std::string prometheus_text(const Metrics &metrics) {
+std::string prometheus_text(const Metrics &metrics, MetricsFormat format) {
     std::vector<MetricFamily> families;
-    families.push_back({"once_relay_info",
-                        "Version of this program",
-                        MetricType::Gauge,
-                        {gauge({{"version", ONCE_VERSION}}, 1)}});
-    families.push_back({"process_resident_memory_bytes",
-                        "Resident memory",
-                        MetricType::Gauge,
-                        {gauge({}, resident_bytes())}});
+    add_process(families);
     add_outbox(metrics, families);
     add_inbox(metrics, families);
     std::ostringstream text;
     prometheus::TextSerializer().Serialize(text, families);
-    return text.str();
+    return format == MetricsFormat::openmetrics ? as_openmetrics(text.str()) : text.str();
+}
+
+MetricsFormat metrics_format(std::string_view request) {
+    return request.find("application/openmetrics-text") != std::string_view::npos
+               ? MetricsFormat::openmetrics
+               : MetricsFormat::prometheus;
+}
+
+const char *content_type(MetricsFormat format) {
+    return format == MetricsFormat::openmetrics
+               ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+               : "text/plain; version=0.0.4; charset=utf-8";
 }
 
 } // namespace once

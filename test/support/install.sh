@@ -11,7 +11,6 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 kafka_version=4.1.0
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pg_once
 kafka_home=$cache/kafka-$kafka_version
-pooler_home=$cache/pgbouncer
 
 packages=(
     build-essential pkg-config clang-format shellcheck
@@ -121,32 +120,34 @@ POM
     fi
 }
 
-# Debian's pgbouncer starts a service when it is installed. The tests want the program alone, and the libraries its
-# package asks for.
-install_pooler() {
-    local work=$pooler_home.$$ libraries
-    echo "install: pgbouncer into $pooler_home"
-    mkdir -p "$work"
-    if ! (cd "$work" &&
-        { apt-get -q download pgbouncer || { as_root apt-get -q update && apt-get -q download pgbouncer; }; } &&
-        dpkg-deb -x pgbouncer_*.deb .) </dev/null >/dev/null 2>&1; then
-        rm -rf "$work"
-        fail "could not fetch pgbouncer" "apt-get download pgbouncer" "run it by hand and read what apt says"
-    fi
-    mapfile -t libraries < <(dpkg-deb -f "$work"/pgbouncer_*.deb Depends | tr , '\n' |
-        sed -n 's/^ *\(lib[a-z0-9.+-]*\).*/\1/p')
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install "${libraries[@]}" \
-        </dev/null >/dev/null || fail "could not install pgbouncer's libraries" "apt-get install ${libraries[*]}" \
-        "run it by hand and read what apt says"
-    rm -rf "$pooler_home"
-    if ! mv -T "$work" "$pooler_home" 2>/dev/null; then
-        rm -rf "$work" # somebody else was faster
-    fi
+# Debian's packages of pgbouncer and prometheus start services when they are installed. The tests want one program of
+# each alone, and the libraries its package asks for.
+program_runs() {
+    "$cache/$1/$2" --version </dev/null >/dev/null 2>&1
 }
 
-# Also where the cache came from a machine that had the libraries.
-pooler_runs() {
-    "$pooler_home/usr/sbin/pgbouncer" --version >/dev/null 2>&1
+install_program() {
+    local package=$1 program=$2 libraries
+    local home=$cache/$package work=$cache/$package.$$
+    echo "install: $package into $home"
+    mkdir -p "$work"
+    if ! (cd "$work" &&
+        { apt-get -q download "$package" || { as_root apt-get -q update && apt-get -q download "$package"; }; } &&
+        dpkg-deb -x "$package"_*.deb .) </dev/null >/dev/null 2>&1; then
+        rm -rf "$work"
+        fail "could not fetch $package" "apt-get download $package" "run it by hand and read what apt says"
+    fi
+    mapfile -t libraries < <(dpkg-deb -f "$work/$package"_*.deb Depends | tr , '\n' |
+        sed -n 's/^ *\(lib[a-z0-9.+-]*\).*/\1/p' | grep -vE '^libjs-' || true)
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install "${libraries[@]}" \
+        </dev/null >/dev/null || fail "could not install $package's libraries" "apt-get install ${libraries[*]}" \
+        "run it by hand and read what apt says"
+    rm -rf "$home"
+    if ! mv -T "$work" "$home" 2>/dev/null; then
+        rm -rf "$work" # somebody else was faster
+    fi
+    program_runs "$package" "$program" || fail "$package does not run" "$home/$program --version" \
+        "run it by hand and read what it says"
 }
 
 compile_java_tools() {
@@ -163,7 +164,8 @@ compile_java_tools() {
 mapfile -t missing < <(missing_packages)
 [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 [ -f "$kafka_home/libs/kafka-tools-$kafka_version.jar" ] || install_broker
-pooler_runs || install_pooler
+program_runs pgbouncer usr/sbin/pgbouncer || install_program pgbouncer usr/sbin/pgbouncer
+program_runs prometheus usr/bin/promtool || install_program prometheus usr/bin/promtool
 compile_java_tools
 [ "${1:-}" != lint ] || [ -d "$pgspot" ] || python3 -m pip -q install --no-warn-script-location --root-user-action ignore \
     --target "$pgspot" pgspot </dev/null ||

@@ -149,7 +149,9 @@ TEST(Health, RE10AClientThatSendsNoRequestKeepsNobody) {
 }
 
 TEST(Health, RE10ARequestIsAnsweredOrRefusedByWhatItIs) {
-    const HttpPages pages{{"/page", [] { return HttpAnswer{200, "text/plain", "here"}; }}};
+    const HttpPages pages{{"/page", [](std::string_view) {
+                               return HttpAnswer{200, "text/plain", "here"};
+                           }}};
     EXPECT_EQ(http_response("GET /page HTTP/1.1\r\nHost: x\r\n", pages), "");
     EXPECT_THAT(http_response("GET /page?x=1 HTTP/1.1\r\n\r\n", pages),
                 AllOf(StartsWith(kGood), EndsWith("\r\n\r\nhere")));
