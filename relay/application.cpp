@@ -2,6 +2,7 @@
 
 #include "relay/check/check.hpp"
 #include "relay/config/command_line.hpp"
+#include "relay/config/documents.hpp"
 #include "relay/process/crash_point.hpp"
 #include "relay/process/exit_code.hpp"
 #include "relay/process/http.hpp"
@@ -87,20 +88,25 @@ void print_crash_points() {
             std::printf("%.*s\n", static_cast<int>(name.size()), name.data());
 }
 
+std::string document(const std::string &name) {
+    if (name == "help")
+        return config::help_text();
+    if (name == "man")
+        return config::man_page();
+    return name == "markdown" ? config::options_markdown() : config::completion(name);
+}
+
 int run_line(const config::CommandLine &line) {
-    if (line.help || line.version || line.crash_points || line.options_markdown) {
-        if (line.help)
-            std::fputs(config::help_text().c_str(), stdout);
-        else if (line.version)
-            std::printf("once-relay " ONCE_VERSION ", librdkafka %s, libpqxx " PQXX_VERSION "\n",
-                        rd_kafka_version_str());
-        else if (line.options_markdown)
-            std::fputs(config::options_markdown().c_str(), stdout);
-        else
-            print_crash_points();
-        return static_cast<int>(ExitCode::stopped);
-    }
-    return run_command(line, config::load(line, environment()));
+    if (!line.document.empty())
+        std::fputs(document(line.document).c_str(), stdout);
+    else if (line.version)
+        std::printf("once-relay " ONCE_VERSION ", librdkafka %s, libpqxx " PQXX_VERSION "\n",
+                    rd_kafka_version_str());
+    else if (line.crash_points)
+        print_crash_points();
+    else
+        return run_command(line, config::load(line, environment()));
+    return static_cast<int>(ExitCode::stopped);
 }
 
 } // namespace

@@ -56,7 +56,7 @@ while read -r function; do
     grep -qw "$function" sql/README.md || bad "sql/README.md does not name once.$function"
 done < <(perl -0ne 'while (/COMMENT ON FUNCTION once\.(\w+)\([^;]*?\) IS\s+'\''(?!internal)/g) { print "$1\n" }' sql/api/*/*.sql | sort -u)
 # Generated, and so never by hand; sql/REFERENCE.md needs a server, e2e/test_reference asks for it.
-if [ build/once-relay -nt relay/config/table.cpp ] && ! build/once-relay --options-markdown | cmp -s - relay/OPTIONS.md; then
+if [ build/once-relay -nt relay/config/table.cpp ] && ! build/once-relay help markdown | cmp -s - relay/OPTIONS.md; then
     bad 'relay/OPTIONS.md is not what the relay says: make reference'
 fi
 # Every folder says what it is; wings of SQL, specs, expected output, corpora and the Java tools are told of one folder above.

@@ -1,5 +1,6 @@
 #include "relay/config/command_line.hpp"
 
+#include "relay/config/commands.hpp"
 #include "relay/config/nearest.hpp"
 #include "relay/config/table.hpp"
 #include "relay/process/exit_code.hpp"
@@ -14,16 +15,6 @@ namespace once::config {
 
 namespace {
 
-struct CommandName {
-    std::string_view name;
-    Command command;
-};
-constexpr CommandName kCommands[] = {{"outbox", Command::outbox},
-                                     {"inbox", Command::inbox},
-                                     {"status", Command::status},
-                                     {"check", Command::check},
-                                     {"print-config", Command::print_config}};
-
 constexpr std::string_view kSeeHelp = "See once-relay --help.";
 
 // CLI11 owns the splitting of words; meaning and texts are ours.
@@ -31,15 +22,15 @@ struct Words {
     CLI::App app{"once-relay"};
     std::vector<CLI::App *> commands;
     std::vector<std::string> set;
-    std::vector<std::string> check_what;
+    std::vector<std::string> what; // behind a command that takes a word
+    bool help = false;
     std::vector<std::pair<const Entry<Options> *, std::vector<std::string>>> flags;
 
     explicit Words(CommandLine &into) {
         app.set_help_flag();
-        app.add_flag("--help,-h", into.help);
+        app.add_flag("--help,-h", help);
         app.add_flag("--version,-V", into.version);
         app.add_flag("--crash-points", into.crash_points);
-        app.add_flag("--options-markdown", into.options_markdown);
         app.add_flag("--json", into.json);
         app.add_flag("--until-empty", into.until_empty);
         app.add_option("--config,-c", into.file);
@@ -57,12 +48,12 @@ struct Words {
                 ->allow_extra_args(false) // the next word is not a second value
                 ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
         app.allow_extras();
-        for (const CommandName &known : kCommands) {
+        for (const CommandEntry &known : kCommandTable) {
             CLI::App *sub = app.add_subcommand(std::string(known.name));
             sub->set_help_flag();
             sub->fallthrough()->allow_extras();
-            if (known.command == Command::check)
-                sub->add_option("what", check_what)->expected(0, 1);
+            if (!known.takes.empty())
+                sub->add_option("what", what)->expected(0, 1);
             commands.push_back(sub);
         }
         app.require_subcommand(0, 1);
@@ -70,8 +61,9 @@ struct Words {
 };
 
 std::vector<std::string> flag_names() {
-    std::vector<std::string> names{"--help", "--version", "--config",
-                                   "--set",  "--json",    "--until-empty"};
+    std::vector<std::string> names;
+    for (const FlagEntry &entry : kFlagTable)
+        names.emplace_back(entry.flag);
     for (const Entry<Options> &entry : option_table())
         if (!entry.flag.empty())
             names.emplace_back(entry.flag);
@@ -91,7 +83,7 @@ std::string shown(const std::string &word) {
         throw Refusal(ExitCode::usage, "unexpected argument \"" + shown(word) + "\"", {},
                       std::string(kSeeHelp));
     std::vector<std::string> names;
-    for (const CommandName &known : kCommands)
+    for (const CommandEntry &known : kCommandTable)
         names.emplace_back(known.name);
     throw Refusal(ExitCode::usage, "unknown command \"" + shown(word) + "\"", {},
                   did_you_mean(word, names, kSeeHelp));
@@ -120,14 +112,34 @@ void collect_flags(const Words &words, CommandLine &into) {
     }
 }
 
-void choose_check(const std::vector<std::string> &what, CommandLine &into) {
+// The word behind a command: one of those that it takes, or nothing.
+std::string chosen_word(const CommandEntry &command, const std::vector<std::string> &what) {
     if (what.empty())
-        return;
-    if (what[0] != "outbox" && what[0] != "inbox")
-        throw Refusal(ExitCode::usage, "cannot check \"" + shown(what[0]) + "\"", {},
-                      "Say check, check outbox or check inbox.");
-    into.check_outbox = what[0] == "outbox";
-    into.check_inbox = what[0] == "inbox";
+        return "";
+    const std::string allowed = "|" + std::string(command.takes) + "|";
+    if (allowed.find("|" + what[0] + "|") == std::string::npos)
+        throw Refusal(ExitCode::usage,
+                      "cannot " + std::string(command.name) + " \"" + shown(what[0]) + "\"", {},
+                      "After " + std::string(command.name) + " comes " +
+                          std::string(command.takes) + ", or nothing.");
+    return what[0];
+}
+
+void choose(const CommandEntry &command, const std::string &word, CommandLine &into) {
+    into.command = command.command;
+    if (command.command == Command::check && !word.empty()) {
+        into.check_outbox = word == "outbox";
+        into.check_inbox = word == "inbox";
+    }
+    if (command.name == "version")
+        into.version = true;
+    else if (command.name == "help")
+        into.document = word.empty() ? "help" : word;
+    else if (command.name == "completion" && word.empty())
+        throw Refusal(ExitCode::usage, "no shell given to complete for", {},
+                      "Say completion bash, completion zsh or completion fish.");
+    else if (command.name == "completion")
+        into.document = word;
 }
 
 void refuse_misplaced(const CommandLine &line) {
@@ -157,17 +169,21 @@ CommandLine parse_command_line(int argc, const char *const *argv) {
             what.front() = static_cast<char>(what.front() - 'A' + 'a');
         throw Refusal(ExitCode::usage, what, {}, std::string(kSeeHelp));
     }
+    if (words.help)
+        line.document = "help";
+    if (words.help || line.version || line.crash_points)
+        return line;
     for (std::size_t i = 0; i < words.commands.size(); ++i)
         if (words.commands[i]->parsed())
-            line.command = kCommands[i].command;
-    if (line.help || line.version || line.crash_points || line.options_markdown)
-        return line;
+            choose(kCommandTable[i], chosen_word(kCommandTable[i], words.what), line);
+    const bool answered = line.version || !line.document.empty();
     if (const auto extra = words.app.remaining(true); !extra.empty())
-        refuse_extra(extra.front(), line.command.has_value());
+        refuse_extra(extra.front(), line.command.has_value() || answered);
+    if (answered)
+        return line;
     if (!line.command)
         throw Refusal(ExitCode::usage, "no command given", {}, std::string(kSeeHelp));
     refuse_misplaced(line);
-    choose_check(words.check_what, line);
     collect_flags(words, line);
     return line;
 }

@@ -1,4 +1,4 @@
-// The command line: which command, which file, and the values given by flags. Texts of --help.
+// The command line: which command, which file, and the values given by flags.
 #pragma once
 
 #include "relay/config/settings.hpp"
@@ -11,10 +11,9 @@ namespace once::config {
 
 struct CommandLine {
     std::optional<Command> command;
-    bool help = false;
+    std::string document; // to print and end: "help", "man", "markdown", "bash", "zsh", "fish"
     bool version = false;
-    bool crash_points = false;     // hidden: names for the tests
-    bool options_markdown = false; // hidden: relay/OPTIONS.md, for `make reference`
+    bool crash_points = false; // hidden: names for the tests
     bool json = false;
     bool until_empty = false;
     bool check_outbox = true; // `check inbox` leaves it out
@@ -25,11 +24,6 @@ struct CommandLine {
 
 // Throws Refusal (usage).
 CommandLine parse_command_line(int argc, const char *const *argv);
-
-std::string help_text();
-
-// The table of options as Markdown.
-std::string options_markdown();
 
 // Default → file → environment → flags, validated for the command. Throws Refusal (usage for flags,
 // else configuration).

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <optional>
 #include <utility>
 
@@ -20,6 +21,7 @@ constexpr std::string_view kSections[] = {"ONCE_DATABASE", "ONCE_BROKERS", "ONCE
                                           "ONCE_KAFKA_"};
 constexpr std::string_view kKafkaSection = "ONCE_KAFKA_";
 constexpr std::string_view kInboxSection = "ONCE_INBOX_";
+constexpr std::string_view kFile = "_FILE";
 
 // ONCE_KAFKA_SASL_PASSWORD → kafka.sasl.password: the property whose name is spelt so.
 std::optional<std::string> kafka_key(std::string_view name) {
@@ -69,6 +71,23 @@ std::size_t table_number(std::string_view key) {
                   did_you_mean(name, names, "See once-relay --help for the names."));
 }
 
+// ONCE_DATABASE_FILE=/run/secrets/database: the value stands in the file, so that no list of the
+// environment shows it. An editor's newline at its end is no part of it.
+std::string first_line(const std::string &path, const std::string &origin) {
+    std::ifstream file(path);
+    std::string line, more;
+    if (!file || !std::getline(file, line))
+        throw Refusal(ExitCode::configuration,
+                      "could not read file \"" + path + "\" (" + origin + ")",
+                      file ? "The file is empty." : "It is not there, or may not be read.",
+                      "The file holds the value of the option, one line.");
+    if (std::getline(file, more))
+        throw Refusal(ExitCode::configuration, "cannot use file \"" + path + "\" (" + origin + ")",
+                      "It has more than one line.",
+                      "The file holds the value of the option, one line.");
+    return line;
+}
+
 } // namespace
 
 void read_environment(Settings &settings, const std::vector<std::string> &environment) {
@@ -80,10 +99,17 @@ void read_environment(Settings &settings, const std::vector<std::string> &enviro
             std::none_of(std::begin(kSections), std::end(kSections),
                          [&](std::string_view section) { return name.starts_with(section); }))
             continue;
-        const std::optional<std::string> key = key_of(name);
-        if (!key)
+        const std::string value = variable.substr(equals + 1);
+        const std::string origin = "environment " + name;
+        if (const std::optional<std::string> key = key_of(name))
+            found.push_back({*key, value, origin});
+        else if (const auto named =
+                     name.ends_with(kFile)
+                         ? key_of(std::string_view(name).substr(0, name.size() - kFile.size()))
+                         : std::nullopt)
+            found.push_back({*named, first_line(value, origin), origin});
+        else
             refuse_variable(name);
-        found.push_back({*key, variable.substr(equals + 1), "environment " + name});
     }
     // The tables in order of their numbers: each one must be the next.
     std::sort(found.begin(), found.end(), [](const Assignment &a, const Assignment &b) {

@@ -2,6 +2,8 @@
 
 #include "relay/process/whole_number.hpp"
 
+#include <algorithm>
+
 namespace once::config {
 
 namespace {
@@ -94,7 +96,7 @@ const Entry<InboxOptions> kInboxOptions[] = {
      .slot = AT(consumer)},
     {.key = "handler",
      .takes = "SCHEMA.FUNCTION",
-     .help = "SQL function called with once.message[] in the transaction of the dedup",
+     .help = "SQL function called with once.message[] in the transaction of dedup and offset",
      .slot = AT(handler)},
     {.key = "store",
      .takes = "true|false",
@@ -106,15 +108,21 @@ const Entry<InboxOptions> kInboxOptions[] = {
      .slot = AT(per_message)},
     {.key = "on_poison",
      .takes = "hold_key|skip|stop",
-     .help = "what becomes of a message whose handler keeps failing",
+     .help =
+         "a message whose handler keeps failing: hold_key parks it and all later ones of its key, "
+         "skip parks it alone, stop ends with exit 6",
      .slot = AT(on_poison)},
     {.key = "start",
      .takes = "earliest|latest|refuse",
-     .help = "where a group begins that the database does not know",
+     .help =
+         "where a group begins a topic that the database does not know; partitions that are added "
+         "later are read whole",
      .slot = AT(start)},
     {.key = "on_out_of_range",
      .takes = "stop|skip",
-     .help = "when Kafka's retention has removed unread messages",
+     .help =
+         "when Kafka's retention has removed unread messages: stop ends with exit 6, skip goes on "
+         "without them",
      .slot = AT(on_out_of_range)},
     {.key = "id_header",
      .takes = "NAME",
@@ -166,7 +174,7 @@ struct Parser {
     bool operator()(std::string *into) const {
         if (text.find('\0') != std::string_view::npos)
             return false;
-        if (bounds.takes.find('|') != std::string_view::npos && choice() < 0)
+        if (bounds.takes.find('|') != std::string_view::npos && !is_choice())
             return false;
         *into = text;
         return true;
@@ -193,20 +201,18 @@ struct Parser {
         return true;
     }
     template <typename Enum> bool operator()(Enum *into) const {
-        const int index = choice();
-        if (index >= 0)
-            *into = static_cast<Enum>(index);
-        return index >= 0;
+        // The enumerator's own name decides: the order of the words in `takes` means nothing.
+        for (std::size_t i = 0; i < split(bounds.takes, '|').size(); ++i)
+            if (const auto value = static_cast<Enum>(i); to_string(value) == text) {
+                *into = value;
+                return true;
+            }
+        return false;
     }
 
-    int choice() const {
-        int index = 0;
-        for (std::string_view name : split(bounds.takes, '|')) {
-            if (name == text)
-                return index;
-            ++index;
-        }
-        return -1;
+    bool is_choice() const {
+        const auto names = split(bounds.takes, '|');
+        return std::find(names.begin(), names.end(), text) != names.end();
     }
 };
 

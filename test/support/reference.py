@@ -77,4 +77,4 @@ def text_of_reference(database):
 
 
 def text_of_options():
-    return subprocess.check_output([RELAY, "--options-markdown"], text=True)
+    return subprocess.check_output([RELAY, "help", "markdown"], text=True)

@@ -1,6 +1,8 @@
 // Options: the table is the same in file, environment, flags and print-config; every mistake is one
 // clear refusal.
 #include "relay/config/command_line.hpp"
+#include "relay/config/commands.hpp"
+#include "relay/config/documents.hpp"
 #include "relay/config/kafka_settings.hpp"
 #include "relay/config/nearest.hpp"
 #include "relay/config/settings.hpp"
@@ -392,9 +394,57 @@ TEST(Options, HelpNamesEveryOptionItsVariableAndEveryExitCode) {
         EXPECT_THAT(text, HasSubstr(key));
         EXPECT_THAT(text, HasSubstr(environment_name(key)));
     }
-    for (const char *code :
-         {"0 asked", "1 usage", "2 conf", "3 ext", "4 data", "5 Kafka", "6 ref", "70 bug"})
-        EXPECT_THAT(text, HasSubstr(code));
+    for (const ExitCodeEntry &entry : kExitCodes)
+        EXPECT_THAT(text, HasSubstr(entry.meaning));
+}
+
+TEST(Options, ManPageAndMarkdownNameEveryOptionToo) {
+    for (const std::string &key : known_keys()) {
+        const std::string last = key.substr(key.rfind('.') + 1);
+        EXPECT_THAT(man_page(), HasSubstr(last)) << key;
+        EXPECT_THAT(options_markdown(), HasSubstr(last + "`")) << key;
+    }
+    EXPECT_THAT(man_page(), Not(HasSubstr("\n'"))); // a request that groff would swallow
+}
+
+TEST(Options, CompletionKnowsCommandsFlagsAndKeys) {
+    for (const char *shell : {"bash", "zsh", "fish"}) {
+        const std::string script = completion(shell);
+        for (const char *word : {"print-config", "until-empty", "outbox.max_rows=", "markdown"})
+            EXPECT_THAT(script, HasSubstr(word)) << shell;
+    }
+    EXPECT_EQ(completion("tcsh"), "");
+}
+
+TEST(Options, WordsAskForDocuments) {
+    EXPECT_EQ(parse({"help"}).document, "help");
+    EXPECT_EQ(parse({"--help"}).document, "help");
+    EXPECT_EQ(parse({"outbox", "--help"}).document, "help");
+    EXPECT_EQ(parse({"help", "man"}).document, "man");
+    EXPECT_EQ(parse({"completion", "fish"}).document, "fish");
+    EXPECT_TRUE(parse({"version"}).version);
+    EXPECT_EQ(refusal_of([] { parse({"completion"}); }).code, 1);
+    EXPECT_EQ(refusal_of([] { parse({"completion", "tcsh"}); }).code, 1);
+    EXPECT_EQ(refusal_of([] { parse({"help", "me"}); }).code, 1);
+}
+
+TEST(Options, ASecretComesFromAFileThatAVariableNames) {
+    const File file("topsecret\n");
+    const auto variable = [](const std::string &path) {
+        return std::vector<std::string>{"ONCE_KAFKA_SASL_PASSWORD_FILE=" + path,
+                                        "ONCE_DATABASE=dbname=d"};
+    };
+    const Settings settings = load(parse({"print-config"}), variable(file.path));
+    EXPECT_EQ(settings.options.kafka.passthrough.at("sasl.password"), "topsecret");
+    EXPECT_THAT(print(settings), Not(HasSubstr("topsecret")));
+    EXPECT_EQ(refusal_of([&] { load(parse({"print-config"}), variable("/nowhere")); }).code, 2);
+    const File two("a\nb\n");
+    EXPECT_EQ(refusal_of([&] { load(parse({"print-config"}), variable(two.path)); }).code, 2);
+    EXPECT_EQ(refusal_of([&] {
+                  load(parse({"print-config"}),
+                       {"ONCE_NOTHING_FILE=" + file.path, "ONCE_OUTBOX_NOTHING_FILE=" + file.path});
+              }).code,
+              2);
 }
 
 TEST(Options, NearestNameOnlyWhenItIsNear) {

@@ -1,0 +1,51 @@
+// The commands and the flags that are no options: the one list behind parsing, help, man page and
+// completion.
+#pragma once
+
+#include "relay/config/settings.hpp"
+
+#include <optional>
+#include <string_view>
+
+namespace once::config {
+
+struct CommandEntry {
+    std::string_view name;
+    std::optional<Command> command; // none: answered by the command line itself
+    std::string_view takes;         // "" or what may follow, with | between
+    std::string_view help;          // one line
+};
+
+inline constexpr CommandEntry kCommandTable[] = {
+    {"outbox", Command::outbox, "",
+     "ship committed events to Kafka; a second one on a lane waits as a standby"},
+    {"inbox", Command::inbox, "",
+     "apply the messages of the configured [[inbox]] topics in the database"},
+    {"status", Command::status, "",
+     "lanes, backlog, positions, parked keys, what holds back trimming"},
+    {"check", Command::check, "outbox|inbox",
+     "prove before going live: versions, privileges, topics, ACLs; of one side, or of both"},
+    {"print-config", Command::print_config, "",
+     "effective configuration with the origin of each value, without secrets"},
+    {"help", std::nullopt, "man|markdown",
+     "this text; as a man page, or as Markdown with every option"},
+    {"completion", std::nullopt, "bash|zsh|fish", "completion of the command line for a shell"},
+    {"version", std::nullopt, "", "version of this program and of its libraries"},
+};
+
+struct FlagEntry {
+    std::string_view flag;
+    std::string_view takes;
+    std::string_view help;
+};
+
+inline constexpr FlagEntry kFlagTable[] = {
+    {"--config", "FILE", "TOML file (environment: ONCE_CONFIG)"},
+    {"--set", "KEY=VALUE", "any option below; kafka.X=Y hands a setting to librdkafka"},
+    {"--until-empty", "", "outbox, inbox: drain what is there, then end with 0"},
+    {"--json", "", "status, check: for machines"},
+    {"--help", "", "this text"},
+    {"--version", "", "version of this program and of its libraries"},
+};
+
+} // namespace once::config
