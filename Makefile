@@ -1,7 +1,8 @@
 # pg_once: extension, relay and all of their tests from one file.
 #
 #   make            the extension (build/pg_once.so), its install script and build/once-relay
-#   make install    into the PostgreSQL of PG_CONFIG (default: the one on PATH)
+#   make install    into the PostgreSQL of PG_CONFIG (default: the one on PATH); install-extension, install-relay: one half
+#   make deb        Debian packages of both halves
 #   make demo       the whole way on private servers, the relay killed in the middle
 #   make check      every test; ends with `N passed, N failed, N skipped`
 #   make chaos      the real system under faults (SEED=, MINUTES=, FAULTS=, DRY=1); ends with a table
@@ -20,7 +21,7 @@ ifeq ($(shell command -v $(PG_CONFIG) 2>/dev/null),)
 .PHONY: demo check bench
 demo check bench:
 	@test/support/install.sh && $(MAKE) $@
-all install:
+all install extension relay deb:
 	@echo "make: pg_config not found; run 'test/support/install.sh' or set PG_CONFIG" >&2; exit 1
 else
 # Directories, compiler and install commands are PGXS's; its targets are not: it claims `check` for itself.
@@ -63,14 +64,26 @@ build/sql/pg_once--$(ONCE_VERSION).sql: $(SQL_PARTS) sql/parts.mk extension/pg_o
 
 include relay/relay.mk
 
-all: build/pg_once.so build/sql/pg_once--$(ONCE_VERSION).sql $(UPGRADES) $(RELAY)
+# A database host needs no Kafka client, a relay host no server: each half builds and installs alone.
+.PHONY: extension relay install-extension install-relay
+extension: build/pg_once.so build/sql/pg_once--$(ONCE_VERSION).sql $(UPGRADES)
+relay: $(RELAY)
+all: extension relay
+install: install-extension install-relay
 
-install: all
-	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)' '$(DESTDIR)$(datadir)/extension' '$(DESTDIR)$(bindir)'
+install-extension: extension
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)' '$(DESTDIR)$(datadir)/extension'
 	$(INSTALL_SHLIB) build/pg_once.so '$(DESTDIR)$(pkglibdir)/'
 	$(INSTALL_DATA) extension/pg_once.control build/sql/pg_once--$(ONCE_VERSION).sql $(UPGRADES) \
 		'$(DESTDIR)$(datadir)/extension/'
+install-relay: relay
+	$(MKDIR_P) '$(DESTDIR)$(bindir)'
 	$(INSTALL_PROGRAM) $(RELAY) '$(DESTDIR)$(bindir)/'
+
+# Debian packages of what this machine builds: build/deb/*.deb
+.PHONY: deb
+deb: all
+	@relay/deploy/deb.sh $(PG_CONFIG) build/deb
 
 uninstall:
 	rm -f '$(DESTDIR)$(pkglibdir)/pg_once.so' '$(DESTDIR)$(bindir)/once-relay'
