@@ -173,16 +173,18 @@ CommandLine parse_command_line(int argc, const char *const *argv) {
         line.document = "help";
     if (words.help || line.version || line.crash_points)
         return line;
+    const CommandEntry *command = nullptr;
     for (std::size_t i = 0; i < words.commands.size(); ++i)
         if (words.commands[i]->parsed())
-            choose(kCommandTable[i], chosen_word(kCommandTable[i], words.what), line);
-    const bool answered = line.version || !line.document.empty();
+            command = &kCommandTable[i];
+    // First what is no option: the word behind it may be a secret, and is not repeated.
     if (const auto extra = words.app.remaining(true); !extra.empty())
-        refuse_extra(extra.front(), line.command.has_value() || answered);
-    if (answered)
-        return line;
-    if (!line.command)
+        refuse_extra(extra.front(), command != nullptr);
+    if (command == nullptr)
         throw Refusal(ExitCode::usage, "no command given", {}, std::string(kSeeHelp));
+    choose(*command, chosen_word(*command, words.what), line);
+    if (line.version || !line.document.empty())
+        return line;
     refuse_misplaced(line);
     collect_flags(words, line);
     return line;
