@@ -22,11 +22,11 @@ inline Outcome classify(const rd_kafka_error_t *error) {
 
 // Why a message came back undelivered. Delivery reports have no flags, only codes: those a broker
 // (or librdkafka in its place) gives when the same request can never succeed are listed, all others
-// are the weather.
+// are transient.
 enum class Undelivered {
-    weather, // connection, timeout, leader away, purged: the same message may go through
-    topic,   // the topic is missing or not ours to write: somebody has to repair it
-    message, // this message, or one in the same request, is refused for good
+    transient, // connection, timeout, leader away, purged: the same message may go through
+    topic,     // the topic is missing or not ours to write: somebody has to repair it
+    message,   // this message, or one in the same request, is refused for good
 };
 
 // Somebody has to give us a right. There is no flag for that either.
@@ -55,7 +55,7 @@ inline Undelivered undelivered(rd_kafka_resp_err_t code) {
     case RD_KAFKA_RESP_ERR__INVALID_ARG:
         return Undelivered::message;
     default:
-        return Undelivered::weather;
+        return Undelivered::transient;
     }
 }
 

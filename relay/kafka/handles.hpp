@@ -1,9 +1,9 @@
 // Every C handle of librdkafka that the relay owns, as unique_ptr.
 //
 // Order of destruction: messages and topics before their client; a consumed partition is stopped
-// before its topic goes (Consuming in position_log.cpp); events, queues, admin options and results
-// before the client they came from. Members are therefore declared client first. Destroying a
-// client joins its threads: after that no callback runs and no payload is read any more.
+// before its topic goes (Consuming in checkpoint_topic.cpp); events, queues, admin options and
+// results before the client they came from. Members are therefore declared client first. Destroying
+// a client joins its threads: after that no callback runs and no payload is read any more.
 #pragma once
 
 #include <librdkafka/rdkafka.h>

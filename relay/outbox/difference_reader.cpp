@@ -45,13 +45,13 @@ void DifferenceReader::resume(const Position &position) {
         s_prev_ = position.s_now;
     }
     s_prev_parsed_ = parsed(s_prev_);
-    told_ = s_prev_;
+    announced_ = s_prev_;
 }
 
-void DifferenceReader::tell(Batch &batch) {
-    batch.s_prev = told_;
+void DifferenceReader::announce(Batch &batch) {
+    batch.s_prev = announced_;
     if (!batch.slice_seq)
-        told_ = batch.s_now;
+        announced_ = batch.s_now;
 }
 
 Batch DifferenceReader::begin_batch(const Open &what) const {
@@ -136,7 +136,7 @@ std::optional<Batch> DifferenceReader::read_narrow(Session &session, const Open 
     if (whole) {
         finish(what);
         if (!batch.events.empty())
-            tell(batch);
+            announce(batch);
         return batch;
     }
     // More than limits.rows may be in it, and then these were any rows, not the first ones.
@@ -181,14 +181,14 @@ std::optional<Batch> DifferenceReader::read_slice(Session &session, std::size_t 
         } else {
             finish(Open(*open_));
         }
-        tell(batch);
+        announce(batch);
         return batch;
     }
     Batch rest = begin_batch(*open_);
     finish(Open(*open_));
     if (!sliced_)
         return std::nullopt;
-    tell(rest); // slices were told, so their end is, too
+    announce(rest); // slices were announced, so their end is, too
     return rest;
 }
 

@@ -49,7 +49,7 @@ class DifferenceReader {
     bool read(postgres::Session &session, const std::string &query, Batch &batch);
     Batch begin_batch(const Open &what) const;
     void finish(const Open &what);
-    void tell(Batch &batch);
+    void announce(Batch &batch);
     void learn(const Batch &batch);
 
     // A slice looks at no more numbers than this, so that no statement runs for long without a row.
@@ -62,10 +62,10 @@ class DifferenceReader {
     wire::Snapshot s_prev_parsed_;
     // s_now of the last batch that finished a difference. Lags behind s_prev while differences are
     // empty: the next batch names both together, so that each record follows its predecessor.
-    std::string told_;
+    std::string announced_;
     std::int64_t passed_seq_ = 0; // whatever began after s_prev has a higher seq than this
     std::optional<Open> open_;
-    bool sliced_ = false; // slices of it have been told
+    bool sliced_ = false; // slices of it have been announced
     std::optional<Position>
         resumed_inside_; // position in the middle of a difference, not opened yet
     std::size_t last_rows_ = 0;

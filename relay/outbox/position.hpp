@@ -42,6 +42,11 @@ struct Position {
     }
 };
 
+// The key of a lane's records, and its source name in the messages.
+inline std::string position_key(const std::string &incarnation, int lane) {
+    return incarnation + "/" + std::to_string(lane);
+}
+
 struct UnreadablePosition : std::runtime_error {
     using std::runtime_error::runtime_error;
 };

@@ -77,7 +77,7 @@ void Producer::delivered(const rd_kafka_message_t &message) noexcept {
     }
     const auto kind = kafka::undelivered(message.err);
     undelivered_any_ = true;
-    if (kind == kafka::Undelivered::weather) {
+    if (kind == kafka::Undelivered::transient) {
         if (why_.text.empty())
             why_.text = rd_kafka_err2str(message.err);
         return;
@@ -178,14 +178,14 @@ Outcome Producer::wait(std::chrono::milliseconds timeout) {
     return *std::exchange(result_, std::nullopt);
 }
 
-Outcome Producer::judge(kafka::Error error, const char *step) {
+Outcome Producer::noted(kafka::Error error, const char *step) {
     const Outcome outcome = kafka::classify(error.get());
     if (outcome != Outcome::ok) {
         const auto code = rd_kafka_error_code(error.get());
         // A refusal that was reported says more than "the transaction has failed".
         if (why_.kind != Trouble::Kind::message && why_.kind != Trouble::Kind::topic) {
             why_.forbidden = kafka::forbidden(code);
-            why_.kind = fenced(code) ? Trouble::Kind::fenced : Trouble::Kind::weather;
+            why_.kind = fenced(code) ? Trouble::Kind::fenced : Trouble::Kind::transient;
             why_.text = std::string(step) + ": " + rd_kafka_error_string(error.get());
             name_forbidden_topic();
             if (code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
@@ -198,7 +198,7 @@ Outcome Producer::judge(kafka::Error error, const char *step) {
 void Producer::start_init(int timeout_ms) {
     start([this, timeout_ms] {
         why_ = {};
-        return judge(kafka::Error(rd_kafka_init_transactions(client_.get(), timeout_ms)),
+        return noted(kafka::Error(rd_kafka_init_transactions(client_.get(), timeout_ms)),
                      "init_transactions");
     });
 }
@@ -208,7 +208,7 @@ void Producer::start_commit(int timeout_ms) {
 }
 
 Outcome Producer::commit_now(int timeout_ms) {
-    const Outcome outcome = judge(
+    const Outcome outcome = noted(
         kafka::Error(rd_kafka_commit_transaction(client_.get(), timeout_ms)), "commit_transaction");
     if (outcome != Outcome::ok) {
         commit_troubled_ = true;
@@ -242,7 +242,7 @@ Outcome Producer::begin() {
         why_.text = reason;
         return Outcome::fatal;
     }
-    return judge(kafka::Error(rd_kafka_begin_transaction(client_.get())), "begin_transaction");
+    return noted(kafka::Error(rd_kafka_begin_transaction(client_.get())), "begin_transaction");
 }
 
 rd_kafka_topic_t *Producer::topic(const std::string &name) {
@@ -287,8 +287,8 @@ Outcome Producer::produce(const Outgoing &message, kafka::Headers headers) {
     case kafka::Undelivered::topic:
         why_.kind = Trouble::Kind::topic;
         break;
-    case kafka::Undelivered::weather:
-        why_.kind = Trouble::Kind::weather;
+    case kafka::Undelivered::transient:
+        why_.kind = Trouble::Kind::transient;
     }
     return Outcome::abort;
 }
@@ -305,7 +305,7 @@ Outcome Producer::flush(std::chrono::milliseconds timeout) {
 
 Outcome Producer::undelivered_outcome() {
     why_.suspects = refused_last_;
-    if (why_.kind == Trouble::Kind::weather) {
+    if (why_.kind == Trouble::Kind::transient) {
         char reason[256];
         const auto code = rd_kafka_fatal_error(client_.get(), reason, sizeof reason);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)

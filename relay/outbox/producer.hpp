@@ -7,13 +7,15 @@
 
 #include "relay/kafka/classify.hpp"
 #include "relay/kafka/handles.hpp"
-#include "relay/outbox/sink.hpp"
+#include "relay/outbox/event.hpp"
+#include "relay/outbox/trouble.hpp"
 
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 
@@ -77,7 +79,7 @@ class Producer {
                                                int16_t api_key, int16_t, int32_t, size_t,
                                                void *opaque);
     void delivered(const rd_kafka_message_t &message) noexcept;
-    Outcome judge(kafka::Error error, const char *step);
+    Outcome noted(kafka::Error error, const char *step);
     Outcome undelivered_outcome();
     void work();
     void start(std::function<Outcome()> job);

@@ -1,7 +1,8 @@
 #include "relay/outbox/run.hpp"
 
 #include "relay/options.hpp"
-#include "relay/outbox/kafka_sink.hpp"
+#include "relay/outbox/kafka_checkpoint.hpp"
+#include "relay/outbox/kafka_transport.hpp"
 #include "relay/outbox/pipeline.hpp"
 #include "relay/outbox/postgres_queries.hpp"
 #include "relay/outbox/postgres_source.hpp"
@@ -56,8 +57,13 @@ void run_lane(const Options &options, int lane, LaneMetrics &metrics, const Stop
               Upkeep &upkeep) {
     RealTiming timing(stop);
     PostgresSource source(options, lane, metrics, stop, upkeep);
-    KafkaSink sink(options, metrics, [&stop] { return stop.requested(); });
-    Pipeline pipeline(options, options.until_empty, lane, source, sink, timing, metrics);
+    KafkaTransport transport(options, metrics);
+    KafkaCheckpoint checkpoint(options, lane, transport, [&] {
+        metrics.beat(); // a long read is no silence of the thread that ships
+        return stop.requested();
+    });
+    Pipeline pipeline(options, options.until_empty, lane, source, transport, checkpoint, timing,
+                      metrics);
     pipeline.run();
 }
 

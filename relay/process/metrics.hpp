@@ -123,6 +123,7 @@ struct LaneMetrics : Progress {
     Histogram commit_seconds{kSecondsBounds}; // first message → acknowledged commit
     Histogram age_seconds{kSecondsBounds};    // publish → acknowledged commit, oldest event
     Histogram transaction_events{kEventsBounds};
+    Counter unexpected_causes{0}; // of a change of state that the table does not have
     TopicPartitions partitions;
 
     // Committed in the database, not in Kafka; an estimate.

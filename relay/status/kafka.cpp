@@ -3,7 +3,7 @@
 #include "relay/process/exit_code.hpp"
 #include "relay/kafka/client.hpp"
 #include "relay/options.hpp"
-#include "relay/outbox/position_log.hpp"
+#include "relay/outbox/checkpoint_topic.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void add_position(outbox::PositionLog &log, const Options &options, Json &lane) {
+void add_position(outbox::CheckpointTopic &log, const Options &options, Json &lane) {
     std::optional<std::int64_t> hint;
     const auto report = lane.find("report");
     if (report != lane.end() && report->is_object() && report->contains("offset_hint") &&
@@ -38,7 +38,7 @@ void add_position(outbox::PositionLog &log, const Options &options, Json &lane) 
 } // namespace
 
 void add_kafka_positions(const Options &options, Json &whole) {
-    outbox::PositionLog log(options.kafka);
+    outbox::CheckpointTopic log(options.kafka);
     // Asks the cluster's id, and whether the topic is as it has to be; never makes it.
     bool usable = false;
     std::string problem;

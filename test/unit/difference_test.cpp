@@ -137,7 +137,7 @@ TEST(Classifier, R5ByFlags) {
     EXPECT_EQ(kafka::classify(nullptr), Outcome::ok);
     const kafka::Error plain(rd_kafka_error_new(RD_KAFKA_RESP_ERR__FAIL, "no flag"));
     EXPECT_EQ(kafka::classify(plain.get()), Outcome::fatal);
-    EXPECT_EQ(kafka::undelivered(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT), kafka::Undelivered::weather);
+    EXPECT_EQ(kafka::undelivered(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT), kafka::Undelivered::transient);
     EXPECT_EQ(kafka::undelivered(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE),
               kafka::Undelivered::message);
     EXPECT_EQ(kafka::undelivered(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),

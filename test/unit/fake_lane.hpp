@@ -5,6 +5,8 @@
 
 #include "relay/outbox/pipeline.hpp"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <deque>
 #include <map>
@@ -207,15 +209,15 @@ class Database : public Source {
 // One scripted failure of a step. `done`: the brokers carried it out although they said otherwise.
 struct Fault {
     Outcome outcome = Outcome::ok;
-    Trouble::Kind kind = Trouble::Kind::weather;
+    Trouble::Kind kind = Trouble::Kind::transient;
     bool done = false;
 };
 
-class Kafka : public Sink {
+class Kafka : public Transport, public Checkpoint {
   public:
     explicit Kafka(Database &database) : database(database) {}
 
-    std::deque<Fault> on_reach, on_open, on_read_back, on_fill, on_flush, on_settle, on_prepare;
+    std::deque<Fault> on_reach, on_open, on_read_back, on_fill, on_flush, on_commit, on_prepare;
     std::vector<std::int64_t> log; // seqs, in committed order
     std::vector<Record> positions; // committed
     std::set<std::string> missing_topics;
@@ -225,6 +227,8 @@ class Kafka : public Sink {
     std::vector<std::string> opened; // incarnations
     std::string cluster = "cluster-a";
     std::vector<std::size_t> attempts; // messages in each transaction that was begun
+
+    using Timeout = std::chrono::milliseconds;
 
     Outcome reach(bool) override { return take(on_reach).outcome; }
     const std::string &cluster_id() const override { return cluster; }
@@ -274,10 +278,10 @@ class Kafka : public Sink {
         ++transactions;
     }
     bool committing() const override { return under_way.has_value(); }
-    Outcome settle(Timeout) override {
+    Outcome await_commit(Timeout) override {
         if (!under_way)
             return Outcome::ok;
-        const Fault fault = take(on_settle);
+        const Fault fault = take(on_commit);
         if (fault.outcome == Outcome::retry)
             return Outcome::retry;
         if (fault.outcome == Outcome::ok || fault.done) {
@@ -354,8 +358,10 @@ struct Lane {
     bool until_empty = true;
 
     Lane() { options.outbox.max_rows = 100; }
+    // Whatever happened is in the table of states.
+    ~Lane() { EXPECT_EQ(metrics.unexpected_causes, 0u); }
     void run() {
-        Pipeline pipeline(options, until_empty, 0, database, kafka, time, metrics);
+        Pipeline pipeline(options, until_empty, 0, database, kafka, kafka, time, metrics);
         pipeline.run();
     }
     std::vector<std::int64_t> all() const {

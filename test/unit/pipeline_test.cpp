@@ -239,7 +239,7 @@ TEST_P(Irregular, P3EachEventOnceAndInOrder) {
     for (int i = 0; i < step.passes; ++i)
         script.push_back({});
     for (int again = 0; again < 3; ++again)
-        script.push_back({outcome, Trouble::Kind::weather, done});
+        script.push_back({outcome, Trouble::Kind::transient, done});
     lane.run();
     EXPECT_EQ(lane.kafka.log, lane.all());
     EXPECT_EQ(lane.kafka.positions.back().position.counter, 450);
@@ -255,9 +255,9 @@ INSTANTIATE_TEST_SUITE_P(
                                      Step{"fill_genesis", &fake::Kafka::on_fill, 0},
                                      Step{"flush", &fake::Kafka::on_flush, 2},
                                      Step{"flush_genesis", &fake::Kafka::on_flush, 0},
-                                     Step{"settle", &fake::Kafka::on_settle, 1},
-                                     Step{"settle_genesis", &fake::Kafka::on_settle, 0},
-                                     Step{"settle_later", &fake::Kafka::on_settle, 3}),
+                                     Step{"commit", &fake::Kafka::on_commit, 1},
+                                     Step{"commit_genesis", &fake::Kafka::on_commit, 0},
+                                     Step{"commit_later", &fake::Kafka::on_commit, 3}),
                      testing::Values(Outcome::retry, Outcome::abort, Outcome::fatal),
                      testing::Values(false, true), testing::Values(std::size_t{1}, std::size_t{2})),
     [](const auto &info) {
@@ -270,7 +270,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Pipeline, P7UncleanCommitRecyclesAndIsNotSentAgain) {
     Lane lane;
     lane.database.publish(300);
-    lane.kafka.on_settle = {{}, {Outcome::abort, Trouble::Kind::unclean, true}};
+    lane.kafka.on_commit = {{}, {Outcome::abort, Trouble::Kind::unclean, true}};
     const int expected_opens = 2; // start, and after the unclean one
     lane.run();
     EXPECT_EQ(lane.kafka.log, lane.all());
@@ -281,7 +281,7 @@ TEST(Pipeline, P7UncleanCommitRecyclesAndIsNotSentAgain) {
 TEST(Pipeline, R4LaneIsConfirmedBeforeAnybodyIsFenced) {
     Lane lane;
     lane.database.publish(100);
-    lane.kafka.on_settle = {{}, {Outcome::fatal, Trouble::Kind::fenced, false}};
+    lane.kafka.on_commit = {{}, {Outcome::fatal, Trouble::Kind::fenced, false}};
     lane.run();
     EXPECT_GE(lane.database.confirms, lane.kafka.opens);
     EXPECT_EQ(lane.kafka.log, lane.all());

@@ -1,4 +1,4 @@
-#include "relay/outbox/position_log.hpp"
+#include "relay/outbox/checkpoint_topic.hpp"
 
 #include "relay/process/exit_code.hpp"
 #include "relay/kafka/admin.hpp"
@@ -63,22 +63,22 @@ class Consuming {
 
 } // namespace
 
-PositionLog::PositionLog(const KafkaOptions &options, std::function<bool()> stopping)
+CheckpointTopic::CheckpointTopic(const KafkaOptions &options, std::function<bool()> stopping)
     : options_(options), stopping_(std::move(stopping)),
       client_(kafka::make_client(kafka::make_conf(options, kReaderSettings, RD_KAFKA_CONSUMER),
                                  RD_KAFKA_CONSUMER)) {}
 
-PositionLog::~PositionLog() {
+CheckpointTopic::~CheckpointTopic() {
     kafka::destroy_or_leave(std::move(client_));
 }
 
-Outcome PositionLog::fail(const std::string &text) {
+Outcome CheckpointTopic::fail(const std::string &text) {
     why_ = {};
     why_.text = text;
     return Outcome::retry;
 }
 
-Outcome PositionLog::forbid(const std::string &topic) {
+Outcome CheckpointTopic::forbid(const std::string &topic) {
     fail(rd_kafka_err2str(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
     why_.kind = Trouble::Kind::topic;
     why_.topic = topic;
@@ -86,7 +86,7 @@ Outcome PositionLog::forbid(const std::string &topic) {
     return Outcome::retry;
 }
 
-Outcome PositionLog::ensure(bool may_create) {
+Outcome CheckpointTopic::ensure(bool may_create) {
     cluster_ = kafka::cluster_id(client_.get(), std::min(options_.request_timeout_ms, kContactMs));
     if (cluster_.empty())
         return fail(kafka::no_answer(options_.brokers));
@@ -110,7 +110,7 @@ Outcome PositionLog::ensure(bool may_create) {
     return check_settings();
 }
 
-Outcome PositionLog::count_partitions(int &partitions) {
+Outcome CheckpointTopic::count_partitions(int &partitions) {
     const kafka::Topic topic(
         rd_kafka_topic_new(client_.get(), options_.position_topic.c_str(), nullptr));
     const rd_kafka_metadata_t *raw = nullptr;
@@ -132,7 +132,7 @@ Outcome PositionLog::count_partitions(int &partitions) {
     return Outcome::ok;
 }
 
-Outcome PositionLog::create() {
+Outcome CheckpointTopic::create() {
     const int replicas =
         options_.position_replication > 0 ? options_.position_replication : std::min(3, brokers_);
     const kafka::Settings config = {
@@ -155,7 +155,7 @@ Outcome PositionLog::create() {
     return fail("topic " + options_.position_topic + " has just been created");
 }
 
-Outcome PositionLog::check_settings() {
+Outcome CheckpointTopic::check_settings() {
     std::string error;
     const auto settings = kafka::topic_settings(client_.get(), options_.position_topic,
                                                 options_.request_timeout_ms, error);
@@ -174,8 +174,8 @@ Outcome PositionLog::check_settings() {
     return Outcome::ok;
 }
 
-void PositionLog::take(const rd_kafka_message_t &message, const std::string &key,
-                       std::optional<Record> &record) const {
+void CheckpointTopic::match(const rd_kafka_message_t &message, const std::string &key,
+                            std::optional<Record> &record) const {
     const std::string_view its_key(static_cast<const char *>(message.key), message.key_len);
     if (message.key == nullptr || its_key != key)
         return;
@@ -197,8 +197,9 @@ void PositionLog::take(const rd_kafka_message_t &message, const std::string &key
     }
 }
 
-PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_t from,
-                                             std::optional<std::int64_t> until, Timeout timeout) {
+CheckpointTopic::Window CheckpointTopic::read_window(const std::string &key, std::int64_t from,
+                                                     std::optional<std::int64_t> until,
+                                                     Timeout timeout) {
     Consuming partition(client_.get(), options_.position_topic, 0, from);
     Window window;
     std::optional<std::int64_t> first;
@@ -231,7 +232,7 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
         deadline = Clock::now() + timeout;
         if (!first)
             first = message->offset;
-        take(*message, key, window.record);
+        match(*message, key, window.record);
         if (until && message->offset >= *until)
             return complete(message->offset + 1);
     }
@@ -240,8 +241,8 @@ PositionLog::Window PositionLog::read_window(const std::string &key, std::int64_
     return window;
 }
 
-ReadBack PositionLog::last(const std::string &key, std::optional<std::int64_t> hint,
-                           std::optional<std::int64_t> until, Timeout timeout) {
+ReadBack CheckpointTopic::last(const std::string &key, std::optional<std::int64_t> hint,
+                               std::optional<std::int64_t> until, Timeout timeout) {
     const bool read_before = known_.key == key && until && known_.end <= *until;
     Window window = read_before ? read_window(key, known_.end, until, timeout)
                                 : search(key, hint, until, timeout);
@@ -262,8 +263,10 @@ ReadBack PositionLog::last(const std::string &key, std::optional<std::int64_t> h
 // From the end back in windows that grow and do not overlap: a topic in which the key is not is
 // read once. The answer holds for everything below the end of the first window. What compaction
 // takes away meanwhile has a successor behind that end, which whoever reads on from there finds.
-PositionLog::Window PositionLog::search(const std::string &key, std::optional<std::int64_t> hint,
-                                        std::optional<std::int64_t> until, Timeout timeout) {
+CheckpointTopic::Window CheckpointTopic::search(const std::string &key,
+                                                std::optional<std::int64_t> hint,
+                                                std::optional<std::int64_t> until,
+                                                Timeout timeout) {
     std::int64_t start = RD_KAFKA_OFFSET_TAIL(kTail);
     if (hint && *hint >= 0 && (!until || *hint <= *until)) // else another topic's
         start = *hint;
@@ -281,8 +284,8 @@ PositionLog::Window PositionLog::search(const std::string &key, std::optional<st
     return window;
 }
 
-Outcome PositionLog::scan(const std::string &name, std::int64_t since_ms, Timeout timeout,
-                          const EachMessage &each) {
+Outcome CheckpointTopic::scan(const std::string &name, std::int64_t since_ms, Timeout timeout,
+                              const EachMessage &each) {
     const kafka::Topic topic(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
     const rd_kafka_metadata_t *raw = nullptr;
     const auto error =
@@ -305,8 +308,8 @@ Outcome PositionLog::scan(const std::string &name, std::int64_t since_ms, Timeou
     return Outcome::ok;
 }
 
-std::optional<std::int64_t> PositionLog::offset_at(const std::string &name, std::int32_t partition,
-                                                   std::int64_t time_ms) {
+std::optional<std::int64_t>
+CheckpointTopic::offset_at(const std::string &name, std::int32_t partition, std::int64_t time_ms) {
     if (time_ms == 0)
         return RD_KAFKA_OFFSET_BEGINNING;
     const std::unique_ptr<rd_kafka_topic_partition_list_t,
@@ -320,9 +323,9 @@ std::optional<std::int64_t> PositionLog::offset_at(const std::string &name, std:
     return list->elems[0].offset; // the end when nothing is so young
 }
 
-Outcome PositionLog::scan_partition(const std::string &name, std::int32_t number,
-                                    std::int64_t since_ms, Timeout timeout,
-                                    const EachMessage &each) {
+Outcome CheckpointTopic::scan_partition(const std::string &name, std::int32_t number,
+                                        std::int64_t since_ms, Timeout timeout,
+                                        const EachMessage &each) {
     const auto from = offset_at(name, number, since_ms);
     if (!from)
         return fail("could not look up an offset of topic " + name);

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "relay/kafka/handles.hpp"
-#include "relay/outbox/sink.hpp"
+#include "relay/outbox/checkpoint.hpp"
 
 #include <memory>
 #include <string>
@@ -14,19 +14,15 @@ struct KafkaOptions;
 
 namespace once::outbox {
 
-inline std::string position_key(const std::string &incarnation, int lane) {
-    return incarnation + "/" + std::to_string(lane);
-}
-
-class PositionLog {
+class CheckpointTopic {
   public:
     using Timeout = std::chrono::milliseconds;
     // `stopping` ends long reads early; they are retry then.
-    explicit PositionLog(
+    explicit CheckpointTopic(
         const KafkaOptions &options, std::function<bool()> stopping = [] { return false; });
-    ~PositionLog();
-    PositionLog(const PositionLog &) = delete;
-    PositionLog &operator=(const PositionLog &) = delete;
+    ~CheckpointTopic();
+    CheckpointTopic(const CheckpointTopic &) = delete;
+    CheckpointTopic &operator=(const CheckpointTopic &) = delete;
 
     // ok: the topic is there and as it has to be. retry: brokers do not answer. Throws Refusal:
     // wrong settings, or missing when it may not be made.
@@ -66,8 +62,8 @@ class PositionLog {
                   std::optional<std::int64_t> until, Timeout timeout);
     Window read_window(const std::string &key, std::int64_t from, std::optional<std::int64_t> until,
                        Timeout timeout);
-    void take(const rd_kafka_message_t &message, const std::string &key,
-              std::optional<Record> &record) const;
+    void match(const rd_kafka_message_t &message, const std::string &key,
+               std::optional<Record> &record) const;
     Outcome create();
     Outcome check_settings();
     Outcome scan_partition(const std::string &topic, std::int32_t partition, std::int64_t since_ms,

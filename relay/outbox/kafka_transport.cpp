@@ -1,17 +1,13 @@
-#include "relay/outbox/kafka_sink.hpp"
+#include "relay/outbox/kafka_transport.hpp"
 
 #include "extension/wire/column_headers.hpp"
 #include "relay/process/crash_point.hpp"
 #include "relay/process/log.hpp"
 #include "relay/outbox/wall_clock.hpp"
-#include "relay/process/whole_number.hpp"
-
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <unistd.h>
 
 namespace once::outbox {
 namespace {
@@ -21,10 +17,6 @@ using std::chrono::milliseconds;
 
 // One attempt; the pipeline calls again. Below the timeout of the transaction.
 constexpr int kCommitMs = 8000;
-// Silence of a broker while positions are read. Another relay's open transaction hides the end for
-// up to its timeout and the coordinator's scan.
-constexpr milliseconds kReadSilence{40000};
-
 // The application's headers as published, then ours.
 kafka::Headers make_headers(const Event &event, const std::string &source, std::int64_t counter) {
     kafka::Headers headers(rd_kafka_headers_new(8));
@@ -48,31 +40,18 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
 
 } // namespace
 
-KafkaSink::KafkaSink(const Options &options, LaneMetrics &metrics, std::function<bool()> stopping)
+KafkaTransport::KafkaTransport(const Options &options, LaneMetrics &metrics)
     : options_(options), lane_(metrics.lane), partitions_(metrics.partitions),
-      ring_size_(options.outbox.producers >= 2 ? 2 : 1),
-      log_(std::make_unique<PositionLog>(options.kafka, std::move(stopping))) {}
+      ring_size_(options.outbox.producers >= 2 ? 2 : 1) {}
 
-Outcome KafkaSink::told(Outcome outcome, const Producer &producer) {
+Outcome KafkaTransport::noted(Outcome outcome, const Producer &producer) {
     if (outcome != Outcome::ok)
         why_ = producer.trouble();
     return outcome;
 }
 
-Outcome KafkaSink::reach(bool may_create) {
-    const Outcome outcome = log_->ensure(may_create);
-    why_ = log_->trouble();
-    return outcome;
-}
-
-ReadBack KafkaSink::peek(const std::string &incarnation, std::optional<std::int64_t> hint) {
-    auto answer = log_->last(position_key(incarnation, lane_), hint, std::nullopt, kReadSilence);
-    why_ = log_->trouble();
-    return answer;
-}
-
 // Both ids, whatever ring is used: the predecessor may have had another.
-Outcome KafkaSink::open(const std::string &incarnation, Timeout timeout) {
+Outcome KafkaTransport::open(const std::string &incarnation, Timeout timeout) {
     close();
     source_ = position_key(incarnation, lane_);
     crash_point(CrashPoint::before_init);
@@ -101,12 +80,12 @@ Outcome KafkaSink::open(const std::string &incarnation, Timeout timeout) {
     return Outcome::ok;
 }
 
-void KafkaSink::close() noexcept {
+void KafkaTransport::close() noexcept {
     filled_ = committer_ = nullptr;
     producers_.clear();
 }
 
-void KafkaSink::abandon() noexcept {
+void KafkaTransport::abandon() noexcept {
     filled_ = committer_ = nullptr;
     for (auto &producer : producers_)
         if (producer->working())
@@ -114,46 +93,33 @@ void KafkaSink::abandon() noexcept {
     producers_.clear();
 }
 
-ReadBack KafkaSink::read_back(std::optional<std::int64_t> hint, Timeout timeout) {
-    if (const Outcome outcome = commit_start_record(timeout); outcome != Outcome::ok)
-        return {outcome, std::nullopt};
-    crash_point(CrashPoint::after_start_record);
-    auto answer = log_->last(source_, hint, offset_, kReadSilence);
-    if (answer.outcome != Outcome::ok)
-        why_ = log_->trouble();
-    return answer;
-}
-
-// Its delivery report is an end that no deposed leader can have told us.
-Outcome KafkaSink::commit_start_record(Timeout timeout) {
+Outcome KafkaTransport::commit_record(const std::string &key, const std::string &text,
+                                      Timeout timeout) {
     const auto deadline = Clock::now() + timeout;
     Producer &producer = *producers_.front();
     int ignored = 0;
     if (const auto outcome = producer.know(options_.kafka.position_topic,
                                            static_cast<int>(timeout.count()), ignored);
         outcome != Outcome::ok)
-        return told(outcome, producer);
+        return noted(outcome, producer);
     if (const auto outcome = producer.begin(); outcome != Outcome::ok)
-        return told(outcome, producer);
-    value_ =
-        nlohmann::json{{"format", kPositionFormat}, {"pid", ::getpid()}, {"version", ONCE_VERSION}}
-            .dump();
-    const std::string key = source_ + "/start";
+        return noted(outcome, producer);
+    value_ = text;
     if (const auto outcome = produce_position(producer, key, value_); outcome != Outcome::ok)
-        return told(outcome, producer);
+        return noted(outcome, producer);
     Outcome outcome = producer.flush(timeout);
     if (outcome != Outcome::ok)
-        return told(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
+        return noted(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
     offset_ = producer.position_offset();
     producer.start_commit(kCommitMs);
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
     outcome = producer.wait(std::max(left, milliseconds(kCommitMs + 1000)));
-    // Not known is as bad as failed: the pipeline takes new producers and asks again.
-    return told(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
+    // Not known is as bad as failed: the caller takes new producers and asks again.
+    return noted(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
 }
 
-Outcome KafkaSink::produce_position(Producer &producer, const std::string &key,
-                                    const std::string &text) {
+Outcome KafkaTransport::produce_position(Producer &producer, const std::string &key,
+                                         const std::string &text) {
     Outgoing record;
     record.topic = &options_.kafka.position_topic;
     record.key = key;
@@ -163,7 +129,7 @@ Outcome KafkaSink::produce_position(Producer &producer, const std::string &key,
     return producer.produce(record, kafka::Headers(rd_kafka_headers_new(0)));
 }
 
-Outcome KafkaSink::prepare(const Batch &batch, Timeout timeout) {
+Outcome KafkaTransport::prepare(const Batch &batch, Timeout timeout) {
     Producer &producer = *producers_[turn_];
     const int timeout_ms = static_cast<int>(timeout.count());
     int count = 0;
@@ -181,10 +147,10 @@ Outcome KafkaSink::prepare(const Batch &batch, Timeout timeout) {
         if (count != 0)
             note_partitions(name, count);
     }
-    return told(outcome, producer);
+    return noted(outcome, producer);
 }
 
-void KafkaSink::note_partitions(const std::string &topic, int count) {
+void KafkaTransport::note_partitions(const std::string &topic, int count) {
     const int before = partitions_.note(topic, count);
     if (before != 0 && before != count)
         log::warning("partitions_changed",
@@ -194,7 +160,8 @@ void KafkaSink::note_partitions(const std::string &topic, int count) {
                       {"hint", "the order of a key does not hold across the change"}});
 }
 
-Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int64_t first_counter) {
+Outcome KafkaTransport::produce_all(Producer &producer, const Batch &batch,
+                                    std::int64_t first_counter) {
     Outgoing message;
     std::string topic;
     message.topic = &topic;
@@ -216,7 +183,7 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
         message.number = i;
         const Outcome outcome = producer.produce(message, make_headers(event, source_, counter++));
         if (outcome != Outcome::ok)
-            return told(outcome, producer);
+            return noted(outcome, producer);
         if (i == batch.events.size() / 2)
             crash_point(CrashPoint::after_k_messages);
         if (i % 1024 == 1023)
@@ -226,7 +193,7 @@ Outcome KafkaSink::produce_all(Producer &producer, const Batch &batch, std::int6
 }
 
 // Whoever may publish could else write positions with our rights, also those of other databases.
-Outcome KafkaSink::refuse_forged(std::size_t index) {
+Outcome KafkaTransport::refuse_forged(std::size_t index) {
     why_ = {};
     why_.kind = Trouble::Kind::message;
     why_.topic = options_.kafka.position_topic;
@@ -235,12 +202,13 @@ Outcome KafkaSink::refuse_forged(std::size_t index) {
     return Outcome::abort;
 }
 
-Outcome KafkaSink::fill(const Batch &batch, std::int64_t first_counter, const Position &position) {
+Outcome KafkaTransport::fill(const Batch &batch, std::int64_t first_counter,
+                             const Position &position) {
     Producer &producer = *producers_[turn_];
     turn_ = (turn_ + 1) % ring_size_;
     crash_point(CrashPoint::before_begin);
     if (const Outcome outcome = producer.begin(); outcome != Outcome::ok)
-        return told(outcome, producer);
+        return noted(outcome, producer);
     producer.keep(batch.arena);
     if (const Outcome outcome = produce_all(producer, batch, first_counter); outcome != Outcome::ok)
         return outcome;
@@ -249,27 +217,27 @@ Outcome KafkaSink::fill(const Batch &batch, std::int64_t first_counter, const Po
     if (!disabled_by_test(Rule::position_in_transaction))
         if (const Outcome outcome = produce_position(producer, source_, value_);
             outcome != Outcome::ok)
-            return told(outcome, producer);
+            return noted(outcome, producer);
     crash_point(CrashPoint::after_position);
     filled_ = &producer;
     return Outcome::ok;
 }
 
-Outcome KafkaSink::flush(Timeout timeout) {
+Outcome KafkaTransport::flush(Timeout timeout) {
     const Outcome outcome = filled_->flush(timeout);
     if (outcome == Outcome::ok)
         offset_ = filled_->position_offset();
-    return told(outcome, *filled_);
+    return noted(outcome, *filled_);
 }
 
-void KafkaSink::commit() {
+void KafkaTransport::commit() {
     crash_point(CrashPoint::before_commit);
     committer_ = std::exchange(filled_, nullptr);
     committer_->start_commit(kCommitMs);
 }
 
 // R3: once commit was called only commit is called again.
-Outcome KafkaSink::settle(Timeout timeout) {
+Outcome KafkaTransport::await_commit(Timeout timeout) {
     if (committer_ == nullptr)
         return Outcome::ok;
     if (!committer_->working())
@@ -283,12 +251,12 @@ Outcome KafkaSink::settle(Timeout timeout) {
         if (disabled_by_test(Rule::position_in_transaction))
             return position_by_itself(producer);
     }
-    return told(outcome, producer);
+    return noted(outcome, producer);
 }
 
 // What everybody would write first, and what doubles: the position in a transaction of its own. For
 // the control test alone.
-Outcome KafkaSink::position_by_itself(Producer &producer) {
+Outcome KafkaTransport::position_by_itself(Producer &producer) {
     Outcome outcome = producer.begin();
     if (outcome == Outcome::ok)
         outcome = produce_position(producer, source_, value_);
@@ -298,40 +266,7 @@ Outcome KafkaSink::position_by_itself(Producer &producer) {
         producer.start_commit(kCommitMs);
         outcome = producer.wait(milliseconds(kCommitMs));
     }
-    return told(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
-}
-
-Outcome KafkaSink::scan(const std::vector<std::string> &topics, const std::string &wanted,
-                        std::int64_t since_ms, const Seen &seen) {
-    const auto header = [](rd_kafka_headers_t *headers, std::string_view name) -> std::string_view {
-        const void *text = nullptr;
-        size_t size = 0;
-        if (headers == nullptr || // the names are literals, which end in a zero
-            rd_kafka_header_get_last(headers, name.data(), &text, &size) !=
-                RD_KAFKA_RESP_ERR_NO_ERROR)
-            return {};
-        return {static_cast<const char *>(text), size};
-    };
-    for (const std::string &topic : topics) {
-        const Outcome outcome =
-            log_->scan(topic, since_ms, kReadSilence, [&](const rd_kafka_message_t &message) {
-                rd_kafka_headers_t *headers = nullptr;
-                rd_kafka_message_headers(&message, &headers);
-                const auto written_to = header(headers, wire::kTopicHeader);
-                if (!written_to.empty() && written_to != topic)
-                    return; // a copy that somebody made
-                if (!header(headers, wire::kSourceHeader).starts_with(wanted))
-                    return;
-                if (const auto id = uuid_from_text(header(headers, wire::kIdHeader)))
-                    seen(*id, whole_number<std::int64_t>(header(headers, wire::kPositionHeader))
-                                  .value_or(0));
-            });
-        if (outcome != Outcome::ok) {
-            why_ = log_->trouble();
-            return outcome;
-        }
-    }
-    return Outcome::ok;
+    return noted(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
 }
 
 } // namespace once::outbox

@@ -1,20 +1,13 @@
-// The pipeline's dealings with refused messages: finding them by halves, putting them aside,
-// holding their keys, shipping them again.
-#include "relay/outbox/pipeline.hpp"
+#include "relay/outbox/quarantine.hpp"
 
-#include "relay/process/crash_point.hpp"
+#include "relay/outbox/wall_clock.hpp"
 #include "relay/process/exit_code.hpp"
 #include "relay/process/log.hpp"
-#include "relay/outbox/wall_clock.hpp"
 
 #include <algorithm>
 
 namespace once::outbox {
 namespace {
-
-using std::chrono::milliseconds;
-
-constexpr milliseconds kCommitPatience{30000};
 
 // What is refused for its time and is younger than this was not refused for its age.
 constexpr std::int64_t kYoungMs = 3600'000;
@@ -29,10 +22,21 @@ std::string policy_name(PoisonPolicy policy) {
 
 } // namespace
 
-// Takes out of the batch what must not ship on the main path; what a held key adds is put aside
-// first, committed, before the transaction that passes over it.
-void Pipeline::screen(Batch &batch, std::string &lsn) {
-    if (in_kafka_ && head_.mode == "missing")
+void Quarantine::load(StartingPoint point) {
+    if (point.in_kafka)
+        in_kafka_ = std::move(point.in_kafka);
+    dead_letters_.load(source_.parked_seqs(0), source_.held_keys(point.position.redrive_no));
+    count_held();
+    covered_ = source_.cut();
+}
+
+void Quarantine::count_held() {
+    control_.metrics().keys_held = static_cast<std::int64_t>(dead_letters_.held_count());
+}
+
+void Quarantine::screen(Batch &batch, const Position &position, const Position &head,
+                        std::string &lsn) {
+    if (in_kafka_ && head.mode == "missing")
         std::erase_if(batch.events, [&](const Event &event) {
             return std::binary_search(in_kafka_->begin(), in_kafka_->end(), event.id);
         });
@@ -46,7 +50,7 @@ void Pipeline::screen(Batch &batch, std::string &lsn) {
             behind.push_back(event.seq);
     if (!behind.empty()) {
         lsn = source_.park(behind, "an earlier event of its key was refused",
-                           policy_name(PoisonPolicy::hold_key), position_.redrive_no);
+                           policy_name(PoisonPolicy::hold_key), position.redrive_no);
         for (const Event &event : batch.events)
             if (dead_letters_.is_held(event))
                 dead_letters_.park(event, true);
@@ -58,42 +62,39 @@ void Pipeline::screen(Batch &batch, std::string &lsn) {
         batch.bytes += event.size();
 }
 
-// A refused request fails its neighbours too: the next attempt takes half of those that can be it.
-void Pipeline::narrow_down(const Batch &batch) {
+// A refused request fails its neighbours too.
+void Quarantine::refused(const Batch &batch, const Trouble &trouble, const Position &position) {
     const std::size_t sent = batch.events.size();
-    if (sent == 1 && sink_.trouble().for_time && is_young(batch.events.front())) {
+    if (sent == 1 && trouble.for_time && is_young(batch.events.front())) {
         suspects_ = 1; // no fault of the event: it waits for a clock
-        blocked_ = true;
-        metrics_.enter(WorkState::blocked);
+        control_.on(LaneCause::message_waits);
         log::warning(
             "lane_blocked",
-            {{"lane", lane_}, {"topic", sink_.trouble().topic}, {"reason", kClocksDiffer}});
-        wait_a_little("clock");
+            {{"lane", control_.lane()}, {"topic", trouble.topic}, {"reason", kClocksDiffer}});
+        control_.wait_a_little("clock");
         return;
     }
     if (sent == 1) {
         suspects_ = 0;
-        put_aside(batch.events.front());
+        put_aside(batch.events.front(), trouble.text, position);
         return;
     }
-    const std::size_t named = sink_.trouble().suspects;
-    suspects_ = named == 0 ? sent : std::min(named, sent);
-    log::info("searching_refused_message", {{"lane", lane_}, {"among", suspects_}});
+    suspects_ = trouble.suspects == 0 ? sent : std::min(trouble.suspects, sent);
+    log::info("searching_refused_message", {{"lane", control_.lane()}, {"among", suspects_}});
 }
 
-void Pipeline::put_aside(const Event &event) {
-    const std::string error = sink_.trouble().text;
-    const PoisonPolicy policy = options_.outbox.on_poison;
+void Quarantine::put_aside(const Event &event, const std::string &error, const Position &position) {
+    const PoisonPolicy policy = control_.options().outbox.on_poison;
     const std::string what =
         "event " + std::to_string(event.seq) + " for topic \"" + std::string(event.topic) + "\"";
     if (policy == PoisonPolicy::stop)
         throw Refusal(ExitCode::kafka, "Kafka refuses " + what + ": " + error,
                       "Its id is " + to_text(event.id) + ".",
                       "Repair the cause, or let outbox.on_poison be hold_key or skip.");
-    source_.park({event.seq}, error, policy_name(policy), position_.redrive_no);
+    source_.park({event.seq}, error, policy_name(policy), position.redrive_no);
     dead_letters_.park(event, policy == PoisonPolicy::hold_key);
-    metrics_.keys_held = static_cast<std::int64_t>(dead_letters_.held_count());
-    log::warning("message_put_aside", {{"lane", lane_},
+    count_held();
+    log::warning("message_put_aside", {{"lane", control_.lane()},
                                        {"seq", event.seq},
                                        {"id", to_text(event.id)},
                                        {"topic", event.topic},
@@ -101,45 +102,24 @@ void Pipeline::put_aside(const Event &event) {
                                        {"reason", error}});
 }
 
-// Between two batches: one key's wanted entries in one Kafka transaction whose position carries
-// their number. True: nothing irregular.
-bool Pipeline::redrive() {
-    if (!settle(kCommitPatience))
-        return false;
-    const auto next = source_.next_redrive(position_);
-    if (!next)
-        return true;
-    drained_ = false;
-    return ship_redrive(*next);
-}
-
-bool Pipeline::ship_redrive(const Redrive &what) {
-    Shipment shipment;
-    shipment.redrive = true;
-    shipment.position = head_;
-    shipment.position.redrive_no = what.number;
-    shipment.position.lsn = later_lsn(head_.lsn, what.batch.lsn);
-    shipment.position.timeline = what.batch.timeline;
-    crash_point(CrashPoint::before_redrive_commit);
-    if (!hand_over(what.batch, std::move(shipment)) || !settle(kCommitPatience))
-        return false;
-    log::info("redriven",
-              {{"lane", lane_}, {"number", what.number}, {"events", what.batch.events.size()}});
-    dead_letters_.hold_only(source_.held_keys(position_.redrive_no));
-    metrics_.keys_held = static_cast<std::int64_t>(dead_letters_.held_count());
-    return true;
+void Quarantine::redriven(const Redrive &what, const Position &position) {
+    log::info(
+        "redriven",
+        {{"lane", control_.lane()}, {"number", what.number}, {"events", what.batch.events.size()}});
+    dead_letters_.hold_only(source_.held_keys(position.redrive_no));
+    count_held();
 }
 
 // What stands in one number ships in one transaction: to find the refused entry, the second half
 // gives the number back. Alone and refused: it stops being wanted, with all behind it.
-void Pipeline::refuse_redriven(const Batch &batch) {
+void Quarantine::refused_again(const Batch &batch, const Trouble &trouble) {
     const std::size_t sent = batch.events.size();
     if (sent == 1) {
         const Event &event = batch.events.front();
-        log::warning("refused_again", {{"lane", lane_},
+        log::warning("refused_again", {{"lane", control_.lane()},
                                        {"seq", event.seq},
                                        {"id", to_text(event.id)},
-                                       {"reason", sink_.trouble().text}});
+                                       {"reason", trouble.text}});
         source_.redrive_refused(event.seq);
         return;
     }

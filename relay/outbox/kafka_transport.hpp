@@ -1,29 +1,22 @@
-// The sink over librdkafka: a ring of transactional producers that take turns, and the position
-// log.
+// The transport over librdkafka: a ring of transactional producers that take turns.
 #pragma once
 
-#include "relay/process/metrics.hpp"
 #include "relay/options.hpp"
-#include "relay/outbox/position_log.hpp"
 #include "relay/outbox/producer.hpp"
-#include "relay/outbox/sink.hpp"
+#include "relay/outbox/transport.hpp"
+#include "relay/process/metrics.hpp"
 
 #include <memory>
 #include <vector>
 
 namespace once::outbox {
 
-class KafkaSink : public Sink {
+class KafkaTransport : public Transport {
   public:
-    // `stopping` ends long reads early; they are then not known.
-    KafkaSink(const Options &options, LaneMetrics &metrics, std::function<bool()> stopping);
-    ~KafkaSink() override { KafkaSink::close(); }
+    KafkaTransport(const Options &options, LaneMetrics &metrics);
+    ~KafkaTransport() override { KafkaTransport::close(); }
 
-    Outcome reach(bool may_create) override;
-    const std::string &cluster_id() const override { return log_->cluster_id(); }
-    ReadBack peek(const std::string &incarnation, std::optional<std::int64_t> hint) override;
     Outcome open(const std::string &incarnation, Timeout timeout) override;
-    ReadBack read_back(std::optional<std::int64_t> hint, Timeout timeout) override;
     void close() noexcept override;
     void abandon() noexcept override;
     Outcome prepare(const Batch &batch, Timeout timeout) override;
@@ -31,17 +24,20 @@ class KafkaSink : public Sink {
     Outcome flush(Timeout timeout) override;
     void commit() override;
     bool committing() const override { return committer_ != nullptr; }
-    Outcome settle(Timeout timeout) override;
+    Outcome await_commit(Timeout timeout) override;
     std::size_t ring() const override { return ring_size_; }
-    std::int64_t record_offset() const override { return offset_; }
     const Trouble &trouble() const override { return why_; }
-    Outcome scan(const std::vector<std::string> &topics, const std::string &source,
-                 std::int64_t since_ms, const Seen &seen) override;
+
+    // After open: a transaction of one record in the checkpoint topic.
+    Outcome commit_record(const std::string &key, const std::string &value, Timeout timeout);
+    // In that topic, of the record in the last flushed transaction.
+    std::int64_t record_offset() const { return offset_; }
+    // <incarnation>/<lane>, of the last open.
+    const std::string &source() const { return source_; }
 
   private:
-    Outcome told(Outcome outcome, const Producer &producer);
+    Outcome noted(Outcome outcome, const Producer &producer);
     void note_partitions(const std::string &topic, int count);
-    Outcome commit_start_record(Timeout timeout);
     Outcome produce_all(Producer &producer, const Batch &batch, std::int64_t first_counter);
     Outcome refuse_forged(std::size_t index);
     Outcome position_by_itself(Producer &producer);
@@ -51,8 +47,7 @@ class KafkaSink : public Sink {
     const int lane_;
     TopicPartitions &partitions_;
     const std::size_t ring_size_;
-    std::string source_; // <incarnation>/<lane>
-    std::unique_ptr<PositionLog> log_;
+    std::string source_;
     std::vector<std::unique_ptr<Producer>> producers_;
     std::size_t turn_ = 0;
     Producer *filled_ = nullptr;    // begun, not committing yet
