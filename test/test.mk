@@ -80,7 +80,7 @@ tidy:
 	@$(call tidy_files,$(filter extension/%,$(TIDY))) -- $(EXTENSION_FLAGS) 2>/dev/null
 	@$(call tidy_files,$(filter-out extension/%,$(TIDY))) -- $(RELAY_CFLAGS) 2>/dev/null
 # The SQL scripts under pgspot: names that a caller's search_path could take over.
-pgspot: all
+pgspot: all dummy
 	@test/support/install.sh lint
 	@test/pgspot
 # The last column of test/CASES.md, from the names of the tests.

@@ -1,3 +1,8 @@
+-- As an installation begins (schema/once.sql): names are the server's, and what a delta creates is of heap, where the
+-- database is, whatever the defaults of the caller.
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL default_tablespace = '';
+SET LOCAL default_table_access_method = heap;
 -- What every upgrade begins with: it remembers what is there and who was granted what, for revoke.sql and end.sql.
 SELECT pg_catalog.set_config('pg_once_upgrade.before', (SELECT pg_catalog.string_agg(pg_catalog.concat(d.classid, ':', d.objid), ' ')
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid

@@ -127,6 +127,23 @@ def test_an_update_gives_what_an_installation_gives(server, stage, database):
     assert "column once.topic.dummy" in "\n".join(updated)
 
 
+def test_BE14_an_update_makes_tables_of_heap_in_the_databases_tablespace(stage, database):
+    stage.install(NEW)
+    with database.session() as cursor:
+        cursor.execute("CREATE ACCESS METHOD other_am TYPE TABLE HANDLER heap_tableam_handler")
+        cursor.execute("SET default_table_access_method = other_am")
+        cursor.execute("SET allow_in_place_tablespaces = on")
+        cursor.execute(f"CREATE TABLESPACE {database.name}_reserved LOCATION ''")
+        cursor.execute(f"SET default_tablespace = '{database.name}_reserved'")
+        cursor.execute(f"ALTER EXTENSION pg_once UPDATE TO '{DUMMY}'")
+        cursor.execute("SELECT c.oid::regclass::text FROM pg_class c LEFT JOIN pg_am m ON m.oid = c.relam "
+                       "WHERE relnamespace = 'once'::regnamespace AND (reltablespace <> 0 OR m.amname = 'other_am')")
+        others = cursor.fetchall()
+        cursor.execute("DROP EXTENSION pg_once CASCADE")
+        cursor.execute(f"DROP TABLESPACE {database.name}_reserved")
+    assert others == []
+
+
 def test_an_update_that_is_rolled_back_leaves_nothing(server, stage, database):
     before = catalog(database)
     stage.install(NEW)
