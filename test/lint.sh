@@ -18,6 +18,7 @@ forbid() {
 }
 
 test/rules || failed=1
+test/links || failed=1
 test/cases --check || failed=1
 forbid 'C++ lines end after 100 characters (clang-format does not break what it cannot)' '^.{101,}$' '*.cpp' '*.hpp'
 forbid 'lines of shell and make end after 140 characters' '^.{141,}$' '*.sh' Makefile '*.mk'
@@ -48,7 +49,7 @@ while read -r option; do
 done < <(sed -n '/^## Options/,/^## Metrics/p' relay/README.md | grep -oE '`(outbox|http|log)\.[a-z_]+`' | tr -d '`' | sort -u)
 while read -r metric; do
     grep -q "\"\(once\)\?.*${metric#once_*box}\"" relay/process/prometheus.cpp || bad "no metric $metric"
-done < <(grep -ohE '\bonce_(outbox|inbox)_[a-z_]+' README.md relay/README.md | sort -u)
+done < <(grep -ohE '\bonce_(outbox|inbox)_[a-z_]+' README.md relay/*.md | sort -u)
 while read -r function; do
     grep -rqE "FUNCTION once\.$function\(" sql/api || bad "no function once.$function"
 done < <(sed -n '/^## Reference/,$p' sql/README.md | grep -oE '`[a-z_]+\(' | tr -d '`(' | sort -u)
@@ -59,6 +60,7 @@ done < <(perl -0ne 'while (/COMMENT ON FUNCTION once\.(\w+)\([^;]*?\) IS\s+'\''(
 if [ build/once-relay -nt relay/config/table.cpp ] && ! build/once-relay help markdown | cmp -s - relay/OPTIONS.md; then
     bad 'relay/OPTIONS.md is not what the relay says: make reference'
 fi
+[ "$(wc -c <README.md)" -le 12288 ] || bad 'README.md is at most 12 kB: the rest is in sql/guide, relay/OPERATING.md, relay/SECURITY.md'
 # Every folder says what it is; wings of SQL, specs, expected output, corpora and the Java tools are told of one folder above.
 while read -r folder; do
     case $folder in sql/*/* | test/isolation/* | test/support/java | test/fuzz/corpus*) continue ;; esac

@@ -1,4 +1,4 @@
-"""The README is run as it stands: the tour pasted whole into a shell, every other block of SQL statement by statement.
+"""README and guides are run as they stand: the tour pasted whole into a shell, every other block of SQL statement by statement.
 
 What a tester's machine lacks stands on PATH as a wrapper that does the real thing: `sudo`, a server whose port is
 PGPORT and whose installation `make install` may write to, `kafka-topics.sh` out of the broker's jars.
@@ -17,14 +17,14 @@ from support.postgres import Cluster
 from support.process import TOP, Process, server_user, temporary_folder
 from support.relay import run_relay
 
-README = (TOP / "README.md").read_text(encoding="utf-8")
+PAGES = [TOP / "README.md", *sorted((TOP / "sql/guide").glob("*.md")), TOP / "relay/OPERATING.md", TOP / "relay/SECURITY.md"]
 TOUR = "Five minutes"
 
 
 def blocks():
     """(section, language, text) of each fenced block, in order."""
     section, language, lines = "", None, []
-    for line in README.splitlines():
+    for line in (line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()):
         if line.startswith("```"):
             if language is not None:
                 yield section, language, "\n".join(lines) + "\n"
@@ -112,6 +112,7 @@ def test_tour_works_when_pasted_whole(kafka, tour):
 UUID = r"[0-9a-f-]{36}"
 ANSWERS = {
     "pg_once": ["-", "-", UUID, "-"],
+    "Features": ["-", "new", "new", UUID, UUID, "acquired", "-"],
     "Receiving": ["-", "new", "-"],
     "Idempotent requests": ["-", "new", "", "-"],
     "State machines": [".*", "moved", "moved", "-"],
@@ -166,8 +167,10 @@ def test_sql_of_every_section_runs_as_it_stands(owner):
 
 
 def test_configuration_is_one_that_the_relay_takes():
-    text = next(text for _, language, text in blocks() if language == "toml")
-    file = temporary_folder("readme") / "relay.toml"
-    file.write_text(text)
-    status, output = run_relay("print-config", "--config", file)
-    assert status == 0 and "billing.apply_orders" in output, output
+    texts = [text for _, language, text in blocks() if language == "toml"]
+    assert len(texts) == 2, "a configuration that nobody looks at"
+    for text, named in zip(texts, ("billing.apply_orders", "SCRAM-SHA-512")):
+        file = temporary_folder("readme") / "relay.toml"
+        file.write_text(text)
+        status, output = run_relay("print-config", "--config", file)
+        assert status == 0 and named in output, output
