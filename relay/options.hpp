@@ -34,7 +34,7 @@ struct KafkaOptions {
     std::map<std::string, std::string> passthrough;
     std::string position_topic = "once.positions";
     int position_replication = -1;      // when the relay creates the topic; -1 = at most 3
-    int transaction_timeout_ms = 15000; // at most 15 s: so long a dead relay can block readers
+    int transaction_timeout_ms = 15000; // at most 15 s: how long a dead relay can block readers
     int request_timeout_ms = 10000;     // metadata, admin and offset requests
 };
 
@@ -73,7 +73,7 @@ struct InboxOptions {
 struct HttpOptions {
     std::string listen;        // address:port; empty: no HTTP
     bool allow_remote = false; // metrics name topics and lanes: only loopback unless said so
-    int stale_ms = 10000; // so long without a heartbeat or a commit is not alive, not progressing
+    int stale_ms = 10000; // without a heartbeat for this long not alive, without a commit not ready
 };
 
 struct LogOptions {

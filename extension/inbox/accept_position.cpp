@@ -142,7 +142,7 @@ Window window_of(KeyedTable &table) {
     const auto *seen = DatumGetByteaPP(value_of(table, kSeen));
     if (VARSIZE_ANY_EXHDR(seen) != Window::kSize / 8)
         ereport(ERROR,
-                (errcode(ERRCODE_DATA_CORRUPTED), errmsg("bitmap of a window has a wrong size")));
+                (errcode(ERRCODE_DATA_CORRUPTED), errmsg("window bitmap has the wrong size")));
     return {highest, reinterpret_cast<const uint8 *>(VARDATA_ANY(seen))};
 }
 

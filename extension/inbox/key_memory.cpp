@@ -7,7 +7,7 @@
 //                                             the stay's, then the next stay's
 //
 // once.consumer_set writes `until` under FOR SHARE of the ring's row, so a snapshot that shows the
-// hand-over shows `until` [!].
+// handover shows `until` [!].
 #include "inbox/key_memory.hpp"
 
 #include "pg/compat.hpp"

@@ -43,7 +43,7 @@ class NewestSnapshot {
 };
 
 // A snapshot of the transaction's isolation level, taken now and active for a scope: statements
-// that only read, and look-ups of ours, see the same.
+// that only read, and lookups of ours, see the same.
 class FreshSnapshot {
   public:
     FreshSnapshot() {

@@ -58,7 +58,7 @@ RegProcedure equality_of(Oid type) {
     case UUIDOID:
         return F_UUID_EQ;
     default:
-        elog(ERROR, "type %u is no type of a key", type);
+        elog(ERROR, "type %u cannot be a key", type);
     }
 }
 

@@ -42,7 +42,7 @@ Known known[kRings];
 
 Oid tables[kRings][kRingSlots];
 
-// Only tags: the next look-up finds the table again, or that it is gone.
+// Only tags: the next lookup finds the table again, or that it is gone.
 void forget(void *, Oid relation) noexcept {
     for (auto &ring : tables)
         for (Oid &table : ring)
@@ -137,8 +137,8 @@ bool has_no_rows(Oid table) {
 namespace {
 
 // Looks for the moment in which nobody has the table. Whoever waits for a lock in a queue makes all
-// who come later wait behind it: 100 ms there are 100 ms for every look-up.
-constexpr int kTries = 100; // of 1 ms each: a look-up holds its lock for microseconds
+// who come later wait behind it: 100 ms there are 100 ms for every lookup.
+constexpr int kTries = 100; // of 1 ms each: a lookup holds its lock for microseconds
 
 bool lock_for_truncation(Oid table) {
     for (int i = 0; i < kTries; ++i) {

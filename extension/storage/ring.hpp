@@ -9,7 +9,7 @@
 //              retired  read_only (closing)
 //
 // What the states mean and how once.sweep moves them is told in sql/schema/generations/ring.sql. A
-// reader learns the state from the ring's one row, under the snapshot of its look-ups or an older
+// reader learns the state from the ring's one row, under the snapshot of its lookups or an older
 // one that is still held [!]: what a session remembers of the row counts only if that very version
 // of it is visible to the snapshot. No trigger and no message carries correctness.
 //
@@ -86,7 +86,7 @@ struct RingState {
             return Generation::read_only;
         return serial >= gone ? Generation::retired : Generation::free;
     }
-    // Whether a look-up must look into the table. A free one that has rows all the same (restored
+    // Whether a lookup must look into the table. A free one that has rows all the same (restored
     // by hand) is looked into, whatever its state says; tables without rows cost nothing.
     [[nodiscard]] bool looked_into(int64 serial) const {
         const Generation state = generation(serial);

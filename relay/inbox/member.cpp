@@ -226,7 +226,7 @@ void Member::serve(Polled polled) {
     case Polled::Kind::trouble:
         return on_trouble(polled);
     case Polled::Kind::lost:
-        throw Refusal(ExitCode::kafka, "the Kafka consumer failed for good", polled.text);
+        throw Refusal(ExitCode::kafka, "fatal Kafka consumer error", polled.text);
     }
 }
 
@@ -396,7 +396,7 @@ void Member::on_own_error(const SqlError &error) {
     }
     throw Refusal(error.sqlstate == "42883" || error.sqlstate == "42P01" ? ExitCode::mismatch
                                                                          : ExitCode::database,
-                  "the database refuses a statement of the inbox", text_of(error),
+                  "could not execute inbox statement", text_of(error),
                   error.sqlstate == "42501"
                       ? "Give the relay's role its rights: SELECT once.grant_consumer('role')."
                       : "");

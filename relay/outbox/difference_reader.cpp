@@ -139,7 +139,8 @@ std::optional<Batch> DifferenceReader::read_narrow(Session &session, const Open 
             announce(batch);
         return batch;
     }
-    // More than limits.rows may be in it, and then these were any rows, not the first ones.
+    // The difference may exceed limits.rows; with LIMIT and no ORDER BY this is then an arbitrary
+    // subset.
     return std::nullopt;
 }
 

@@ -192,7 +192,8 @@ Outcome KafkaTransport::produce_all(Producer &producer, const Batch &batch,
     return Outcome::ok;
 }
 
-// Whoever may publish could else write positions with our rights, also those of other databases.
+// Otherwise any publisher could write position records with the relay's credentials, even for other
+// databases that share the topic.
 Outcome KafkaTransport::refuse_forged(std::size_t index) {
     why_ = {};
     why_.kind = Trouble::Kind::message;

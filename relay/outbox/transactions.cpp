@@ -147,7 +147,8 @@ Irregular Transactions::irregular(const char *step, Outcome outcome) {
                   {"topic", trouble.topic},
                   {"reason", trouble.text}});
     under_way_.reset();
-    // What is refused for good is searched for at once, an unclean commit was a good one.
+    // Do not back off after a permanent rejection (bisect at once) or an unclean commit (it did
+    // commit).
     if (!unclean && trouble.kind != Trouble::Kind::message)
         control_.pause_after_failure();
     return what;

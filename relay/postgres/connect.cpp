@@ -105,7 +105,7 @@ Handle open_connection(const DatabaseOptions &options, const std::string &applic
     return std::move(*opened);
 }
 
-// PQcancel connects without a time-out of its own.
+// PQcancel connects without a timeout of its own.
 void cancel(PGconn *connection) {
     using Request = std::unique_ptr<PGcancel, decltype(&PQfreeCancel)>;
     Request request(PQgetCancel(connection), PQfreeCancel);

@@ -71,7 +71,7 @@ class Session {
     Connection &connection() noexcept { return *connection_; }
     const StopSignal *stop() const noexcept { return stop_; }
     std::chrono::milliseconds patience() const noexcept { return patience_; }
-    // Statements from now on may take so long; the server's own time-out is to be set, too.
+    // Statements from now on may take so long; the server's own timeout is to be set, too.
     void be_patient(std::chrono::milliseconds limit) noexcept { patience_ = limit; }
 
     static pqxx::row only_row(const pqxx::result &rows);

@@ -58,7 +58,7 @@ std::string of_an_inbox(const DatabaseOptions &options) {
            // The backend of a relay that was killed in a handler keeps the rows of its offsets.
            "; SET client_connection_check_interval = 1000"
            // Waiting for another member's offset takes 15 s and more by design, and a handler as
-           // long as it needs: time-outs of the role are not meant for either.
+           // long as it needs: timeouts of the role are not meant for either.
            "; SET statement_timeout = 0; SET lock_timeout = 0";
 }
 

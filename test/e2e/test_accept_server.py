@@ -94,7 +94,7 @@ def test_D3_BE6_expiry_of_a_million_keys_of_two_writes_next_to_no_wal(cluster, d
 
 
 def test_BE6_a_generation_that_somebody_reads_is_left_for_the_next_time(cluster, database):
-    """A TRUNCATE that queues for its lock makes every look-up behind it wait. And what reads the table backwards, or stops
+    """A TRUNCATE that queues for its lock makes every lookup behind it wait. And what reads the table backwards, or stops
     in the middle of it (BE22), changes nothing: no step reads rows."""
     with cluster.session(database) as sql, cluster.session(database, autocommit=False) as reader:
         assert verdict(sql, "c", 1) == "new"

@@ -132,7 +132,7 @@ def test_RE13_the_role_s_time_outs_do_not_end_an_inbox(cluster, kafka, world_nam
         with inbox.database.session() as holder:
             holder.execute("BEGIN; SELECT next FROM once.consumer_offset FOR UPDATE")
             inbox.send_numbered(5, first=5)
-            time.sleep(4)  # four times the time-out
+            time.sleep(4)  # four times the timeout
             assert relay.alive() and inbox.applied() == 5
             holder.execute("ROLLBACK")
         inbox.wait_applied(10)
@@ -146,7 +146,7 @@ def test_RE17_an_idle_inbox_keeps_its_session(cluster, kafka, world_name):
         relay = inbox.relay().start()
         inbox.send_numbered(5)
         inbox.wait_applied(5)
-        time.sleep(3)  # three times the time-out
+        time.sleep(3)  # three times the timeout
         inbox.send_numbered(5, first=5)
         inbox.wait_applied(10)
         assert "inbox_database_lost" not in relay.log()

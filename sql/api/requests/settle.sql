@@ -30,7 +30,7 @@ COMMENT ON FUNCTION once.try_release(text, text, uuid) IS
 CREATE OR REPLACE FUNCTION once.renew(scope text, key text, token uuid, lease interval) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_renew';
 COMMENT ON FUNCTION once.renew(text, text, uuid, interval) IS
-    'lets the lease end that much from now, at most total_lease after the claim. ON020 when another owner has the claim, ON021 when it was settled otherwise, ON022 when there is none';
+    'extends the lease to now + lease, but never beyond claimed_at + total_lease. ON020 when another owner has the claim, ON021 when it was settled otherwise, ON022 when there is none';
 CREATE OR REPLACE FUNCTION once.try_renew(scope text, key text, token uuid, lease interval) RETURNS once.settle_verdict
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_try_renew';
 COMMENT ON FUNCTION once.try_renew(text, text, uuid, interval) IS

@@ -14,7 +14,7 @@
 --
 -- A generation has a serial, which is never used again; the one with serial s lies in table s % 4. The states follow
 -- from three numbers: open; oldest, the first that is read_only (or closing, or open); gone, the first that has not been
--- truncated. A reader takes the row under the snapshot of its look-ups, so one row says all of it. The next handover
+-- truncated. A reader takes the row under the snapshot of its lookups, so one row says all of it. The next handover
 -- starts only when the last one is finished, so there is at most one closing generation.
 --
 -- A ring without a row is as it was made: serial 4, table 0, is open. So a restored database has the rows of its dump

@@ -1,6 +1,6 @@
 -- What is said of a consumer: whoever acts on messages and keeps a memory of their ids. A consumer that nobody declared
 -- has no row and needs none: its ids are found by the digest of its name. One row says all, so that it is read under the
--- snapshot of the look-ups.
+-- snapshot of the lookups.
 --
 -- The stays tell in which rings (by class, from 0: day) its ids are: from `since` it may have written there, from
 -- `until` on generations are not its any more. The last one has no end. Every consumer begins in the ring of a week.
