@@ -9,7 +9,7 @@ import psycopg2.errors
 import pytest
 
 from support.postgres import reindexing
-from support.process import STAGED_BIN, wait_until
+from support.process import STAGED_BIN, TOP, wait_until
 
 
 @pytest.fixture
@@ -265,6 +265,35 @@ def test_BE7_data_alone_restored_without_triggers_is_known(cluster, database):
         assert [verdict(a, "c", n) for n in (1, 2, 3, 4, 5)] == ["duplicate"] * 4 + ["new"]
         settle(a)
         assert [verdict(a, "c", n) for n in (1, 2, 3, 4, 5)] == ["duplicate"] * 5
+    cluster.execute(f'DROP DATABASE "{target}" WITH (FORCE)')
+
+
+def test_BE3_what_is_remembered_moves_by_the_dump_that_OPERATING_names(cluster, database):
+    """Before a switch by logical replication, which our tables must not be part of. pg_dump --schema=once would carry nothing."""
+    options = ["--extension=pg_once", "--data-only"]
+    assert f"`pg_dump {' '.join(options)}`" in (TOP / "relay/OPERATING.md").read_text(encoding="utf-8")
+    target = f"{database}_moved"
+    answers = """SELECT once.accept('c', 'i')::text, once.accept_position('c', 's', 5)::text, (once.accept_offset('g', 't', 0, 0, 1)).verdict::text,
+        (once.claim('s', 'k')).verdict::text, (once.transition('m', 'e', 'go', 'ev')).verdict::text"""
+    with cluster.session(database) as sql:
+        sql.execute("""SELECT once.consumer_set('c', keep => '90 days'), once.scope_set('s'), once.topic_set('t', max_bytes => 9),
+            once.machine_set('m', 'a', '[{"from": "a", "event": "go", "to": "b"}]')""")
+        sql.execute(answers)
+        assert sql.fetchone() == ("new", "new", "new", "new", "moved")
+        sql.execute("SELECT once.publish('t', '1', dedup_key => 'k')")
+        event = sql.fetchone()[0]
+    cluster.create_database(target, extension=False)
+    with cluster.session(target) as sql:
+        sql.execute("CREATE EXTENSION pg_once")
+        with tempfile.NamedTemporaryFile() as file:
+            subprocess.run([STAGED_BIN / "pg_dump", *connection_of(cluster), *options, database], check=True, stdout=file)
+            subprocess.run([STAGED_BIN / "psql", *connection_of(cluster), "-q1v", "ON_ERROR_STOP=1", "-f", file.name, target], check=True,
+                           stdout=subprocess.DEVNULL)
+        sql.execute("SELECT once.grant_relay('relay')")
+        sql.execute(answers)
+        assert sql.fetchone() == ("duplicate", "duplicate", "duplicate", "in_progress", "duplicate")
+        sql.execute("SELECT once.publish('t', '1', dedup_key => 'k'), (SELECT keep FROM once.consumer)::text, (SELECT max_bytes FROM once.topics)")
+        assert sql.fetchone() == (event, "90 days", 9)
     cluster.execute(f'DROP DATABASE "{target}" WITH (FORCE)')
 
 
