@@ -14,10 +14,24 @@ namespace once {
 enum class PoisonPolicy { hold_key, skip, stop };
 enum class InboxStart { earliest, latest, refuse };
 enum class RangePolicy { stop, skip };
+enum class NoIdPolicy { place, park, stop };
 
 std::string_view to_string(PoisonPolicy policy);
 std::string_view to_string(InboxStart start);
 std::string_view to_string(RangePolicy policy);
+std::string_view to_string(NoIdPolicy policy);
+
+// When a message that a handler refused is tried again by itself: pauses in seconds, by SQLSTATE
+// (five characters), its class (two) or "*" for any. No pauses: not by itself.
+struct RetryRules {
+    std::map<std::string, std::vector<int>, std::less<>> pauses_s = defaults();
+
+    // The closest rule counts.
+    const std::vector<int> &delays_s(std::string_view sqlstate) const;
+    // What may heal by itself: a foreign server or file, a lock, a parent row on its way. Not
+    // statement_timeout (57014): the message is as slow the next time.
+    static std::map<std::string, std::vector<int>, std::less<>> defaults();
+};
 
 struct DatabaseOptions {
     std::string conninfo;       // keyword/value string or URI, as libpq takes it
@@ -62,11 +76,16 @@ struct InboxOptions {
     PoisonPolicy on_poison = PoisonPolicy::hold_key;
     InboxStart start = InboxStart::earliest;         // where a new group begins
     RangePolicy on_out_of_range = RangePolicy::stop; // retention has eaten unread messages
-    std::string id_header = "once-id";               // header that carries the id
-    std::string id_path; // or a JSON path in the payload (/a/b, RFC 6901); empty: not used
-    int max_rows = 1000; // per database transaction
+    // Headers that carry the id, all of them together.
+    std::vector<std::string> id_header = {"once-id"};
+    // Or JSON pointers into the payload (/a/b, RFC 6901), all of them together; empty: not used.
+    std::vector<std::string> id_path;
+    bool id_with_topic = false;                   // the same id in another topic is another message
+    NoIdPolicy on_missing_id = NoIdPolicy::place; // the id that was asked for is not there
+    int max_rows = 1000;                          // per database transaction
     std::int64_t max_bytes = 8LL * 1024 * 1024;
     int max_attempts = 5; // of one message alone, then on_poison decides
+    RetryRules retry;     // instead of attempts in a row: later, and what follows goes on
     int members = 1;      // consumers of the group inside this process
 };
 

@@ -9,10 +9,10 @@ namespace {
 
 constexpr const char *kArea = "inbox";
 // What relay/inbox calls.
-constexpr const char *kFunctions[] = {"accept_many",  "accept_many_uuid",   "accept_offset",
-                                      "inbox_done",   "inbox_fail",         "inbox_messages",
-                                      "inbox_park",   "inbox_store",        "inbox_take",
-                                      "offset_begin", "offset_claim_topic", "protocol"};
+constexpr const char *kFunctions[] = {
+    "accept_many",  "accept_many_uuid",   "accept_offset", "inbox_again", "inbox_done",
+    "inbox_fail",   "inbox_messages",     "inbox_park",    "inbox_store", "inbox_take",
+    "offset_begin", "offset_claim_topic", "protocol"};
 
 std::string grant_fix(Session &session) {
     return "SELECT once.grant_consumer(" +

@@ -50,6 +50,9 @@ std::string text_of(const toml::node &node) {
     if (const auto *truth = node.as_boolean())
         return truth->get() ? "true" : "false";
     std::string list;
+    if (const toml::table *table = node.as_table()) // retry: rule = pauses
+        for (const auto &[key, value] : *table)
+            list += (list.empty() ? "" : ",") + std::string(key.str()) + "=" + text_of(value);
     if (const toml::array *array = node.as_array())
         for (const toml::node &element : *array)
             list += (list.empty() ? "" : ",") + text_of(element);
@@ -96,6 +99,19 @@ struct Fits {
     bool operator()(const int *) const { return node.is_integer(); }
     bool operator()(const std::int64_t *) const { return node.is_integer(); }
     bool operator()(const bool *) const { return node.is_boolean(); }
+    bool operator()(const std::vector<std::string> *) const {
+        return node.is_string() || list_of_strings(node);
+    }
+    bool operator()(const RetryRules *) const {
+        const toml::table *rules = node.as_table();
+        const auto pauses = [](const toml::node &value) {
+            return value.is_string() || list_of_strings(value);
+        };
+        return rules == nullptr ? pauses(node)
+                                : std::all_of(rules->begin(), rules->end(), [&](const auto &rule) {
+                                      return pauses(rule.second);
+                                  });
+    }
     bool operator()(const std::vector<int> *) const {
         return node.is_integer() || list_of_integers(node);
     }

@@ -1,5 +1,6 @@
 #include "relay/config/table.hpp"
 
+#include "relay/config/retry_rules.hpp"
 #include "relay/process/whole_number.hpp"
 
 #include <algorithm>
@@ -125,18 +126,30 @@ const Entry<InboxOptions> kInboxOptions[] = {
          "without them",
      .slot = AT(on_out_of_range)},
     {.key = "id_header",
-     .takes = "NAME",
-     .help = "header that carries the id of a message",
+     .takes = "NAME,…",
+     .help = "header that carries the id of a message; several: all of them together",
      .slot = AT(id_header)},
     {.key = "id_path",
-     .takes = "/A/B",
-     .help = "or a JSON pointer to the id in the payload",
+     .takes = "/A/B,…",
+     .help = "or a JSON pointer to the id in the payload; several: all of them together",
      .slot = AT(id_path)},
+    {.key = "id_with_topic",
+     .takes = "true|false",
+     .help = "the same id in another topic is another message",
+     .slot = AT(id_with_topic)},
+    {.key = "on_missing_id",
+     .takes = "place|park|stop",
+     .help = "a message without that id: known by topic, partition and offset, parked, or the end",
+     .slot = AT(on_missing_id)},
     {"max_rows", "N", "messages in one database transaction", AT(max_rows), 1, 100'000},
     {"max_bytes", "BYTES", "bytes in one database transaction", AT(max_bytes), 64 * kKilobyte,
      32 * kMegabyte},
     {"max_attempts", "N", "attempts at one message before on_poison decides", AT(max_attempts), 1,
      1000},
+    {.key = "retry",
+     .takes = "PAUSES",
+     .help = "pauses after which a refused message is tried again by itself",
+     .slot = AT(retry)},
     {"members", "N", "consumers of the group in this process", AT(members), 1, 64},
 };
 #undef AT
@@ -159,6 +172,11 @@ bool parse_integer(std::string_view text, std::int64_t least, std::int64_t most,
         return false;
     into = static_cast<Number>(*value);
     return true;
+}
+
+// Of a list with commas between. JSON pointers begin with a slash and may have commas inside.
+std::size_t end_of_element(std::string_view list) {
+    return std::min(list.size(), list.find(list.starts_with('/') ? ",/" : ","));
 }
 
 struct Bounds {
@@ -200,6 +218,25 @@ struct Parser {
         *into = std::move(values);
         return true;
     }
+    bool operator()(std::vector<std::string> *into) const {
+        into->clear();
+        if (text.find('\0') != std::string_view::npos)
+            return false;
+        for (std::string_view rest = text; !rest.empty();) {
+            const std::size_t end = end_of_element(rest);
+            into->emplace_back(rest.substr(0, end));
+            if (into->back().empty())
+                return false;
+            rest.remove_prefix(std::min(rest.size(), end + 1));
+        }
+        return true;
+    }
+    bool operator()(RetryRules *into) const {
+        auto rules = retry_rules_of(text);
+        if (rules)
+            *into = *std::move(rules);
+        return rules.has_value();
+    }
     template <typename Enum> bool operator()(Enum *into) const {
         // The enumerator's own name decides: the order of the words in `takes` means nothing.
         for (std::size_t i = 0; i < split(bounds.takes, '|').size(); ++i)
@@ -227,6 +264,13 @@ struct Printer {
             list += (list.empty() ? "" : ", ") + std::to_string(value);
         return "[" + list + "]";
     }
+    std::string operator()(const std::vector<std::string> *values) const {
+        std::string list;
+        for (const std::string &value : *values)
+            list += (list.empty() ? "" : ", ") + quote_toml(value);
+        return "[" + list + "]";
+    }
+    std::string operator()(const RetryRules *rules) const { return quote_toml(to_text(*rules)); }
     template <typename Enum> std::string operator()(const Enum *value) const {
         return quote_toml(to_string(*value));
     }
@@ -248,6 +292,10 @@ struct TypeName {
     std::string operator()(const std::vector<int> *) const {
         return "a list of integers " + range(bounds);
     }
+    std::string operator()(const std::vector<std::string> *) const {
+        return "a string or a list of strings";
+    }
+    std::string operator()(const RetryRules *) const { return std::string(kRetryRules); }
     template <typename Enum> std::string operator()(const Enum *) const { return one_of(); }
 
     std::string one_of() const {

@@ -87,7 +87,7 @@ void validate_inbox(const Settings &settings, std::size_t index) {
                "An inbox calls a handler or stores the messages.");
     for (std::size_t other = 0; other < index; ++other)
         require_one_handler(settings, prefix, inbox, settings.options.inbox[other]);
-    if (!inbox.id_path.empty() && !is_json_pointer(inbox.id_path))
+    if (!std::all_of(inbox.id_path.begin(), inbox.id_path.end(), is_json_pointer))
         refuse(settings, prefix + "id_path", "cannot use option \"" + prefix + "id_path\"",
                "A JSON pointer begins with a slash; ~ stands only in ~0 and ~1.");
 }

@@ -56,10 +56,11 @@ void IdColumns::clear() {
     uuids_only_ = true;
 }
 
-void Batch::add(Message message, const IdentityRule &rule, std::string_view name) {
+const Entry &Batch::add(Message message, const IdentityRule &rule, std::string_view name) {
     Identity identity = identify(message, rule, name);
     all_.push_back({std::move(message), std::move(identity)});
     encode(all_.back(), all_.size() - 1);
+    return all_.back();
 }
 
 void Batch::encode(const Entry &entry, std::size_t number) {

@@ -52,7 +52,7 @@ class IdColumns {
 
 class Batch {
   public:
-    void add(Message message, const IdentityRule &rule, std::string_view name);
+    const Entry &add(Message message, const IdentityRule &rule, std::string_view name);
     // Messages of a place that is not ours any more, or will be read again; none before `first`
     // stay.
     void drop(const TopicPartitionView &place, std::size_t first);

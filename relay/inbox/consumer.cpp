@@ -17,7 +17,8 @@ namespace {
 
 constexpr int kCloseMs = 5000;
 constexpr int kTopicIdsMs = 3000; // asked before each transaction: a stop must not wait for longer
-constexpr std::int16_t kFetchRequest = 1, kHeartbeatRequest = 12;
+// ApiKeys; the last one is the heartbeat of group.protocol=consumer (KIP-848).
+constexpr std::int16_t kFetchRequest = 1, kHeartbeatRequest = 12, kGroupHeartbeatRequest = 68;
 constexpr std::int64_t kEarliestTimestamp = -2, kLatestTimestamp = -1; // ListOffsets protocol
 
 struct DestroyList {
@@ -71,7 +72,8 @@ void set(rd_kafka_conf_t *conf, const std::string &name, const std::string &valu
 // there is measured at the wire.
 rd_kafka_resp_err_t on_response(rd_kafka_t *, int, const char *, int32_t, int16_t key, int16_t,
                                 int32_t, size_t, int64_t, rd_kafka_resp_err_t code, void *opaque) {
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && (key == kFetchRequest || key == kHeartbeatRequest))
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR &&
+        (key == kFetchRequest || key == kHeartbeatRequest || key == kGroupHeartbeatRequest))
         *static_cast<std::atomic<std::int64_t> *>(opaque) = now_ms();
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -88,15 +90,19 @@ struct Setting {
 
 // What an operator may change, where librdkafka's own default does not fit.
 constexpr Setting kDefaults[] = {
-    // A member that was killed blocks its partitions for so long; a false alarm costs a rebalance
-    // only, exactness rests on the fence in the database. The broker's least by default.
-    {"session.timeout.ms", "6000"},
-    {"heartbeat.interval.ms", "1500"},
     // Memory: what was fetched and not yet applied.
     {"queued.max.messages.kbytes", "16384"},
     {"fetch.max.bytes", "8388608"},
     // How soon a new topic that fits a pattern is found.
     {"topic.metadata.refresh.interval.ms", "30000"},
+};
+
+// A member that was killed blocks its partitions for so long; a false alarm costs a rebalance only,
+// exactness rests on the fence in the database. The broker's least by default. With
+// group.protocol=consumer (KIP-848) the broker decides, and librdkafka refuses both.
+constexpr Setting kClassicGroup[] = {
+    {"session.timeout.ms", "6000"},
+    {"heartbeat.interval.ms", "1500"},
 };
 
 bool is_rebalance(const Polled &polled) {
@@ -111,10 +117,14 @@ kafka::Settings fetch_ahead() {
     return {{"queued.min.messages", "20000"}, {"fetch.queue.backoff.ms", "20"}};
 }
 
-kafka::Settings defaults() {
+kafka::Settings defaults(const KafkaOptions &kafka) {
     kafka::Settings settings = fetch_ahead();
     for (const Setting &setting : kDefaults)
         settings.emplace_back(setting.name, setting.value);
+    const auto protocol = kafka.passthrough.find("group.protocol");
+    if (protocol == kafka.passthrough.end() || protocol->second != "consumer")
+        for (const Setting &setting : kClassicGroup)
+            settings.emplace_back(setting.name, setting.value);
     return settings;
 }
 
@@ -134,7 +144,7 @@ constexpr Setting kFixed[] = {
 Consumer::Consumer(const KafkaOptions &kafka, const InboxOptions &options,
                    const std::string &client_id)
     : topic_(options.topic), group_(options.group), request_timeout_ms_(kafka.request_timeout_ms) {
-    kafka::Conf conf = kafka::make_conf(kafka, defaults(), RD_KAFKA_CONSUMER);
+    kafka::Conf conf = kafka::make_conf(kafka, defaults(kafka), RD_KAFKA_CONSUMER);
     set(conf.get(), "group.id", group_);
     set(conf.get(), "client.id", client_id);
     for (const Setting &setting : kFixed)
@@ -221,9 +231,10 @@ Polled Consumer::from(kafka::Message raw) const {
     if (raw->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         const bool end = raw->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
         const bool gone = raw->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET;
-        char reason[512];
+        char reason[512] = "";
         const bool fatal = raw->err == RD_KAFKA_RESP_ERR__FATAL ||
                            rd_kafka_fatal_error(client_.get(), reason, sizeof reason);
+        polled.outlived = raw->err == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED;
         polled.kind = end     ? Polled::Kind::end
                       : gone  ? Polled::Kind::out_of_range
                       : fatal ? Polled::Kind::lost
@@ -232,7 +243,7 @@ Polled Consumer::from(kafka::Message raw) const {
                          raw->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
                          raw->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
         polled.place = {name, raw->partition};
-        polled.text = fatal ? reason : rd_kafka_message_errstr(raw.get());
+        polled.text = fatal && *reason != '\0' ? reason : rd_kafka_message_errstr(raw.get());
         return polled;
     }
     polled.kind = Polled::Kind::message;
@@ -354,9 +365,9 @@ Offsets Consumer::edges(const std::vector<TopicPartition> &places, Edge edge) {
     return result;
 }
 
-std::map<TopicPartition, Committed, PlaceOrder>
+std::map<TopicPartition, Committed, TopicPartitionOrder>
 Consumer::committed(const std::vector<TopicPartition> &places) {
-    std::map<TopicPartition, Committed, PlaceOrder> result;
+    std::map<TopicPartition, Committed, TopicPartitionOrder> result;
     if (places.empty())
         return result;
     const List list = list_of(places);
@@ -365,6 +376,10 @@ Consumer::committed(const std::vector<TopicPartition> &places) {
                                rd_kafka_err2str(code));
     for (int i = 0; i < list->cnt; ++i) {
         const rd_kafka_topic_partition_t &found = list->elems[i];
+        if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            throw KafkaUnavailable(
+                "could not ask for the group's offset of " + std::string(found.topic) + "/" +
+                std::to_string(found.partition) + ": " + rd_kafka_err2str(found.err));
         Committed committed;
         if (found.offset >= 0) {
             committed.offset = found.offset;
@@ -376,19 +391,19 @@ Consumer::committed(const std::vector<TopicPartition> &places) {
     return result;
 }
 
-bool Consumer::tells_topic_ids() {
+bool Consumer::tells_topic_ids() const {
     return kafka::knows_topic_ids() && !disabled_by_test(Rule::topic_ids);
 }
 
-kafka::TopicIds Consumer::topic_ids(const std::vector<TopicPartition> &places) {
+TopicIds Consumer::topic_ids(const std::vector<TopicPartition> &places) {
     if (!tells_topic_ids())
         return {};
     std::set<std::string> names;
     for (const TopicPartition &place : places)
         names.insert(place.topic);
     std::string error;
-    kafka::TopicIds ids = kafka::topic_ids(client_.get(), {names.begin(), names.end()},
-                                           std::min(request_timeout_ms_, kTopicIdsMs), error);
+    TopicIds ids = kafka::topic_ids(client_.get(), {names.begin(), names.end()},
+                                    std::min(request_timeout_ms_, kTopicIdsMs), error);
     if (!error.empty())
         throw KafkaUnavailable("could not ask for topic ids: " + error);
     return ids;
@@ -409,7 +424,7 @@ std::vector<std::string> Consumer::member_clients() {
     return clients;
 }
 
-void Consumer::advise(const Offsets &next) {
+void Consumer::commit_offsets(const Offsets &next) {
     if (next.empty())
         return;
     const List list = list_of(next);

@@ -1,10 +1,10 @@
 #include "relay/inbox/member.hpp"
 
-#include "relay/process/crash_point.hpp"
-#include "relay/process/exit_code.hpp"
-#include "relay/process/log.hpp"
 #include "relay/options.hpp"
+#include "relay/process/crash_point.hpp"
+#include "relay/process/log.hpp"
 #include "relay/process/stop_signal.hpp"
+#include "relay/process/whole_number.hpp"
 
 #include <algorithm>
 
@@ -18,56 +18,55 @@ constexpr int kFirstContactMs = 5000; // of servers that never answered
 constexpr int kBeatMs = 1000;         // while the server works: heartbeat
 constexpr int kAheadAtOnce = 32;      // messages taken ahead until the server is looked at again
 constexpr int kAheadPauseMs = 20;     // nothing to take ahead: look again
-constexpr int kAdviceMs = 1000;       // offsets to Kafka, for lag tools
+constexpr int kCommitMs = 1000;       // offsets to Kafka, for lag tools
 constexpr int kReportMs = 1000;       // gauges
-constexpr int kRedriveMs = 1000;      // look for parked messages that were set free
+constexpr int kRedriveMs = 1000;      // look for parked messages that may be tried
 constexpr int kRedriveRarelyMs = 5000;
+constexpr int kLookAgainMs = 5000; // whether what somebody has to repair is repaired
 // At a stretch: then the main path has its turn, and the group hears of us.
 constexpr int kRedriveForMs = 1000;
-// Deadlocks and serialization failures in a row before a message is held to be the reason.
-constexpr int kMostConflicts = 20;
+constexpr std::int64_t kMaxPollIntervalMs = 300'000; // librdkafka's default
 
-bool is_conflict(const std::string &sqlstate) {
-    return sqlstate.starts_with("40") || sqlstate == "55P03";
-}
-
-std::string text_of(const SqlError &error) {
-    return std::string(error.what()) + " (SQLSTATE " + error.sqlstate + ")";
+std::int64_t max_poll_interval_ms(const KafkaOptions &kafka) {
+    const auto set = kafka.passthrough.find("max.poll.interval.ms");
+    if (set == kafka.passthrough.end())
+        return kMaxPollIntervalMs;
+    return whole_number<std::int64_t>(set->second).value_or(kMaxPollIntervalMs);
 }
 
 } // namespace
 
-bool Drain::complete() const {
-    return enabled_ &&
-           std::all_of(flags_.begin(), flags_.end(), [](const auto &flag) { return flag.load(); });
-}
-
-Member::Member(const Options &all_options, const InboxOptions &inbox_options,
-               InboxMetrics &inbox_metrics, const StopSignal &stop_signal, Drain &group_drain,
-               std::size_t member_number)
-    : options_(all_options), inbox_(inbox_options), metrics_(inbox_metrics), stop_(stop_signal),
-      drain_(group_drain), number_(member_number),
-      work_({inbox_options.id_header, inbox_options.id_path}),
+Member::Member(const Options &options, const InboxOptions &inbox, InboxDatabase &database,
+               JoinGroup join, InboxMetrics &metrics, const StopSignal &stop, Drain &drain,
+               std::size_t number)
+    : options_(options), inbox_(inbox), database_(database), join_(std::move(join)),
+      metrics_(metrics), stop_(stop), drain_(drain), number_(number),
+      leases_(inbox, database, drain.wanted(),
+              [this](const TopicPartitionView &place) { applier_.drop(place); }),
+      applier_(inbox, database, leases_, metrics, max_poll_interval_ms(options.kafka)),
       backoff_(milliseconds(50), milliseconds(5000)) {}
 
 void Member::run() {
-    while (!stop_.requested() && !drain_.complete()) {
-        try {
-            work_once();
-        } catch (const SessionLost &lost) {
-            refuse_first_contact(ExitCode::database, "could not use the database", lost.what());
-            lose_session(lost.what());
-        } catch (const KafkaUnavailable &away) {
-            refuse_first_contact(ExitCode::kafka, "could not reach Kafka", away.what());
-            retry_later(away.what());
-        } catch (const SqlError &error) {
-            on_own_error(error);
-        }
-        report();
-    }
+    while (!stop_.requested() && !drain_.complete())
+        step();
     metrics_.enter(WorkState::stopping);
     close();
     metrics_.enter(WorkState::stopped);
+}
+
+void Member::step() {
+    try {
+        work_once();
+    } catch (const SessionLost &lost) {
+        refuse_first_contact(ExitCode::database, "could not use the database", lost.what());
+        lose_session(lost.what());
+    } catch (const KafkaUnavailable &away) {
+        refuse_first_contact(ExitCode::kafka, "could not reach Kafka", away.what());
+        retry_later(away.what());
+    } catch (const SqlError &error) {
+        on_own_error(error);
+    }
+    report();
 }
 
 // Who never reached a server has a wrong address, certificate or password more often than a server
@@ -84,10 +83,10 @@ void Member::refuse_first_contact(ExitCode code, const char *what, const std::st
 void Member::work_once() {
     metrics_.beat();
     const bool waiting = now_ms() < retry_at_ms_;
-    if (!session_ && !waiting)
+    if (!database_.connected() && !waiting)
         open_session();
     if (!consumer_) {
-        if (session_)
+        if (database_.connected())
             open_consumer();
         else
             stop_.wait_for(milliseconds(kIdlePollMs));
@@ -98,31 +97,23 @@ void Member::work_once() {
             std::min<int>(kIdlePollMs, static_cast<int>(retry_at_ms_ - now_ms()) + 1)));
         return;
     }
-    if (paused_) {
-        consumer_->resume(places());
-        consumer_->assign(positions(), positions());
-        paused_ = false;
-    }
-    look_at_topics_when_due();
-    claim_due();
-    settle_out_of_range();
-    if (!work_.tried())
+    resume();
+    leases_.look_at_topics_when_due(*consumer_);
+    leases_.claim_due(*consumer_);
+    leases_.resolve_out_of_range(*consumer_);
+    look_again_where_blocked();
+    if (!applier_.tried())
         gather();
-    if (!work_.empty() && now_ms() >= retry_at_ms_)
+    if (!applier_.empty() && now_ms() >= retry_at_ms_)
         apply_current();
-    if (!work_.tried())
+    if (!applier_.tried())
         redrive();
-    advise(false);
+    commit_offsets(false);
 }
 
 void Member::open_session() {
-    session_ = std::make_unique<Session>(options_.database, stop_,
-                                         [this] { return while_server_works(); });
-    receiver_ = std::make_unique<Receiver>(*session_, inbox_);
-    receiver_->check();
+    database_.connect();
     log::info("inbox_connected", {{"consumer", inbox_.consumer}, {"member", number_}});
-    if (consumer_)
-        metrics_.enter(WorkState::running);
 }
 
 // The next batch is taken from Kafka and encoded while the server works on this one, a few messages
@@ -131,9 +122,9 @@ int Member::while_server_works() {
     metrics_.beat();
     if (!applying_)
         return kBeatMs;
-    work_.sweep();
+    applier_.sweep();
     for (int i = 0; i < kAheadAtOnce; ++i) {
-        if (full(work_.next()))
+        if (applier_.next_full())
             return kBeatMs;
         std::optional<Message> message = consumer_->message_at_hand();
         if (!message)
@@ -143,14 +134,9 @@ int Member::while_server_works() {
     return 0;
 }
 
-bool Member::full(const Batch &batch) const {
-    return batch.size() >= static_cast<std::size_t>(inbox_.max_rows) ||
-           2 * batch.bytes() >= static_cast<std::size_t>(inbox_.max_bytes); // with the other one
-}
-
 void Member::open_consumer() {
-    const std::string ours = "once-relay." + receiver_->database_identity();
-    auto opened = std::make_unique<Consumer>(options_.kafka, inbox_, ours);
+    const std::string ours = "once-relay." + database_.identity();
+    auto opened = join_(ours);
     for (const std::string &client : opened->member_clients())
         if (client != ours)
             throw Refusal(ExitCode::refused,
@@ -162,46 +148,43 @@ void Member::open_consumer() {
     consumer_ = std::move(opened);
     consumer_->subscribe();
     ever_ran_ = true;
-    metrics_.enter(WorkState::running);
     log::info("inbox_subscribed", {{"consumer", inbox_.consumer},
                                    {"topic", inbox_.topic},
                                    {"group", inbox_.group},
-                                   {"topic_ids", Consumer::tells_topic_ids()}});
+                                   {"topic_ids", consumer_->tells_topic_ids()}});
 }
 
 // What was read is read again: only the database knows how far it got.
 void Member::lose_session(const std::string &why) {
-    receiver_.reset();
-    session_.reset();
-    work_.clear();
-    for (auto &[place, partition] : assignment_) {
-        partition.claimed = false;
-        partition.claim_at_ms = 0;
-    }
+    if (applying_)
+        applier_.did_not_end(why);
+    applying_ = false;
+    database_.disconnect();
+    applier_.clear();
+    leases_.session_lost();
     log::warning("inbox_database_lost", {{"consumer", inbox_.consumer}, {"reason", why}});
     retry_later(why);
 }
 
 void Member::close() {
     if (consumer_) {
-        advise(true);
-        work_.clear();
+        commit_offsets(true);
+        applier_.clear();
         consumer_->close();
     }
-    receiver_.reset();
-    session_.reset();
+    database_.disconnect();
 }
 
 void Member::gather() {
-    if (work_.empty())
+    if (applier_.empty())
         serve(consumer_->poll(kIdlePollMs));
-    while (!work_.empty() && !full(work_.in_hand()) && !paused_) {
+    while (!applier_.empty() && !applier_.full() && !paused_) {
         Polled polled = consumer_->poll(0);
         if (polled.kind == Polled::Kind::nothing)
             break;
         serve(std::move(polled));
     }
-    if (!work_.empty())
+    if (!applier_.empty())
         crash_point(CrashPoint::inbox_after_poll);
 }
 
@@ -216,13 +199,10 @@ void Member::serve(Polled polled) {
     case Polled::Kind::revoked:
         return on_revoked(polled.places, polled.fenced_off);
     case Polled::Kind::end:
-        if (const auto found = assignment_.find(polled.place); found != assignment_.end())
-            found->second.reached = polled.offset;
-        return;
+        got_on_ms_ = now_ms();
+        return leases_.reached_end(polled.place, polled.offset);
     case Polled::Kind::out_of_range:
-        if (const auto found = assignment_.find(polled.place); found != assignment_.end())
-            found->second.out_of_range = found->second.claimed;
-        return;
+        return leases_.met_out_of_range(polled.place);
     case Polled::Kind::trouble:
         return on_trouble(polled);
     case Polled::Kind::lost:
@@ -231,43 +211,40 @@ void Member::serve(Polled polled) {
 }
 
 void Member::take(Message message) {
-    const auto found = assignment_.find(TopicPartitionView{message.topic, message.partition});
-    // Not claimed: it will be assigned again, with the database's offset.
-    if (found == assignment_.end() || !found->second.claimed)
+    const PartitionLeases::Taken taken = leases_.take(message);
+    if (!taken.counts)
         return;
-    Partition &partition = found->second;
-    if (message.offset < partition.read)
-        return;
-    partition.read = message.offset + 1;
-    work_.add(std::move(message), partition.name);
-    if (metrics_.state != WorkState::running)
-        metrics_.enter(WorkState::running);
+    applier_.add(std::move(message), taken.name);
+    got_on_ms_ = now_ms();
 }
 
 void Member::on_assigned(const std::vector<TopicPartition> &places) {
-    assigned_once_ = true;
-    answered_ = false;
+    assigned_ = true;
     metrics_.rebalances.fetch_add(1, std::memory_order_relaxed);
     log::info("inbox_assigned",
               {{"consumer", inbox_.consumer}, {"member", number_}, {"partitions", places.size()}});
-    for (const TopicPartition &place : places)
-        assignment_[place] = Partition{};
+    leases_.assigned(places);
     // The group waits for an answer, also when nothing can be claimed now.
     struct Answer {
         Member &member;
-        ~Answer() { member.answer_group(); }
-    } const answer{*this};
-    if (session_ && now_ms() >= retry_at_ms_)
-        claim_due();
+        bool given = false;
+        ~Answer() {
+            if (!given)
+                member.answer_group();
+        }
+    } answer{*this};
+    if (database_.connected() && now_ms() >= retry_at_ms_)
+        answer.given = leases_.claim_due(*consumer_);
+    if (answer.given && paused_)
+        consumer_->pause(leases_.places());
 }
 
-// Nothing new to read from, unless claim_due() has answered already.
+// Nothing new to read from.
 void Member::answer_group() noexcept {
     try {
-        if (!answered_)
-            consumer_->assign({}, positions());
+        consumer_->assign({}, leases_.positions());
         if (paused_)
-            consumer_->pause(places());
+            consumer_->pause(leases_.places());
     } catch (const KafkaUnavailable &away) {
         log::warning("inbox_kafka_trouble",
                      {{"consumer", inbox_.consumer}, {"reason", away.what()}});
@@ -275,14 +252,11 @@ void Member::answer_group() noexcept {
 }
 
 void Member::on_revoked(const std::vector<TopicPartition> &places, bool fenced_off) {
-    assigned_once_ = false; // until the group says what we have now
+    assigned_ = false; // until the group says what we have now
     if (!fenced_off)
-        advise(true);
-    for (const TopicPartition &place : places) {
-        work_.drop({place.topic, place.partition});
-        assignment_.erase(place);
-    }
-    attempts_ = conflicts_ = 0;
+        commit_offsets(true);
+    leases_.revoked(places);
+    applier_.assignment_changed();
     // librdkafka keeps a partition paused over its next assignment.
     if (paused_)
         consumer_->resume(places);
@@ -296,133 +270,96 @@ void Member::on_revoked(const std::vector<TopicPartition> &places, bool fenced_o
 void Member::on_trouble(const Polled &polled) {
     log::warning("inbox_kafka_trouble",
                  {{"consumer", inbox_.consumer}, {"topic", inbox_.topic}, {"reason", polled.text}});
-    metrics_.enter(polled.blocked ? WorkState::blocked : WorkState::retrying);
-    if (polled.blocked) // a topic that is gone may come back as another one
-        topics_at_ms_ = 0;
+    state_.meet({now_ms(), polled.blocked, polled.text});
+    if (polled.outlived)
+        applier_.did_not_end(polled.text);
+    if (!polled.blocked)
+        return;
+    look_again_at_ms_ = now_ms() + kLookAgainMs;
+    leases_.look_at_topics_soon(); // a topic that is gone may come back as another one
 }
 
 void Member::apply_current() {
     // Only what is asked after the messages were taken tells which topic they are of.
-    if (Consumer::tells_topic_ids())
-        look_at_topics();
-    if (work_.empty())
+    if (consumer_->tells_topic_ids())
+        leases_.look_at_topics(*consumer_);
+    if (applier_.empty())
         return;
-    struct Applying {
-        bool &flag;
-        ~Applying() { flag = false; }
-    } const ends{applying_};
     applying_ = true;
-    try {
+    const Applier::Attempt attempt = [&] {
         const InboxMetrics::Timed timed{metrics_};
-        const Applied applied = receiver_->apply(work_.current(), assignment_);
-        applying_ = false;
-        settle(applied);
-    } catch (const MessageRefused &refused) {
-        on_refused(refused);
-    }
-}
-
-void Member::settle(const Applied &applied) {
-    // First what is done, then what is not ours: dropping a partition changes what `current` is.
-    work_.done();
-    for (const auto &[place, next] : applied.next) {
-        Partition &partition = assignment_[place];
-        partition.next = next;
-        partition.claim_backoff.reset();
-    }
-    for (const TopicPartition &place : applied.fenced) {
-        metrics_.fenced.fetch_add(1, std::memory_order_relaxed);
-        forget_claim(place, "fenced");
-    }
-    attempts_ = conflicts_ = 0;
+        return applier_.apply_current(stop_.requested());
+    }();
+    applying_ = false;
+    if (attempt.again)
+        return retry_later(attempt.why);
     backoff_.reset();
-    metrics_.messages.fetch_add(applied.fresh, std::memory_order_relaxed);
-    metrics_.bytes.fetch_add(applied.bytes, std::memory_order_relaxed);
-    metrics_.duplicates.fetch_add(applied.duplicates, std::memory_order_relaxed);
-    metrics_.too_old.fetch_add(applied.too_old, std::memory_order_relaxed);
-    metrics_.parked.fetch_add(applied.parked, std::memory_order_relaxed);
-    metrics_.committed(!work_.empty());
-    if (metrics_.state != WorkState::running)
-        metrics_.enter(WorkState::running);
-}
-
-void Member::on_refused(const MessageRefused &refused) {
-    metrics_.ended(TransactionOutcome::aborted);
-    if (stop_.requested())
-        return; // cancelled by ourselves; it comes again
-    const bool conflict = is_conflict(refused.sqlstate);
-    if (is_transient(refused.sqlstate) && !(conflict && ++conflicts_ > kMostConflicts))
-        return retry_later(text_of(refused));
-    if (work_.split())
-        return;
-    if (++attempts_ < inbox_.max_attempts)
-        return retry_later(text_of(refused));
-    receiver_->check(); // a handler that is gone is not the message's fault
-    poison(text_of(refused));
-}
-
-void Member::poison(const std::string &error) {
-    const Entry &entry = work_.current().entries.front();
-    const Message &message = entry.message;
-    const TopicPartition place{std::string(message.topic), message.partition};
-    const std::string where = to_string(place) + " at offset " + std::to_string(message.offset);
-    if (inbox_.on_poison == PoisonPolicy::stop)
-        throw Refusal(ExitCode::refused, "the handler refuses a message", where + ": " + error,
-                      "Repair the handler, or set on_poison = \"hold_key\" or \"skip\".");
-    const bool hold = inbox_.on_poison == PoisonPolicy::hold_key && message.key.has_value();
-    const std::string key = hold ? as_text(*message.key) : std::string();
-    const Applied applied = receiver_->park(entry, assignment_, error);
-    log::warning("inbox_parked",
-                 {{"consumer", inbox_.consumer}, {"message", where}, {"error", error}});
-    if (hold && applied.parked > 0)
-        assignment_[place].held_keys.insert(key);
-    settle(applied);
+    got_on_ms_ = now_ms();
+    if (const std::int64_t due_ms = applier_.take_retry_at_ms())
+        redrive_at_ms_ = std::min(redrive_at_ms_, due_ms);
 }
 
 // A statement of ours failed, nothing the message is to blame for.
 void Member::on_own_error(const SqlError &error) {
-    if (!session_)
+    applying_ = false;
+    if (!database_.connected())
         return lose_session(error.what());
-    session_->rollback();
+    const Failure failure = judge(error.sqlstate, During::own_statement);
+    if (failure == Failure::reconnect)
+        return lose_session(text_of(error));
+    database_.rollback();
     if (stop_.requested())
         return;
-    if (is_transient(error.sqlstate))
+    if (passes(failure))
         return retry_later(text_of(error));
-    if (error.sqlstate == "ON012") { // the database's offset is not the one we go on from
-        std::vector<TopicPartition> all = places();
-        for (const TopicPartition &place : all)
-            forget_claim(place, error.what());
-        return;
-    }
-    throw Refusal(error.sqlstate == "42883" || error.sqlstate == "42P01" ? ExitCode::mismatch
-                                                                         : ExitCode::database,
+    if (failure == Failure::behind)
+        return leases_.lose_all(error.what());
+    throw Refusal(failure == Failure::missing ? ExitCode::mismatch : ExitCode::database,
                   "could not execute inbox statement", text_of(error),
-                  error.sqlstate == "42501"
+                  failure == Failure::rights
                       ? "Give the relay's role its rights: SELECT once.grant_consumer('role')."
                       : "");
 }
 
-// Nothing new is taken meanwhile, but the group is answered.
+// The same again after a pause. Nothing new is taken meanwhile, but the group is answered.
 void Member::retry_later(const std::string &why) {
     retry_at_ms_ = now_ms() + backoff_.next().count();
-    metrics_.enter(WorkState::retrying);
+    state_.meet({now_ms(), false, why});
     log::warning("inbox_retry", {{"consumer", inbox_.consumer}, {"reason", why}});
     if (consumer_ && !paused_) {
-        consumer_->pause(places());
+        consumer_->pause(leases_.places());
         paused_ = true;
     }
+}
+
+void Member::resume() {
+    if (!paused_)
+        return;
+    consumer_->resume(leases_.places());
+    consumer_->assign(leases_.positions(), leases_.positions());
+    paused_ = false;
+}
+
+// librdkafka tells an error of a partition once, and says nothing when it is over. Read again from
+// the same place, the partition tells its end, a message, or the error again.
+void Member::look_again_where_blocked() {
+    if (!state_.blocked() || !applier_.empty() || now_ms() < look_again_at_ms_)
+        return;
+    look_again_at_ms_ = now_ms() + kLookAgainMs;
+    if (const Offsets positions = leases_.positions(); !positions.empty())
+        consumer_->assign(positions, positions);
 }
 
 // What was put aside and may go on. Any member may do it: a key is held until its last row in
 // once.inbox is done, and rows of one key are taken in order.
 void Member::redrive() {
-    if (inbox_.store || !receiver_ || now_ms() < redrive_at_ms_)
+    if (inbox_.store || !database_.connected() || now_ms() < redrive_at_ms_)
         return;
     int count = 0;
     bool more = true;
     const std::int64_t until_ms = now_ms() + kRedriveForMs;
     while (more && now_ms() < until_ms && !stop_.requested()) {
-        const std::optional<bool> taken = receiver_->redrive_one();
+        const std::optional<bool> taken = database_.redrive_one();
         more = taken.has_value();
         if (!more)
             break;
@@ -432,26 +369,16 @@ void Member::redrive() {
     }
     if (count > 0)
         log::info("inbox_redriven", {{"consumer", inbox_.consumer}, {"messages", count}});
-    bool held = false;
-    for (auto &[place, partition] : assignment_) {
-        if (!partition.held_keys.empty())
-            partition.held_keys = receiver_->held_keys(place);
-        held = held || !partition.held_keys.empty();
-    }
-    redrive_at_ms_ = more ? 0 : now_ms() + (held ? kRedriveMs : kRedriveRarelyMs);
+    leases_.refresh_held_keys();
+    redrive_at_ms_ = more ? 0 : now_ms() + (leases_.any_held_key() ? kRedriveMs : kRedriveRarelyMs);
 }
 
-void Member::advise(bool now) {
-    if (!now && now_ms() < advise_at_ms_)
+void Member::commit_offsets(bool now) {
+    if (!now && now_ms() < commit_at_ms_)
         return;
-    advise_at_ms_ = now_ms() + kAdviceMs;
-    Offsets next;
-    for (auto &[place, partition] : assignment_)
-        if (partition.claimed && partition.next != partition.advised) {
-            next[place] = partition.next;
-            partition.advised = partition.next;
-        }
-    consumer_->advise(next);
+    commit_at_ms_ = now_ms() + kCommitMs;
+    const Offsets next = leases_.offsets_to_commit();
+    consumer_->commit_offsets(next);
     if (!next.empty())
         crash_point(CrashPoint::inbox_after_advice);
 }
@@ -459,42 +386,32 @@ void Member::advise(bool now) {
 void Member::report() {
     if (drain_.wanted())
         drain_.report(number_, drained());
+    enter_state();
     if (!consumer_ || now_ms() < report_at_ms_)
         return;
     report_at_ms_ = now_ms() + kReportMs;
-    std::int64_t lag = 0, claimed = 0;
-    for (const auto &[place, partition] : assignment_) {
-        lag += std::max<std::int64_t>(0, consumer_->known_end(place) - partition.next);
-        claimed += partition.claimed;
-    }
+    const std::int64_t lag = leases_.lag(*consumer_);
     metrics_.lag_messages = lag;
-    metrics_.partitions = claimed;
+    metrics_.partitions = leases_.held_count();
     if (now_ms() - consumer_->answered_ms() < 2 * kReportMs)
-        metrics_.looked(!work_.empty() || lag > 0);
+        metrics_.looked(!applier_.empty() || lag > 0);
+}
+
+void Member::enter_state() {
+    MemberFacts facts;
+    facts.joined = consumer_ != nullptr;
+    facts.waiting = now_ms() < retry_at_ms_;
+    facts.all_leased = assigned_ && leases_.all_held();
+    facts.nothing_in_hand = applier_.empty();
+    facts.answered_ms = consumer_ ? consumer_->answered_ms() : 0;
+    facts.leased_ms = leases_.leased_ms();
+    facts.got_on_ms = got_on_ms_;
+    if (const WorkState state = state_.judge(facts); metrics_.state != state)
+        metrics_.enter(state);
 }
 
 bool Member::drained() const {
-    return assigned_once_ && work_.empty() &&
-           std::all_of(assignment_.begin(), assignment_.end(), [](const auto &entry) {
-               const Partition &partition = entry.second;
-               return partition.claimed && !partition.out_of_range && partition.until &&
-                      std::max(partition.read, partition.reached) >= *partition.until;
-           });
-}
-
-Offsets Member::positions() const {
-    Offsets all;
-    for (const auto &[place, partition] : assignment_)
-        if (partition.claimed)
-            all[place] = partition.read;
-    return all;
-}
-
-std::vector<TopicPartition> Member::places() const {
-    std::vector<TopicPartition> all;
-    for (const auto &[place, partition] : assignment_)
-        all.push_back(place);
-    return all;
+    return assigned_ && applier_.empty() && leases_.drained();
 }
 
 } // namespace once::inbox

@@ -1,11 +1,10 @@
 #include "relay/inbox/message.hpp"
 
 #include "extension/wire/message_headers.hpp"
+#include "relay/inbox/json_ids.hpp"
 #include "relay/process/whole_number.hpp"
 
 #include <algorithm>
-
-#include <nlohmann/json.hpp>
 
 namespace once::inbox {
 namespace {
@@ -97,27 +96,48 @@ const Header *last_header(const Message &message, std::string_view name) {
 
 // Whether the once- headers were copied from a message of another topic: then they say nothing
 // about this one.
-bool copied(const Message &message) {
-    const Header *topic = last_header(message, wire::kTopicHeader);
-    return topic != nullptr && *topic->value != message.topic;
+bool is_copy(const Message &message) {
+    const Header *shipped_to = last_header(message, wire::kTopicHeader);
+    return shipped_to != nullptr && *shipped_to->value != message.topic;
 }
 
-std::optional<std::string> at_path(const Message &message, const std::string &path) {
-    if (!message.payload)
-        return std::nullopt;
-    const auto document = nlohmann::json::parse(*message.payload, nullptr, false);
-    if (document.is_discarded())
-        return std::nullopt;
-    try {
-        const auto &value = document.at(nlohmann::json::json_pointer(path));
-        if (value.is_string())
-            return as_text(value.get<std::string>()); // JSON has strings with a NUL
-        if (value.is_number_integer())
-            return value.dump();
-    } catch (const nlohmann::json::exception &) {
-        // Not there: the message has no id of its own.
+using Parts = std::vector<std::string>;
+
+Parts at_paths(const Message &message, const IdentityRule &rule) {
+    Parts parts;
+    if (rule.paths.empty() || !message.payload)
+        return parts;
+    for (const std::optional<std::string> &part : json_ids(*message.payload, rule.paths)) {
+        if (!part || part->empty())
+            return {};
+        parts.push_back(as_text(*part)); // JSON has strings with a NUL
     }
-    return std::nullopt;
+    return parts;
+}
+
+Parts in_headers(const Message &message, const IdentityRule &rule, bool copied) {
+    Parts parts;
+    for (const std::string &name : rule.headers) {
+        const Header *header = last_header(message, name);
+        if (header == nullptr || header->value->empty() || (copied && wire::is_once_header(name)))
+            return {};
+        parts.push_back(as_text(*header->value));
+    }
+    return parts;
+}
+
+// One part is the id as it is; several are a JSON array, so that no two lists are the same text.
+std::string id_of(const Parts &parts, const IdentityRule &rule, std::string_view topic) {
+    if (parts.size() == 1 && !rule.with_topic)
+        return parts.front();
+    std::string id = "[";
+    if (rule.with_topic)
+        append_json_string(id, topic);
+    for (const std::string &part : parts) {
+        id += id.size() > 1 ? "," : "";
+        append_json_string(id, part);
+    }
+    return id + "]";
 }
 
 std::optional<std::int64_t> number(std::string_view text) {
@@ -138,9 +158,9 @@ Identity identify(const Message &message, const IdentityRule &rule, std::string_
     Identity identity;
     const std::string number_of_partition = "/" + std::to_string(message.partition);
     const std::string place = std::string(name) + number_of_partition;
-    const bool ours = !copied(message);
-    const Header *source = ours ? last_header(message, wire::kSourceHeader) : nullptr;
-    const Header *position = ours ? last_header(message, wire::kPositionHeader) : nullptr;
+    const bool copied = is_copy(message);
+    const Header *source = copied ? nullptr : last_header(message, wire::kSourceHeader);
+    const Header *position = last_header(message, wire::kPositionHeader);
     const auto counter = position ? number(*position->value) : std::nullopt;
     if (source != nullptr && counter) {
         identity.source =
@@ -150,14 +170,15 @@ Identity identify(const Message &message, const IdentityRule &rule, std::string_
         identity.source = place;
         identity.position = message.offset;
     }
-    std::optional<std::string> id;
-    if (!rule.path.empty())
-        id = at_path(message, rule.path);
-    if (!id && (ours || !wire::is_once_header(rule.header)))
-        if (const Header *header = last_header(message, rule.header))
-            id = as_text(*header->value);
-    identity.from_sender = id && !id->empty() && id->size() <= kMostIdBytes;
-    identity.id = identity.from_sender ? *id : place + "/" + std::to_string(message.offset);
+    Parts parts = at_paths(message, rule);
+    if (parts.empty())
+        parts = in_headers(message, rule, copied);
+    if (!parts.empty())
+        identity.id = id_of(parts, rule, message.topic);
+    identity.from_sender = !parts.empty() && identity.id.size() <= kMostIdBytes;
+    identity.missing = !identity.from_sender && (rule.asked() || copied || !parts.empty());
+    if (!identity.from_sender)
+        identity.id = place + "/" + std::to_string(message.offset);
     return identity;
 }
 

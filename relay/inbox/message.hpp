@@ -2,6 +2,8 @@
 // session; all views point into what `owner` keeps.
 #pragma once
 
+#include "extension/wire/message_headers.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -39,17 +41,24 @@ struct Identity {
     std::string source;
     std::int64_t position = 0;
     bool from_sender = false;
+    bool missing = false; // the id that was asked for is not there, or is a copy of another event's
 };
 
+// Where the id stands. Paths go before headers; of each all parts must be there.
 struct IdentityRule {
-    std::string header; // name of the header that carries the id
-    std::string
-        path; // RFC 6901 pointer into a JSON payload; empty: not used; goes before the header
+    std::vector<std::string> headers = {std::string(wire::kIdHeader)};
+    std::vector<std::string> paths; // RFC 6901 pointers into a JSON payload
+    bool with_topic = false;        // the same id in another topic is another message
+
+    // Somebody said where it stands. Else a message of a foreign sender has none, and needs none.
+    bool asked() const { return !paths.empty() || headers != IdentityRule{}.headers; }
 };
 
 // source: `<once-source>/<topic>/<partition>` with once-position, or `<name>/<partition>` with the
 // offset: positions rise only within one of them. `name`: the topic, or what stands for one that
-// was made again; offsets count from 0 again under it.
+// was made again; offsets count from 0 again under it. An id of several parts is the JSON array of
+// them. Where `once-topic` is another topic than the message was read from, a processor has copied
+// the `once-` headers of another event: they count for nothing.
 Identity identify(const Message &message, const IdentityRule &rule, std::string_view name);
 
 // Kafka's keys, header names and values are bytes. Text that PostgreSQL cannot hold (not UTF-8, or

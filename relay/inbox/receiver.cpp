@@ -1,37 +1,20 @@
 #include "relay/inbox/receiver.hpp"
 
+#include "relay/inbox/arrays.hpp"
+#include "relay/options.hpp"
 #include "relay/postgres/protocol.hpp"
 #include "relay/process/crash_point.hpp"
 #include "relay/process/exit_code.hpp"
-#include "relay/inbox/arrays.hpp"
 #include "relay/process/log.hpp"
-#include "relay/options.hpp"
 
 #include <algorithm>
 
 namespace once::inbox {
 namespace {
 
-// Whatever defaults a handler has left in the session.
-constexpr const char *kBegin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-
-// once.message[] of the columns in parameters $first and up.
-std::string messages(int first) {
-    constexpr const char *types[] = {"text",  "int4", "int8", "text", "bytea",
-                                     "jsonb", "text", "text", "int8", "timestamptz"};
-    std::string arrays;
-    for (const char *type : types)
-        arrays += (arrays.empty() ? "$" : ", $") + std::to_string(first++) + "::" + type + "[]";
-    return "once.inbox_messages(" + arrays + ")";
-}
-
-[[noreturn]] void refuse_handler(const std::string &why, const std::string &detail,
-                                 const std::string &signature) {
-    throw Refusal(
-        ExitCode::configuration, why, detail,
-        "The handler is a function of this signature, which the relay's role may execute: " +
-            signature + ".");
-}
+// So long a claim waits for a member that is just storing an offset. One that is at work for longer
+// is let work: others of our partitions must not wait for it.
+constexpr const char *kClaimWait = "1 s";
 
 // `column`: the oldest one, the newest behind it.
 void require_protocol(const Rows &found, int column) {
@@ -41,16 +24,38 @@ void require_protocol(const Rows &found, int column) {
 
 } // namespace
 
-Receiver::Receiver(Session &open_session, const InboxOptions &inbox_options)
-    : session_(open_session), options_(inbox_options) {}
+Receiver::Receiver(const DatabaseOptions &database, const InboxOptions &options,
+                   const StopSignal &stop, std::function<int()> beat)
+    : database_(database), options_(options), stop_(stop), beat_(std::move(beat)),
+      handler_(options) {}
 
-std::string Receiver::handler_signature() const {
-    return options_.handler + (options_.per_message ? "(once.message)" : "(once.message[])");
+void Receiver::connect() {
+    auto opened = std::make_unique<Session>(database_, stop_, beat_);
+    handler_.connect(*opened);
+    session_ = std::move(opened);
+    try {
+        check();
+    } catch (...) {
+        session_.reset();
+        throw;
+    }
+}
+
+void Receiver::rollback() {
+    if (session_)
+        session_->rollback();
+}
+
+// Outside of a transaction of ours the role that a handler has left behind is still there.
+Session &Receiver::alone() {
+    if (!session_->in_transaction())
+        session_->take_back();
+    return *session_;
 }
 
 void Receiver::check() {
     try {
-        const Rows found = session_.execute(
+        const Rows found = alone().execute(
             "SELECT oldest, newest, pg_catalog.pg_is_in_recovery() FROM once.protocol()");
         require_protocol(found, 0);
         if (found.truth(0, 2))
@@ -58,9 +63,10 @@ void Receiver::check() {
                           "Messages are applied with their effects on a primary.",
                           "Point the option \"database\" to the primary.");
     } catch (const SqlError &error) {
-        if (is_transient(error.sqlstate))
+        const Failure failure = judge(error.sqlstate, During::own_statement);
+        if (passes(failure))
             throw SessionLost(error.what());
-        if (error.sqlstate == "42501")
+        if (failure == Failure::rights)
             throw Refusal(ExitCode::database, std::string("missing privilege: ") + error.what(), {},
                           "Give the relay's role its rights: SELECT once.grant_consumer('role').");
         throw Refusal(ExitCode::mismatch,
@@ -68,49 +74,22 @@ void Receiver::check() {
                           error.what(),
                       {}, "CREATE EXTENSION pg_once in the receiving database.");
     }
-    if (options_.store)
-        return;
-    const std::string signature = handler_signature();
-    try {
-        const Rows found = session_.execute(
-            "SELECT pg_catalog.format('%I.%I', n.nspname, p.proname), p.prokind = 'f',"
-            " pg_catalog.has_function_privilege(p.oid, 'EXECUTE') AND"
-            " pg_catalog.has_schema_privilege(n.oid, 'USAGE'), p.provolatile = 'v'"
-            " FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
-            " WHERE p.oid = pg_catalog.to_regprocedure($1)",
-            {signature});
-        if (found.count() == 0)
-            refuse_handler("handler " + signature + " does not exist", {}, signature);
-        if (!found.truth(0, 1))
-            refuse_handler("handler " + signature + " is not a function", {}, signature);
-        if (!found.truth(0, 2))
-            refuse_handler("handler " + signature + " may not be executed by the relay's role", {},
-                           signature);
-        if (!found.truth(0, 3))
-            refuse_handler("handler " + signature + " is not volatile",
-                           "PostgreSQL need not call a function that says it has no effect.",
-                           signature);
-        handler_ = found.text(0, 0);
-    } catch (const SqlError &error) {
-        if (is_transient(error.sqlstate))
-            throw SessionLost(error.what());
-        refuse_handler("could not look for handler " + signature + ": " + error.what(), {},
-                       signature);
-    }
+    if (!options_.store)
+        handler_.check(*session_);
 }
 
-std::string Receiver::database_identity() {
-    const Rows found = session_.execute(
+std::string Receiver::identity() {
+    const Rows found = alone().execute(
         "SELECT pg_catalog.concat(c.system_identifier, '.', d.oid) FROM "
         "pg_catalog.pg_control_system() c,"
         " pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()");
     return found.text(0, 0);
 }
 
-std::vector<Claim> Receiver::claim(const std::vector<TopicPartition> &places,
-                                   const kafka::TopicIds &ids) {
+std::vector<LeaseGrant> Receiver::claim(const std::vector<TopicPartition> &places,
+                                        const TopicIds &ids) {
     Array topics(ElementType::text), partitions(ElementType::int4), known(ElementType::text);
-    std::vector<Claim> all;
+    std::vector<LeaseGrant> all;
     for (const TopicPartition &place : places) {
         topics.add_bytes(place.topic);
         partitions.add_int(place.partition);
@@ -119,60 +98,63 @@ std::vector<Claim> Receiver::claim(const std::vector<TopicPartition> &places,
         known.add(id.empty() ? std::nullopt : std::optional<std::string_view>(id));
         all.push_back({.place = place, .next = {}, .topic_id = id, .name = {}});
     }
-    const Rows rows = session_.execute_prepared(
+    const Rows rows = alone().execute_prepared(
         "claim",
-        "SELECT c.fence, c.next, c.name FROM unnest($2::text[], $3::int4[], $4::text[])"
-        " WITH ORDINALITY AS p(topic, part, id, nr),"
-        " LATERAL once.offset_claim_topic($1::text, p.topic, p.part, p.id) c ORDER BY nr",
-        {options_.group, topics, partitions, known});
-    std::vector<Claim> claims;
+        "SELECT c.fence, c.next, c.name, c.busy FROM unnest($2::text[], $3::int4[], $4::text[])"
+        " WITH ORDINALITY AS p(topic, part, id, nr), LATERAL once.offset_claim_topic($1::text,"
+        " p.topic, p.part, p.id, $5::interval) c ORDER BY nr",
+        {options_.group, topics, partitions, known, std::string(kClaimWait)});
+    std::vector<LeaseGrant> granted;
     for (int row = 0; row < rows.count(); ++row) {
-        Claim &claim = all[static_cast<std::size_t>(row)];
-        if (rows.null(row, 0)) {
-            log::warning("inbox_topic_id_late", {{"consumer", options_.consumer},
-                                                 {"partition", to_string(claim.place)},
-                                                 {"topic_id", claim.topic_id}});
+        LeaseGrant &grant = all[static_cast<std::size_t>(row)];
+        if (!rows.null(row, 3)) {
+            log::info("inbox_partition_busy", {{"consumer", options_.consumer},
+                                               {"partition", to_string(grant.place)},
+                                               {"process", rows.number(row, 3)}});
             continue;
         }
-        claim.fence = rows.number(row, 0);
+        if (rows.null(row, 0)) {
+            log::warning("inbox_topic_id_late", {{"consumer", options_.consumer},
+                                                 {"partition", to_string(grant.place)},
+                                                 {"topic_id", grant.topic_id}});
+            continue;
+        }
+        grant.fence = rows.number(row, 0);
         if (!rows.null(row, 1))
-            claim.next = rows.number(row, 1);
-        claim.name = rows.text(row, 2);
-        claims.push_back(std::move(claim));
+            grant.next = rows.number(row, 1);
+        grant.name = rows.text(row, 2);
+        granted.push_back(std::move(grant));
     }
-    return claims;
+    return granted;
 }
 
-std::optional<std::int64_t>
-Receiver::begin(const TopicPartition &place,
-                const std::map<TopicPartition, std::int64_t, PlaceOrder> &offsets) {
+std::optional<std::int64_t> Receiver::begin(const TopicPartition &place, const Offsets &offsets) {
     Array partitions(ElementType::int4), starts(ElementType::int8);
     for (const auto &[other, offset] : offsets) {
         partitions.add_int(other.partition);
         starts.add_int(offset);
     }
-    const Rows rows = session_.execute_prepared(
+    const Rows rows = alone().execute_prepared(
         "begin", "SELECT once.offset_begin($1::text, $2::text, $3::int4, $4::int4[], $5::int8[])",
         {options_.group, place.topic, std::to_string(place.partition), partitions, starts});
     return rows.null(0, 0) ? std::nullopt : std::optional(rows.number(0, 0));
 }
 
-bool Receiver::skip_to(const TopicPartition &place, const Partition &partition,
+bool Receiver::skip_to(const TopicPartition &place, const PartitionLease &lease,
                        std::int64_t offset) {
-    const Rows rows =
-        session_.execute_prepared("skip",
-                                  "SELECT verdict OPERATOR(pg_catalog.<>) 'fenced' FROM "
-                                  "once.accept_offset($1::text, $2::text, $3::int4, $4::int8,"
-                                  " $5::int8, $6::int8)",
-                                  {options_.group, place.topic, std::to_string(place.partition),
-                                   std::to_string(partition.next), std::to_string(offset - 1),
-                                   std::to_string(partition.fence)});
+    const Rows rows = alone().execute_prepared(
+        "skip",
+        "SELECT verdict OPERATOR(pg_catalog.<>) 'fenced' FROM "
+        "once.accept_offset($1::text, $2::text, $3::int4, $4::int8,"
+        " $5::int8, $6::int8)",
+        {options_.group, place.topic, std::to_string(place.partition), std::to_string(lease.next),
+         std::to_string(offset - 1), std::to_string(lease.fence)});
     return rows.truth(0, 0);
 }
 
 Applied Receiver::apply(const Part &part, const Assignment &assignment) {
     Applied applied;
-    session_.execute(kBegin);
+    session_->begin();
     Left left = pass_fence(part.entries, assignment, applied);
     crash_point(CrashPoint::inbox_after_fence);
     // What was encoded ahead is of use only while nothing has fallen out.
@@ -192,42 +174,44 @@ Applied Receiver::apply(const Part &part, const Assignment &assignment) {
             store(columns, left.size(), applied);
         } else if (!left.empty()) {
             in_handler = true;
-            call_handler(columns);
+            handler_.call(*session_, columns);
             applied.fresh += left.size();
         }
         for (const Entry *entry : left)
             applied.bytes += entry->message.bytes();
         crash_point(CrashPoint::inbox_before_commit);
-        session_.commit();
+        session_->commit();
     } catch (const SqlError &error) {
-        session_.rollback();
-        // A function of ours that is not there, or may not be called: no message is to blame.
-        if (!in_handler && (error.sqlstate == "42501" || error.sqlstate == "42883"))
+        session_->rollback();
+        const Failure failure =
+            judge(error.sqlstate, in_handler ? During::handler : During::own_statement);
+        // A statement of ours that no message is to blame for.
+        if (!in_handler && failure != Failure::message && failure != Failure::conflict)
             throw;
-        throw MessageRefused(error.sqlstate, error.what());
+        throw MessageRefused(error, failure);
     }
     crash_point(CrashPoint::inbox_after_commit);
     return applied;
 }
 
-Applied Receiver::park(const Entry &entry, const Assignment &assignment, const std::string &error) {
+Applied Receiver::park(const Entry &entry, const Assignment &assignment, const PutAside &aside) {
     Applied applied;
-    session_.execute(kBegin);
+    session_->begin();
     Left left = pass_fence({&entry, 1}, assignment, applied);
     // Its id is remembered now: it is redriven without asking again. An id that cannot be
     // remembered may be why it is here.
-    session_.execute("SAVEPOINT id");
+    session_->execute("SAVEPOINT id");
     try {
         drop_known(left, nullptr, applied);
     } catch (const SqlError &refused) {
-        if (is_transient(refused.sqlstate))
+        if (judge(refused.sqlstate, During::own_statement) != Failure::message)
             throw;
-        session_.execute("ROLLBACK TO SAVEPOINT id");
+        session_->execute("ROLLBACK TO SAVEPOINT id");
     }
     for (const Entry *one : left)
-        applied.parked += put_aside(*one, error);
+        applied.parked += put_aside(*one, &aside);
     crash_point(CrashPoint::inbox_before_park);
-    session_.commit();
+    session_->commit();
     crash_point(CrashPoint::inbox_after_park);
     return applied;
 }
@@ -236,7 +220,7 @@ Applied Receiver::park(const Entry &entry, const Assignment &assignment, const s
 // one in the part: what is missing between them does not exist (compaction, transaction markers).
 Receiver::Left Receiver::pass_fence(std::span<const Entry> part, const Assignment &assignment,
                                     Applied &applied) {
-    std::map<TopicPartition, std::int64_t, PlaceOrder> last;
+    std::map<TopicPartition, std::int64_t, TopicPartitionOrder> last;
     for (const auto &[message, identity] : part) {
         auto known = last.find(TopicPartitionView{message.topic, message.partition});
         if (known == last.end())
@@ -247,14 +231,14 @@ Receiver::Left Receiver::pass_fence(std::span<const Entry> part, const Assignmen
     Array topics(ElementType::text), partitions(ElementType::int4), firsts(ElementType::int8),
         lasts(ElementType::int8), fences(ElementType::int8);
     for (const auto &[place, offset] : last) {
-        const Partition &partition = assignment.at(place);
+        const PartitionLease &lease = assignment.at(place);
         topics.add_bytes(place.topic);
         partitions.add_int(place.partition);
-        firsts.add_int(partition.next);
+        firsts.add_int(lease.next);
         lasts.add_int(offset);
-        fences.add_int(partition.fence);
+        fences.add_int(lease.fence);
     }
-    const Rows rows = session_.execute_prepared(
+    const Rows rows = session_->execute_prepared(
         "fence",
         "SELECT o.verdict, o.next, v.oldest, v.newest FROM once.protocol() v, unnest($2::text[], "
         "$3::int4[], $4::int8[],"
@@ -262,7 +246,7 @@ Receiver::Left Receiver::pass_fence(std::span<const Entry> part, const Assignmen
         " LATERAL once.accept_offset($1::text, p.topic, p.part, p.first, p.last, p.fence) o"
         " ORDER BY nr",
         {options_.group, topics, partitions, firsts, lasts, fences});
-    std::map<TopicPartition, std::int64_t, PlaceOrder> from;
+    Offsets from;
     if (rows.count() > 0) // before anything has an effect: an update may have come meanwhile
         require_protocol(rows, 2);
     int row = 0;
@@ -303,16 +287,16 @@ void Receiver::drop_known(Left &left, IdColumns *encoded, Applied &applied) {
     const std::vector<Parameter> parameters{options_.consumer, columns.ids(), columns.sent()};
     const Rows rows =
         columns.only_uuids() // they have a time in them
-            ? session_.execute_prepared("dedup_uuid",
-                                        "SELECT ordinal, verdict FROM once.accept_many_uuid("
-                                        "$1::text, $2::uuid[], $3::timestamptz[]) "
-                                        "WHERE verdict OPERATOR(pg_catalog.<>) 'new'",
-                                        parameters)
-            : session_.execute_prepared("dedup_text",
-                                        "SELECT ordinal, verdict FROM once.accept_many("
-                                        "$1::text, $2::text[], $3::timestamptz[]) "
-                                        "WHERE verdict OPERATOR(pg_catalog.<>) 'new'",
-                                        parameters);
+            ? session_->execute_prepared("dedup_uuid",
+                                         "SELECT ordinal, verdict FROM once.accept_many_uuid("
+                                         "$1::text, $2::uuid[], $3::timestamptz[]) "
+                                         "WHERE verdict OPERATOR(pg_catalog.<>) 'new'",
+                                         parameters)
+            : session_->execute_prepared("dedup_text",
+                                         "SELECT ordinal, verdict FROM once.accept_many("
+                                         "$1::text, $2::text[], $3::timestamptz[]) "
+                                         "WHERE verdict OPERATOR(pg_catalog.<>) 'new'",
+                                         parameters);
     for (int row = 0; row < rows.count(); ++row) {
         left[columns.number_of(static_cast<std::size_t>(rows.number(row, 0)))] = nullptr;
         ++(rows.text(row, 1) == "too_old" ? applied.too_old : applied.duplicates);
@@ -324,24 +308,14 @@ void Receiver::drop_known(Left &left, IdColumns *encoded, Applied &applied) {
 void Receiver::set_aside_held(Left &left, const Assignment &assignment, Applied &applied) {
     std::erase_if(left, [&](const Entry *entry) {
         const Message &message = entry->message;
-        const Partition &partition =
+        const PartitionLease &lease =
             assignment.find(TopicPartitionView{message.topic, message.partition})->second;
-        if (!message.key || partition.held_keys.empty() ||
-            !partition.held_keys.contains(as_text(*message.key)))
+        if (!message.key || lease.held_keys.empty() ||
+            !lease.held_keys.contains(as_text(*message.key)))
             return false;
-        applied.parked += put_aside(*entry, std::nullopt);
+        applied.parked += put_aside(*entry, nullptr);
         return true;
     });
-}
-
-void Receiver::call_handler(MessageColumns &columns) {
-    // In FROM and without output columns: whatever the function returns, nothing is sent.
-    const std::string call = options_.per_message
-                                 ? "SELECT FROM pg_catalog.unnest(" + messages(1) +
-                                       ") AS message, LATERAL " + handler_ + "(message)"
-                                 : "SELECT FROM " + handler_ + "(" + messages(1) + ")";
-    session_.execute_prepared("handle", call, columns.parameters());
-    crash_point(CrashPoint::inbox_after_handler);
 }
 
 void Receiver::store(MessageColumns &columns, std::size_t count, Applied &applied) {
@@ -349,7 +323,7 @@ void Receiver::store(MessageColumns &columns, std::size_t count, Applied &applie
         return;
     std::vector<Parameter> parameters = columns.parameters();
     parameters.emplace_back(options_.consumer);
-    const Rows rows = session_.execute_prepared(
+    const Rows rows = session_->execute_prepared(
         "store", "SELECT once.inbox_store($11::text, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         parameters);
     const auto stored = static_cast<std::uint64_t>(rows.number(0, 0));
@@ -358,29 +332,34 @@ void Receiver::store(MessageColumns &columns, std::size_t count, Applied &applie
     crash_point(CrashPoint::inbox_after_handler);
 }
 
-// Whether it was not there yet.
-bool Receiver::put_aside(const Entry &entry, const std::optional<std::string> &error) {
+// Whether it was not there yet. Without `aside`: it waits behind one of its key.
+bool Receiver::put_aside(const Entry &entry, const PutAside *aside) {
     MessageColumns columns;
     columns.add(entry);
-    Array errors(ElementType::text);
-    errors.add(error);
+    Array errors(ElementType::text), delays(ElementType::int8);
+    errors.add(aside != nullptr ? std::optional(aside->error) : std::nullopt);
+    if (aside != nullptr && aside->retry_in_s)
+        delays.add_int(*aside->retry_in_s);
+    else
+        delays.add_null();
     std::vector<Parameter> parameters = columns.parameters();
     parameters.emplace_back(options_.consumer);
     parameters.emplace_back(errors);
-    const std::string attempts = std::to_string(error ? options_.max_attempts : 0);
+    const std::string attempts = std::to_string(aside != nullptr ? aside->attempts : 0);
     parameters.emplace_back(attempts);
+    parameters.emplace_back(delays);
     return session_
-        .execute_prepared("park",
-                          "SELECT once.inbox_park($11::text, (" + messages(1) +
-                              ")[1], ($12::text[])[1], $13::int4)",
-                          parameters)
+        ->execute_prepared("park",
+                           "SELECT once.inbox_park($11::text, (" + messages_sql(1) +
+                               ")[1], ($12::text[])[1], $13::int4, ($14::int8[])[1])",
+                           parameters)
         .truth(0, 0);
 }
 
 // Under another policy than hold_key a parked message holds nothing, but one that waits for its
 // turn still does: what follows must not pass it.
 std::set<std::string> Receiver::held_keys(const TopicPartition &place) {
-    const Rows rows = session_.execute_prepared(
+    const Rows rows = alone().execute_prepared(
         "held",
         "SELECT DISTINCT key FROM once.inbox WHERE consumer = $1::text AND topic = $2::text"
         " AND \"partition\" = $3::int4 AND key IS NOT NULL AND (state = 'ready' OR $4::bool)",
@@ -393,50 +372,62 @@ std::set<std::string> Receiver::held_keys(const TopicPartition &place) {
 }
 
 std::optional<bool> Receiver::redrive_one() {
-    session_.execute(kBegin);
-    const Rows taken = session_.execute_prepared(
-        "redrive_take", "SELECT id FROM once.inbox_take($1::text, 1)", {options_.consumer});
+    session_->begin();
+    const Rows taken = session_->execute_prepared(
+        "redrive_take", "SELECT id, attempts FROM once.inbox_take($1::text, 1)",
+        {options_.consumer});
     if (taken.count() == 0) {
-        session_.rollback();
+        session_->rollback();
         return std::nullopt;
     }
     const std::string id = taken.text(0, 0);
-    const std::string error = redrive_error(id);
-    if (error.empty())
-        session_.execute_prepared("redrive_done",
-                                  "SELECT once.inbox_done($1::text, ARRAY[$2::text])",
-                                  {options_.consumer, id});
+    const std::optional<SqlError> refused = refused_again(id);
+    if (!refused)
+        session_->execute_prepared("redrive_done",
+                                   "SELECT once.inbox_done($1::text, ARRAY[$2::text])",
+                                   {options_.consumer, id});
     else
-        session_.execute_prepared("redrive_fail",
-                                  "SELECT once.inbox_fail($1::text, $2::text, $3::text)",
-                                  {options_.consumer, id, error});
+        put_back(id, static_cast<int>(taken.number(0, 1)), *refused);
     crash_point(CrashPoint::inbox_before_redrive_commit);
-    session_.commit();
-    return error.empty();
+    session_->commit();
+    return !refused;
 }
 
-// Why the handler does not take a message that was put aside; empty = it took it.
-std::string Receiver::redrive_error(const std::string &id) {
-    const std::string message =
-        "SELECT ROW(m.topic, m.\"partition\", m.log_offset, m.key, m.payload, m.headers, m.id,"
-        " m.source, m.pos, m.sent_at)::once.message AS message FROM once.inbox m"
-        " WHERE consumer = $1::text AND id = $2::text";
-    session_.execute("SAVEPOINT handler");
+// Why the handler does not take a message that was put aside; nothing: it took it.
+std::optional<SqlError> Receiver::refused_again(const std::string &id) {
+    session_->execute("SAVEPOINT handler");
     try {
-        session_.execute_prepared("redrive_handle",
-                                  options_.per_message
-                                      ? "SELECT FROM (" + message + " OFFSET 0) AS q, LATERAL " +
-                                            handler_ + "(q.message)"
-                                      : "SELECT FROM " + handler_ + "(ARRAY(" + message + "))",
-                                  {options_.consumer, id});
+        handler_.call_parked(*session_, id);
     } catch (const SqlError &refused) {
-        if (is_transient(refused.sqlstate))
+        if (passes(judge(refused.sqlstate, During::handler)))
             throw;
-        session_.execute("ROLLBACK TO SAVEPOINT handler");
+        session_->execute("ROLLBACK TO SAVEPOINT handler");
         check(); // a handler that is gone is not the message's fault
-        return std::string(refused.what()) + " (SQLSTATE " + refused.sqlstate + ")";
+        return refused;
     }
-    return {};
+    // Its role would lack the rights for what follows.
+    session_->take_back();
+    return std::nullopt;
+}
+
+void Receiver::put_back(const std::string &id, int attempts, const SqlError &refused) {
+    const std::vector<int> &delays = options_.retry.delays_s(refused.sqlstate);
+    if (delays.empty()) {
+        session_->execute_prepared("redrive_fail",
+                                   "SELECT once.inbox_fail($1::text, $2::text, $3::text)",
+                                   {options_.consumer, id, text_of(refused)});
+        return;
+    }
+    const auto nth = static_cast<std::size_t>(std::max(attempts, 0));
+    Array delay(ElementType::int8);
+    if (nth < delays.size())
+        delay.add_int(delays[nth]);
+    else
+        delay.add_null(); // the last one is over: parked
+    const std::string error = text_of(refused);
+    session_->execute_prepared(
+        "redrive_again", "SELECT once.inbox_again($1::text, $2::text, $3::text, ($4::int8[])[1])",
+        {options_.consumer, id, error, delay});
 }
 
 } // namespace once::inbox

@@ -2,6 +2,7 @@
 
 #include "relay/process/crash_point.hpp"
 #include "relay/postgres/connect.hpp"
+#include "relay/postgres/session_settings.hpp"
 #include "relay/process/exit_code.hpp"
 #include "relay/inbox/arrays.hpp"
 #include "relay/process/metrics.hpp"
@@ -41,6 +42,7 @@ struct Session::Wait {
 Session::Session(const DatabaseOptions &options, const StopSignal &stop_signal,
                  std::function<int()> beat)
     : options_(options), stop_(stop_signal), on_beat_(std::move(beat)),
+      settings_(postgres::session_settings(postgres::Purpose::inbox, options)),
       session_(options, postgres::Purpose::inbox, &stop_signal) {
     PQsetnonblocking(raw(), 1);
 }
@@ -146,18 +148,29 @@ void Session::ask_in_time(Wait &wait) {
     wait.ask_at = now_ms() + kAskMs;
 }
 
+void Session::take_back() {
+    run(settings_);
+}
+
+void Session::begin() {
+    run(settings_ + "; BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+}
+
+// Deferred triggers run as the role that the handler chose: it goes when we need ours.
 void Session::commit() {
-    // A handler that leaves SET ROLE behind must not decide who we are from now on. A transaction
-    // that has failed leaves nothing.
-    const bool failed = PQtransactionStatus(raw()) == PQTRANS_INERROR;
-    if (PQsendQuery(raw(), failed ? "COMMIT" : "RESET SESSION AUTHORIZATION; RESET ROLE; COMMIT") ==
-        0)
+    if (PQsendQuery(raw(), "COMMIT") == 0)
         lost();
     PQflush(raw());
     crash_point(CrashPoint::inbox_in_commit);
     // A transaction that had failed answers COMMIT with ROLLBACK, and without an error.
     if (finish().command() != "COMMIT")
         throw SessionLost("the server rolled back what was to be committed");
+}
+
+Rows Session::run(const std::string &statements) {
+    if (PQsendQuery(raw(), statements.c_str()) == 0)
+        lost();
+    return finish();
 }
 
 bool Session::in_transaction() const {
@@ -175,15 +188,6 @@ void Session::rollback() {
 
 void Session::lost() const {
     throw SessionLost(one_line(PQerrorMessage(raw())));
-}
-
-bool is_transient(std::string_view sqlstate) {
-    const std::string_view kind = sqlstate.substr(0, 2);
-    // 08 connection, 40 rollback (serialization, deadlock), 53 resources, 58 system. 57 operator,
-    // but not a cancelled statement: that is how statement_timeout ends a handler that is too slow
-    // for this message. 55P03 lock not available, 25006 read-only (the server was demoted).
-    return kind == "08" || kind == "40" || kind == "53" || kind == "58" ||
-           (kind == "57" && sqlstate != "57014") || sqlstate == "55P03" || sqlstate == "25006";
 }
 
 } // namespace once::inbox

@@ -2,6 +2,7 @@
 // that keeps the heartbeat going while a handler works, for as long as it likes.
 #pragma once
 
+#include "relay/inbox/database_errors.hpp"
 #include "relay/postgres/session.hpp"
 
 #include <cstdint>
@@ -17,9 +18,6 @@ class StopSignal;
 } // namespace once
 
 namespace once::inbox {
-
-using postgres::SessionLost;
-using postgres::SqlError;
 
 class Array;
 
@@ -69,6 +67,11 @@ class Session {
     Rows execute_prepared(const std::string &name, const std::string &statement,
                           const std::vector<Parameter> &parameters);
 
+    // Settings and role as they were at first, whatever a handler has left behind. A transaction
+    // that is rolled back brings back what was left.
+    void take_back();
+    // Does that and begins a transaction.
+    void begin();
     // Throws like execute; after SessionLost nobody knows whether it went through.
     void commit();
 
@@ -80,6 +83,7 @@ class Session {
     // What is known of the server while a statement runs.
     struct Wait;
 
+    Rows run(const std::string &statements);
     Rows finish();
     PGresult *wait_for_result();
     void stop_in_time(Wait &wait);
@@ -90,12 +94,9 @@ class Session {
     const DatabaseOptions &options_;
     const StopSignal &stop_;
     std::function<int()> on_beat_;
+    const std::string settings_;
     postgres::Session session_;
     std::vector<std::string> prepared_;
 };
-
-// Whether the same statement may work next time although nothing about the message changed: the
-// server is short of something, goes down, or another transaction was in the way.
-bool is_transient(std::string_view sqlstate);
 
 } // namespace once::inbox

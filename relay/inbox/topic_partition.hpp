@@ -21,7 +21,7 @@ struct TopicPartitionView {
     std::int32_t partition = 0;
 };
 
-struct PlaceOrder {
+struct TopicPartitionOrder {
     using is_transparent = void;
     template <typename Left, typename Right>
     bool operator()(const Left &left, const Right &right) const {

@@ -4,8 +4,8 @@
 
 namespace once::inbox {
 
-void Work::add(Message message, std::string_view name) {
-    (begun_ || ahead_.size() > 0 ? ahead_ : hand_).add(std::move(message), rule_, name);
+const Entry &Work::add(Message message, std::string_view name) {
+    return (begun_ || ahead_.size() > 0 ? ahead_ : hand_).add(std::move(message), rule_, name);
 }
 
 std::span<const Entry> Work::part() const {

@@ -17,7 +17,7 @@ class Work {
     // To the batch in hand; once that is tried, or another stands behind it, to the next one: so
     // the order is kept, and what current() gave out stays valid.
     // `name` stands for the topic where the message has no id: see identify().
-    void add(Message message, std::string_view name);
+    const Entry &add(Message message, std::string_view name);
 
     bool empty() const { return first_ == hand_.size(); }
     // Of the batch in hand something was tried already.

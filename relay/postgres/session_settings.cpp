@@ -13,7 +13,7 @@ std::string of_the_relay(const DatabaseOptions &options) {
     return
         // A role that the connection string or the role's settings do not name; a session that is
         // handed on by a pooler may have another one.
-        "RESET ROLE"
+        "RESET SESSION AUTHORIZATION; RESET ROLE"
         "; SET idle_in_transaction_session_timeout = " +
         timeout + "; SET tcp_user_timeout = " + timeout +
         // What was told to be durable must survive a crash of the server.
@@ -57,8 +57,11 @@ std::string of_an_inbox(const DatabaseOptions &options) {
            "; SET idle_session_timeout = 0"
            // The backend of a relay that was killed in a handler keeps the rows of its offsets.
            "; SET client_connection_check_interval = 1000"
+           // And that of one whose host has vanished: nobody hears of that for two hours.
+           "; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5"
+           "; SET tcp_keepalives_count = 2"
            // Waiting for another member's offset takes 15 s and more by design, and a handler as
-           // long as it needs: timeouts of the role are not meant for either.
+           // long as it needs. The role's are for the handler's call (inbox/handler).
            "; SET statement_timeout = 0; SET lock_timeout = 0";
 }
 

@@ -154,6 +154,8 @@ struct InboxMetrics : Progress {
     Counter duplicates{0};
     Counter too_old{0};
     Counter parked{0};
+    Counter retries_later{0}; // put aside, tried again by themselves
+    Counter without_id{0};    // the id that was asked for is not there
     Counter fenced{0};
     Counter rebalances{0};
     std::atomic<std::int64_t> lag_messages{0};

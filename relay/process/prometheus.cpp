@@ -184,6 +184,10 @@ void add_inbox(const Metrics &metrics, std::vector<MetricFamily> &out) {
     inboxes.add("once_inbox_duplicates_total", "Messages seen before", total, READ(duplicates));
     inboxes.add("once_inbox_too_old_total", "Messages older than the memory", total, READ(too_old));
     inboxes.add("once_inbox_parked_total", "Messages parked with their error", total, READ(parked));
+    inboxes.add("once_inbox_retries_later_total",
+                "Messages put aside and tried again by themselves", total, READ(retries_later));
+    inboxes.add("once_inbox_without_id_total", "Messages without the id that was asked for", total,
+                READ(without_id));
     inboxes.add("once_inbox_fenced_total", "Transactions refused by a newer fence", total,
                 READ(fenced));
     inboxes.add("once_inbox_rebalances_total", "Assignments changed", total, READ(rebalances));

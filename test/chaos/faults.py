@@ -246,6 +246,20 @@ def handler_fails(system, step):
 
 
 @fault
+def handler_outlives(system, step):
+    """Every handler waits for longer than max.poll.interval.ms: the group gives the member up in the middle of its batch, and
+    the next owner finds somebody at work."""
+    with system.receiver.session(system.box.database.name, autocommit=False) as gate:
+        gate.execute("LOCK TABLE app.bad IN ACCESS EXCLUSIVE MODE")
+        time.sleep(step.seconds)
+        gate.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'app.bad'::regclass")
+        waiting = gate.fetchone()[0]
+        gate.connection.rollback()
+    if not waiting:
+        raise NotReached("no handler was called meanwhile")
+
+
+@fault
 def kill_broker(system, step):
     node = system.kafka.nodes[step["node"]]
     node.kill()

@@ -69,6 +69,7 @@ KINDS = {
     "clock_sender": Kind("sender", 1, (5, 8), {"jump": ("+1h", "-1h", "+2d", "-2d")}),
     "clock_receiver": Kind("receiver", 1, (5, 8), {"jump": ("+1h", "-1h", "+2d", "-2d")}),
     "handler_fails": Kind("receiver", 4, (1, 4), {}),
+    "handler_outlives": Kind("receiver", 2, (8, 11), {}),  # longer than max.poll.interval.ms
     "kill_broker": Kind("brokers", 4, (1, 5), NODES),
     "stop_broker": Kind("brokers", 3, (1, 7), NODES),
     "restart_broker": Kind("brokers", 2, (1, 2), NODES),

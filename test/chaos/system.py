@@ -107,7 +107,7 @@ class System:
                          topic=f"^{NAME}[.](orders|bills|small|loose)$")
         self.inbox = []
         for n in (0, 1):
-            relay = self.box.relay(*RELAY, brokers=self.kafka.proxied)
+            relay = self.box.relay(*RELAY, "--set", "kafka.max.poll.interval.ms=6000", brokers=self.kafka.proxied)
             relay.env = NamedClients.ENVIRONMENT
             relay.dsn = self.wires["receiver"].dsn(self.box.database.name, RELAY_ROLE)
             self.inbox.append(Daemon(f"inbox-{n}", relay, self.tally))

@@ -22,7 +22,7 @@ CALLS = {
     "grant_publisher": ["'postgres'"], "grant_relay": ["'postgres'"], "held_keys": ["0, 0"],
     "history_check": [f"0, {UUID}, 0::oid, 0, 1, '0/0', '1:1:', 0, {UUID}"], "identity": ["0"], "inbox_done": ["'t', '{a}'"],
     "inbox_fail": ["'t', 'a', 'e'"], "inbox_messages": [ONE_MESSAGE], "inbox_park": [f"'t', {MESSAGE}, 'e', 1"],
-    "inbox_put": ["'t', 'b', 'x'"], "inbox_redrive": ["'t'"], "inbox_store": [f"'t', {ONE_MESSAGE}"], "inbox_take": ["'t', 1"],
+    "inbox_again": ["'t', 'a', 'e', 1"], "inbox_discard": ["'t', 'r', 'a'"], "inbox_put": ["'t', 'b', 'x'"], "inbox_redrive": ["'t'"], "inbox_store": [f"'t', {ONE_MESSAGE}"], "inbox_take": ["'t', 1"],
     "issue_token": ["'f', '1 h'"], "key_block": ["'p', 2"], "key_next": ["'p'"], "key_next_ordered": ["'p'"], "lane_holder": ["0"],
     "lane_lock": ["0"], "lane_try": ["0, false"], "lane_unlock": ["0"], "lease": ["'l', 'o', '1 h'"], "lease_assert": ["'l', 1"],
     "lease_release": ["'l', 1"], "lock": ["'a'"], "machine_graph": ["'order'"], "machine_history_set": ["'order', true"],

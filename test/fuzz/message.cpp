@@ -72,7 +72,11 @@ void run(std::string_view input) {
     message.topic = "orders";
     message.partition = in.number<std::uint8_t>();
     message.offset = in.number<std::int64_t>() & INT64_MAX;
-    const IdentityRule rule{in.flag() ? in.text() : "once-id", in.flag() ? "/" + in.text() : ""};
+    IdentityRule rule;
+    if (in.flag())
+        rule.headers = {in.text()};
+    if (in.flag())
+        rule.paths = {"/" + in.text()};
     std::vector<std::string> kept; // names and values, each in memory of its own
     std::vector<bool> null;
     for (int count = in.number<std::uint8_t>() % 8; count > 0; --count) {

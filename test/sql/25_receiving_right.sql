@@ -1,5 +1,5 @@
 -- Who may receive: rights come from grant_consumer, and without it from nowhere.
-SELECT plan(63);
+SELECT plan(67);
 
 CREATE ROLE receiver;
 CREATE ROLE stranger;
@@ -12,7 +12,7 @@ INSERT INTO calls (call, consumer) VALUES
     ('once.accept(''c'', 1)', true), ('once.accept(''c'', ''1''::text)', true), ('once.accept_many(''c'', ''{2}'')', true), ('once.accept_many_bigint(''c'', ''{2}'')', true), ('once.accept_many_uuid(''c'', ''{}'')', true),
     ('once.accept_position(''c'', ''s'', 1)', true), ('once.accept_positions(''c'', ''s'', ''{2}'')', true), ('once.accept_window(''c'', ''s'', 1)', true),
     ('once.offset_claim(''g'', ''t'', 0)', true), ('once.offset_claim_topic(''g'', ''t'', 0, ''id'')', true), ('once.offset_begin(''g'', ''t'', 0, ''{}'', ''{}'')', true), ('once.accept_offset(''g'', ''t'', 0, 0, 9)', true), ('once.inbox_put(''c'', ''7'', ''x'')', true),
-    ('once.inbox_take(''c'', 1)', true), ('once.inbox_fail(''c'', ''7'', ''x'')', true), ('once.inbox_done(''c'', ''{7}'')', true), ('once.sweep()', true),
+    ('once.inbox_take(''c'', 1)', true), ('once.inbox_fail(''c'', ''7'', ''x'')', true), ('once.inbox_again(''c'', ''7'', ''x'', 1)', true), ('once.inbox_discard(''c'', ''r'', ''7'')', false), ('once.offset_take(''g'', ''t'', 0, ''1 s'')', false), ('once.inbox_done(''c'', ''{7}'')', true), ('once.sweep()', true),
     ('once.consumer_set(''c'')', false), ('once.consumer_drop(''c'')', false), ('once.consumer_grant(''c'', ''public'')', false), ('once.consumer_revoke(''c'', ''public'')', false),
     ('once.ring_turn(''seen_week'')', false), ('once.consumer_check(''c'')', false), ('once.memory_set(''token'', ''1 day'')', false), ('count(*) FROM once.memory', false),
     ('once.offset_writer(''g'', ''t'', 0)', false), ('once.inbox_redrive(''c'')', false), ('once.offset_forget(''g'', ''t'')', false),
@@ -32,7 +32,7 @@ SELECT is(pg_temp.outcome('receiver', c), '42501', 'E1 a consumer reads the inbo
     FROM (VALUES ('1; DELETE FROM once.inbox'), ('1; UPDATE once.inbox SET state = ''ready'''), ('1; INSERT INTO once.inbox (consumer, id) VALUES (''c'', ''x'')')) AS v(c);
 SELECT once.grant_admin('chief');
 SELECT is(pg_temp.outcome('chief', c), 'ok', 'E1 an admin: ' || c)
-    FROM (VALUES ('once.consumer_set(''c'')'), ('once.inbox_redrive(''c'')'), ('once.offset_forget(''g'', ''t'')'), ('count(*) FROM once.inbox'), ('count(*) FROM once.consumer_offset')) AS v(c);
+    FROM (VALUES ('once.consumer_set(''c'')'), ('once.inbox_redrive(''c'')'), ('once.inbox_discard(''c'', ''r'', ''7'')'), ('once.offset_forget(''g'', ''t'')'), ('count(*) FROM once.inbox'), ('count(*) FROM once.consumer_offset')) AS v(c);
 SELECT is(count(*) FILTER (WHERE pg_temp.outcome('stranger', call) <> '42501'), 0::bigint, 'E1 nobody else may call any of them') FROM calls;
 SELECT is(pg_temp.outcome('receiver', t), '42501', 'E1 and no table is open: ' || t)
     FROM (VALUES ('* FROM once.consumer'), ('* FROM once.seen_week_0'), ('* FROM once.ring'), ('* FROM once.consumer_state'), ('* FROM once.position'), ('* FROM once.consumer_offset')) AS v(t);

@@ -102,7 +102,7 @@ INSERT INTO called VALUES ('once_h_admin', 'SELECT once.set_lanes(2)'); -- befor
 INSERT INTO called SELECT 'once_h_consumer', 'SELECT ' || c FROM unnest(ARRAY[
     'once.accept(''n'', ''018f3b1e-0000-7000-8000-000000000001''::pg_catalog.uuid)', 'once.accept(''i'', 7::pg_catalog.int8)', 'once.accept(''w'', ''x''::pg_catalog.text)', 'once.accept_many(''i'', ''{8,9}''::pg_catalog.text[])', 'once.accept_many_bigint(''i'', ''{10}''::pg_catalog.int8[])', 'once.accept_many_uuid(''n'', ''{018f3b1e-0000-7000-8000-000000000002}''::pg_catalog.uuid[])',
     'once.accept_position(''c'', ''s'', 5)', 'once.accept_positions(''c'', ''s'', ''{7,6}'')', 'once.accept_window(''c'', ''s'', 5)', 'once.offset_claim(''g'', ''t'', 0)', 'once.offset_claim_topic(''g'', ''t'', 0, ''id'')', 'once.offset_begin(''g'', ''t'', 0, ''{0}'', ''{0}'')',
-    'once.accept_offset(''g'', ''t'', 0, 0, 9)', 'once.inbox_put(''b'', ''7'', ''x'')', 'once.inbox_take(''b'', 1)', 'once.inbox_fail(''b'', ''7'', ''x'')', 'once.inbox_done(''b'', ''{7}'')', 'once.sweep()',
+    'once.accept_offset(''g'', ''t'', 0, 0, 9)', 'once.inbox_put(''b'', ''7'', ''x'')', 'once.inbox_take(''b'', 1)', 'once.inbox_fail(''b'', ''7'', ''x'')', 'once.inbox_again(''b'', ''7'', ''x'', 1)', 'once.inbox_done(''b'', ''{7}'')', 'once.sweep()',
     'once.claim(''s'', ''k'', ''{"a": 1}'')', 'once.claim(''new'', ''k'')', 'once.claim_bytes(''s'', ''l'', ''x'')', 'once.describe(''s'', ''k'')',
     'once.try_complete(''s'', ''k'', ''018f3b1e-0000-7000-8000-000000000001'')', 'once.try_renew(''s'', ''k'', ''018f3b1e-0000-7000-8000-000000000001'', ''1 s'')', 'once.fingerprint(''{"a": [1, 2.0]}'')',
     'once.transition(''m'', ''1'', ''e'', ''id'')', 'once.machine_graph(''m'')', 'once.machine_graph(''m'', ''dot'')', 'once.lock(''a'', ''b'')', 'once.try_lock(''a'')', 'once.lease(''l'', ''me'', ''1 h'')',
@@ -118,7 +118,7 @@ INSERT INTO called SELECT 'once_h_relay', 'SELECT ' || c FROM unnest(ARRAY[
     'once.history_check(0, ''018f3b1e-0000-7000-8000-000000000001'', 1, 1, 1, ''0/1'', pg_catalog.pg_current_snapshot(), NULL, NULL)']) c;
 INSERT INTO called SELECT 'once_h_admin', 'SELECT ' || c FROM unnest(ARRAY[
     'once.topic_set(''u'', 1000)', 'once.topic_drop(''t'')', 'once.redrive(''t'', ''k'')', 'once.redrive_all()', 'once.rearm(0, ''all'')', 'once.grant_publisher(''once_h_nobody'')',
-    'once.grant_relay(''once_h_nobody'')', 'once.consumer_set(''d'', ''30 days'')', 'once.consumer_drop(''d'')', 'once.consumer_grant(''d'', ''public'')', 'once.consumer_revoke(''d'', ''public'')', 'once.ring_turn(''seen_week'')', 'once.memory_rows()', 'once.inbox_redrive(''c'')', 'once.offset_forget(''g'', ''t'')',
+    'once.grant_relay(''once_h_nobody'')', 'once.consumer_set(''d'', ''30 days'')', 'once.consumer_drop(''d'')', 'once.consumer_grant(''d'', ''public'')', 'once.consumer_revoke(''d'', ''public'')', 'once.ring_turn(''seen_week'')', 'once.memory_rows()', 'once.inbox_redrive(''c'')', 'once.inbox_discard(''c'', ''r'', ''1'')', 'once.offset_forget(''g'', ''t'')',
     'once.scope_set(''v'', ''1 min'')', 'once.scope_drop(''v'')', 'once.scope_grant(''s'', ''once_h_consumer'')', 'once.scope_revoke(''s'', ''once_h_consumer'')', 'once.machine_set(''m'', ''a'', ''[{"from": "a", "event": "e", "to": "c"}]'')',
     'once.machine_history_set(''m'', true)', 'once.memory_set(''token'', ''7 days'')', 'once.status()']) c;
 SELECT is_empty($$ SELECT call, o FROM called, pg_temp.lure(role, call) o WHERE o <> 'ok' $$, 'shadows change nothing');
@@ -150,7 +150,7 @@ CREATE TEMP TABLE taker AS SELECT 'once_h_consumer' AS role, 'SELECT ' || c AS c
         'once.bump(''once_h_table'', %1$L, 1, %1$L, %1$L)', 'once.inbox_store(%1$L, ARRAY[%1$L], ''{0}'', ''{1}'', ARRAY[%1$L], ''{x}'', ''{"{}"}'', ARRAY[%1$L], ARRAY[%1$L], ''{1}'', ''{now}'')']) c
     UNION ALL SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY['once.publish_text(%1$L, ''x'')', 'once.publish_text(''t'', ''x'', key => %1$L)', 'once.publish_text(''t'', ''x'', dedup_key => %1$L)', 'once.publish_text(''t'', ''x'', headers => jsonb_build_object(%1$L, %1$L))']) c
     UNION ALL SELECT 'once_h_admin', 'SELECT ' || c FROM unnest(ARRAY['once.consumer_set(%1$L)', 'once.consumer_drop(%1$L)', 'once.consumer_grant(%1$L, ''public'')', 'once.consumer_grant(''d'', %1$L)', 'once.consumer_revoke(''d'', %1$L)', 'once.scope_set(%1$L)', 'once.scope_set(''v'', on_mismatch => %1$L)', 'once.scope_grant(%1$L, ''public'')', 'once.scope_grant(''s'', %1$L)',
-        'once.topic_set(%1$L)', 'once.topic_drop(%1$L)', 'once.redrive(%1$L, %1$L)', 'once.rearm(0, %1$L)', 'once.memory_set(%1$L, ''7 days'')', 'once.ring_turn(%1$L)', 'once.inbox_redrive(%1$L, %1$L)', 'once.offset_forget(%1$L, %1$L)',
+        'once.topic_set(%1$L)', 'once.topic_drop(%1$L)', 'once.redrive(%1$L, %1$L)', 'once.rearm(0, %1$L)', 'once.memory_set(%1$L, ''7 days'')', 'once.ring_turn(%1$L)', 'once.inbox_redrive(%1$L, %1$L, %1$L, %1$L)', 'once.inbox_discard(%1$L, %1$L, %1$L)', 'once.offset_forget(%1$L, %1$L)',
         'once.machine_set(%1$L, %1$L, jsonb_build_array(jsonb_build_object(''from'', %1$L, ''event'', %1$L, ''to'', %1$L)))', 'once.grant_publisher(to_regrole(quote_ident(%1$L)))']) c;
 CREATE TABLE public.once_h_table (id text, version bigint);
 GRANT ALL ON public.once_h_table TO once_h_consumer;

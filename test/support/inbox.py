@@ -147,4 +147,6 @@ class Inbox:
 
 
 def literal(value):
+    if isinstance(value, list):
+        return "[" + ", ".join(literal(each) for each in value) + "]"
     return str(value).lower() if isinstance(value, (bool, int)) else f'"{value}"'

@@ -5,7 +5,7 @@
 namespace once::inbox {
 namespace {
 
-const IdentityRule kOnceId{"once-id", ""};
+const IdentityRule kOnceId;
 
 Message message_with(std::vector<Header> headers) {
     Message message;
@@ -65,7 +65,7 @@ TEST(InboxMessage, US2HeadersOfAnotherTopicAreACopy) {
     EXPECT_EQ(identity.position, 42);
     auto own = copied;
     own.push_back({"order-id", "7"});
-    EXPECT_EQ(identify(message_with(own), {"order-id", ""}).id, "7");
+    EXPECT_EQ(identify(message_with(own), {{"order-id"}, {}, false}).id, "7");
     auto written_here = copied;
     written_here.back().value = "orders";
     EXPECT_EQ(identify(message_with(written_here), kOnceId).source, "s/0/orders/3");
@@ -87,7 +87,7 @@ TEST(InboxMessage, LastHeaderOfANameCounts) {
 
 TEST(InboxMessage, IdOutOfThePayload) {
     Message message = message_with({{"once-id", "header"}});
-    const IdentityRule rule{"once-id", "/order/id"};
+    const IdentityRule rule{{"once-id"}, {"/order/id"}, false};
     message.payload = R"({"order": {"id": 900719925474099267}})";
     EXPECT_EQ(identify(message, rule).id, "900719925474099267");
     message.payload = R"({"order": {"id": "A-1"}})";

@@ -24,7 +24,7 @@ std::vector<std::int64_t> offsets(const Part &part) {
     return numbers;
 }
 
-const IdentityRule kOnceId{"once-id", ""};
+const IdentityRule kOnceId;
 
 TEST(InboxWork, HalvesUntilTheOneToBlameStandsAlone) {
     Work work(kOnceId);

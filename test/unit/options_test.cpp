@@ -132,7 +132,7 @@ TEST(Options, InboxTablesByFileAndEnvironment) {
         {"ONCE_INBOX_1_ID_HEADER=x-id", "ONCE_INBOX_2_START=latest"});
     ASSERT_EQ(settings.options.inbox.size(), 2U);
     EXPECT_EQ(settings.options.inbox[0].consumer, "billing");
-    EXPECT_EQ(settings.options.inbox[0].id_header, "x-id");
+    EXPECT_EQ(settings.options.inbox[0].id_header, std::vector<std::string>{"x-id"});
     EXPECT_EQ(settings.options.inbox[1].consumer, "books");
     EXPECT_EQ(settings.options.inbox[1].max_rows, 7);
     EXPECT_EQ(settings.options.inbox[1].start, InboxStart::latest);

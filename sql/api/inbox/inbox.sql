@@ -168,27 +168,55 @@ BEGIN
         RAISE EXCEPTION 'retry_in must not be negative' USING ERRCODE = '22023';
     END IF;
     SELECT c.max_attempts INTO most FROM once.consumer c WHERE c.name = inbox_fail.consumer;
-    UPDATE once.inbox i SET attempts = i.attempts + 1, error = inbox_fail.error,
+    UPDATE once.inbox i SET attempts = i.attempts + 1, error = left(inbox_fail.error, 2000),
             state = CASE WHEN i.attempts + 1 >= coalesce(most, 10) THEN 'parked' ELSE 'ready' END,
             next_at = clock_timestamp() + coalesce(retry_in, least(interval '1 hour', interval '1 s' * 2 ^ least(i.attempts, 12)))
         WHERE i.consumer = inbox_fail.consumer AND i.id = inbox_fail.id AND i.state = 'ready'
         RETURNING i.state INTO outcome;
     RETURN outcome;
 END $$;
-COMMENT ON FUNCTION once.inbox_fail(text, text, text, interval) IS 'counts a failed attempt and stores its error: ready again after retry_in (default 1 s, doubled each time, at most an hour), or parked after the consumer''s max_attempts. Returns the new state, null where there is no such ready message. Isolation as for once.inbox_done';
+COMMENT ON FUNCTION once.inbox_fail(text, text, text, interval) IS 'counts a failed attempt and stores its error (the first 2,000 characters): ready again after retry_in (default 1 s, doubled each time, at most an hour), or parked after the consumer''s max_attempts. Returns the new state, null where there is no such ready message. Isolation as for once.inbox_done';
 
-CREATE OR REPLACE FUNCTION once.inbox_redrive(consumer text, id text DEFAULT NULL) RETURNS bigint
+-- A message cannot pass those of its key that stand before it: they are set free with it.
+CREATE OR REPLACE FUNCTION once.inbox_redrive(consumer text, id text DEFAULT NULL, topic text DEFAULT NULL, key text DEFAULT NULL,
+        since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     revived bigint;
 BEGIN
     PERFORM once.require_name(consumer, 'consumer', 'ON010');
+    WITH wanted AS (
+        SELECT i.seq, i.key FROM once.inbox i
+        WHERE i.consumer = inbox_redrive.consumer AND i.state = 'parked'
+              AND (inbox_redrive.id IS NULL OR i.id = inbox_redrive.id) AND (inbox_redrive.topic IS NULL OR i.topic = inbox_redrive.topic)
+              AND (inbox_redrive.key IS NULL OR i.key = inbox_redrive.key)
+              AND (since IS NULL OR i.received_at >= since) AND (until IS NULL OR i.received_at < until))
     UPDATE once.inbox i SET state = 'ready', attempts = 0, next_at = clock_timestamp()
         WHERE i.consumer = inbox_redrive.consumer AND i.state = 'parked'
-              AND (inbox_redrive.id IS NULL OR i.id = inbox_redrive.id
-                   OR EXISTS (SELECT FROM once.inbox w WHERE w.consumer = i.consumer AND w.id = inbox_redrive.id AND w.state = 'parked'
-                              AND left(w.key, 512) = left(i.key, 512) AND i.seq < w.seq));
+              AND (i.seq IN (SELECT w.seq FROM wanted w)
+                   OR EXISTS (SELECT FROM wanted w WHERE left(w.key, 512) = left(i.key, 512) AND i.seq < w.seq));
     GET DIAGNOSTICS revived = ROW_COUNT;
     RETURN revived;
 END $$;
-COMMENT ON FUNCTION once.inbox_redrive(text, text) IS 'makes parked messages of a consumer ready again, or one of them with those of its key that stand before it, which it cannot pass; how many. Isolation as for once.inbox_done';
+COMMENT ON FUNCTION once.inbox_redrive(text, text, text, text, timestamptz, timestamptz) IS 'makes parked messages of a consumer ready again: all, or those with this id, of this topic, of this key, received from since to before until; with each of them those of its key that stand before it, which it cannot pass; how many. Isolation as for once.inbox_done';
+
+CREATE OR REPLACE FUNCTION once.inbox_discard(consumer text, reason text, id text DEFAULT NULL, topic text DEFAULT NULL, key text DEFAULT NULL) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    discarded bigint;
+BEGIN
+    PERFORM once.require_name(consumer, 'consumer', 'ON010');
+    IF id IS NULL AND topic IS NULL AND key IS NULL THEN
+        RAISE EXCEPTION 'id, topic and key must not all be null' USING ERRCODE = '22004',
+            HINT = 'Say which messages are to be given up.';
+    END IF;
+    IF reason IS NULL OR reason !~ '[^[:space:]]' OR octet_length(reason) > 4096 THEN
+        RAISE EXCEPTION 'invalid reason' USING ERRCODE = '22023', DETAIL = 'A reason has 1 to 4096 bytes.';
+    END IF;
+    DELETE FROM once.inbox i
+        WHERE i.consumer = inbox_discard.consumer AND i.state = 'parked' AND (inbox_discard.id IS NULL OR i.id = inbox_discard.id)
+              AND (inbox_discard.topic IS NULL OR i.topic = inbox_discard.topic) AND (inbox_discard.key IS NULL OR i.key = inbox_discard.key);
+    GET DIAGNOSTICS discarded = ROW_COUNT;
+    RETURN discarded;
+END $$;
+COMMENT ON FUNCTION once.inbox_discard(text, text, text, text, text) IS 'gives parked messages of a consumer up for good, with the reason: the one with this id, or those of this topic or key; how many. What waits behind them goes on, their ids stay known. 22023 no reason, 22004 nothing that says which. Isolation as for once.inbox_done';

@@ -38,15 +38,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION once.inbox_store(text, text[], int[], bigint[], text[], bytea[], jsonb[], text[], text[], bigint[], timestamptz[]) IS 'internal: leaves a batch for workers; how many of them were not there';
 
-CREATE OR REPLACE FUNCTION once.inbox_park(consumer text, message once.message, error text, attempts int) RETURNS boolean
+CREATE OR REPLACE FUNCTION once.inbox_park(consumer text, message once.message, error text, attempts int,
+        retry_in_s bigint DEFAULT NULL) RETURNS boolean
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM once.require_name(consumer, 'consumer', 'ON010');
     INSERT INTO once.inbox (consumer, topic, "partition", log_offset, key, payload, headers, id, source, pos, sent_at,
-                            error, attempts, state)
-        SELECT inbox_park.consumer, message.*, inbox_park.error, inbox_park.attempts,
-               CASE WHEN inbox_park.error IS NULL THEN 'ready' ELSE 'parked' END
+                            error, attempts, state, next_at)
+        SELECT inbox_park.consumer, message.*, left(inbox_park.error, 2000), inbox_park.attempts,
+               CASE WHEN inbox_park.error IS NULL OR retry_in_s IS NOT NULL THEN 'ready' ELSE 'parked' END,
+               clock_timestamp() + make_interval(secs => coalesce(retry_in_s, 0))
         ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING;
     RETURN FOUND;
 END $$;
-COMMENT ON FUNCTION once.inbox_park(text, once.message, text, int) IS 'internal: puts a message aside whose handler failed (parked), or one that waits behind it (error null: ready as soon as it is the first of its key)';
+COMMENT ON FUNCTION once.inbox_park(text, once.message, text, int, bigint) IS 'internal: puts a message aside whose handler failed (parked, or ready again after retry_in_s), or one that waits behind it (error null: ready as soon as it is the first of its key)';
+
+CREATE OR REPLACE FUNCTION once.inbox_again(consumer text, id text, error text, retry_in_s bigint) RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM once.require_name(consumer, 'consumer', 'ON010');
+    UPDATE once.inbox i SET attempts = i.attempts + 1, error = left(inbox_again.error, 2000),
+            state = CASE WHEN retry_in_s IS NULL THEN 'parked' ELSE 'ready' END,
+            next_at = clock_timestamp() + make_interval(secs => coalesce(retry_in_s, 0))
+        WHERE i.consumer = inbox_again.consumer AND i.id = inbox_again.id AND i.state = 'ready';
+END $$;
+COMMENT ON FUNCTION once.inbox_again(text, text, text, bigint) IS 'internal: a message that was put aside failed again: ready after retry_in_s, parked when that is null';

@@ -7,15 +7,17 @@ CREATE OR REPLACE FUNCTION once.offset_writer(grp text, topic text, "partition" 
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'once_offset_writer';
 COMMENT ON FUNCTION once.offset_writer(text, text, int) IS 'internal: process that has the partition''s row in an open transaction; 0 nobody, -1 a prepared transaction';
 
--- A member that hangs in its transaction keeps the row. After 15 s without a new statement of its it is ended, as
--- the holder of a lane is; its transaction rolls back, so nothing is lost or doubled. Fences start from the clock:
--- after a restore from a dump, which carries none, new ones are still above all that are out there.
-CREATE OR REPLACE FUNCTION once.offset_claim(grp text, topic text, "partition" int, OUT fence bigint, OUT next bigint)
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+-- A member that hangs in its transaction keeps the row. One whose session does nothing for 15 s inside of it is ended, as
+-- the holder of a lane is; its transaction rolls back, so nothing is lost or doubled. A session that runs a statement is a
+-- handler at work, however long it takes: ended, its batch would begin anew with the next owner, for ever. Fences start
+-- from the clock: after a restore from a dump, which carries none, new ones are still above all that are out there.
+CREATE OR REPLACE FUNCTION once.offset_take(grp text, topic text, "partition" int, patience interval, OUT fence bigint,
+        OUT next bigint, OUT busy int)
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
 #variable_conflict use_column
 DECLARE
-    patience CONSTANT interval := '15 s';
+    silence CONSTANT interval := '15 s';
     begun timestamptz := clock_timestamp();
     writer int;
 BEGIN
@@ -28,34 +30,49 @@ BEGIN
     LOOP
         BEGIN
             INSERT INTO once.consumer_offset AS o (grp, topic, "partition")
-                VALUES (offset_claim.grp, offset_claim.topic, offset_claim."partition")
+                VALUES (offset_take.grp, offset_take.topic, offset_take."partition")
                 ON CONFLICT (grp, topic, "partition") DO UPDATE SET next = o.next RETURNING o.next INTO next;
             EXIT;
         EXCEPTION WHEN lock_not_available THEN
             writer := once.offset_writer(grp, topic, "partition");
             PERFORM pg_stat_clear_snapshot();
             IF EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = writer AND a.usename = session_user
-                       AND a.state_change < clock_timestamp() - patience) THEN
+                       AND (a.state <> 'active' OR a.wait_event_type = 'Client')
+                       AND a.state_change < clock_timestamp() - silence) THEN
                 PERFORM pg_terminate_backend(writer);
-            ELSIF clock_timestamp() - begun > patience AND writer <> 0
-                  AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = writer AND a.usename = session_user) THEN
-                RAISE EXCEPTION 'could not claim partition % of topic "%": process % keeps it', "partition", topic, writer
-                    USING ERRCODE = '55P03', HINT = 'A prepared transaction or a session of another role has changed its offset and not ended.';
+            ELSIF clock_timestamp() - begun > patience AND writer <> 0 THEN
+                busy := writer;
+                next := NULL;
+                RETURN;
             END IF;
         END;
     END LOOP;
     INSERT INTO once.offset_fence AS f (grp, topic, "partition", fence)
-        VALUES (offset_claim.grp, offset_claim.topic, offset_claim."partition",
+        VALUES (offset_take.grp, offset_take.topic, offset_take."partition",
                 (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
         ON CONFLICT (grp, topic, "partition") DO UPDATE SET fence = greatest(f.fence + 1, excluded.fence)
         RETURNING f.fence INTO fence;
 END $$;
-COMMENT ON FUNCTION once.offset_claim(text, text, int) IS 'makes the caller the owner of a partition: a fence above all earlier ones, and the offset to go on from (null: a new group). Call it in a transaction of its own on assignment. Waits for a member that is just storing offsets; one of the same role that sent no statement for 15 s is terminated, any other keeps it waiting or raises 55P03 after 15 s. READ COMMITTED; above it 40001 is possible. 25006 when read only';
+COMMENT ON FUNCTION once.offset_take(text, text, int, interval) IS 'internal: once.offset_claim, which tells the process that is at work with the partition (-1: a prepared transaction) after so much patience';
+
+CREATE OR REPLACE FUNCTION once.offset_claim(grp text, topic text, "partition" int, OUT fence bigint, OUT next bigint)
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    busy int;
+BEGIN
+    SELECT t.fence, t.next, t.busy INTO fence, next, busy FROM once.offset_take(grp, topic, "partition", '15 s') t;
+    IF busy IS NOT NULL THEN
+        RAISE EXCEPTION 'could not claim partition % of topic "%": process % keeps it', "partition", topic, busy
+            USING ERRCODE = '55P03', HINT = 'A handler is at work there, or a prepared transaction or a session of another role has changed its offset and not ended.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION once.offset_claim(text, text, int) IS 'makes the caller the owner of a partition: a fence above all earlier ones, and the offset to go on from (null: a new group). Call it in a transaction of its own on assignment. Waits 15 s for a member that is just storing offsets, then raises 55P03; a session of the same role that has been doing nothing in its transaction for 15 s is terminated. READ COMMITTED; above it 40001 is possible. 25006 when read only';
 
 -- The claim's row lock is held to the end of the transaction, and who claims the partition meanwhile waits for it: so
 -- two members never count the topics at the same time. The claim itself has fenced whoever still reads the old topic.
-CREATE OR REPLACE FUNCTION once.offset_claim_topic(grp text, topic text, "partition" int, topic_id text, OUT fence bigint,
-        OUT next bigint, OUT name text)
+CREATE OR REPLACE FUNCTION once.offset_claim_topic(grp text, topic text, "partition" int, topic_id text,
+        patience interval DEFAULT '15 s', OUT fence bigint, OUT next bigint, OUT name text, OUT busy int)
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -64,7 +81,10 @@ BEGIN
     IF topic_id IS NOT NULL THEN
         PERFORM once.require_name(topic_id, 'topic id', 'ON010');
     END IF;
-    SELECT c.fence, c.next INTO fence, next FROM once.offset_claim(grp, topic, "partition") c;
+    SELECT c.fence, c.next, c.busy INTO fence, next, busy FROM once.offset_take(grp, topic, "partition", patience) c;
+    IF busy IS NOT NULL THEN
+        RETURN;
+    END IF;
     SELECT * INTO known FROM once.consumer_topic t
         WHERE t.grp = offset_claim_topic.grp AND t.topic = offset_claim_topic.topic
               AND t."partition" = offset_claim_topic."partition" ORDER BY t.number DESC LIMIT 1;
@@ -89,7 +109,7 @@ BEGIN
     END IF;
     name := CASE WHEN known.number > 0 THEN topic || '/' || known.topic_id ELSE topic END;
 END $$;
-COMMENT ON FUNCTION once.offset_claim_topic(text, text, int, text) IS 'offset_claim with the id that Kafka gave the topic (null: not known). Another id than the last one is a topic that was deleted and made again: the group goes on from its offset 0. A fence that is null: the id is of a topic that another one has followed, ask again. name: what the source and the ids of messages are made of that have none of their own, so that they are not taken for those of the old topic. Errors as offset_claim; ON010 invalid topic id';
+COMMENT ON FUNCTION once.offset_claim_topic(text, text, int, text, interval) IS 'offset_claim with the id that Kafka gave the topic (null: not known). Another id than the last one is a topic that was deleted and made again: the group goes on from its offset 0. A fence that is null: the id is of a topic that another one has followed, ask again. name: what the source and the ids of messages are made of that have none of their own, so that they are not taken for those of the old topic. busy: the process that is still at work with the partition after so much patience, nothing is claimed. Errors as offset_claim; ON010 invalid topic id';
 
 -- A group begins a topic once, in all partitions that it then has. One that has no offset later was added since: were
 -- it begun at its end, what came before it was found would be lost.
