@@ -50,33 +50,57 @@ std::string create_topic(rd_kafka_t *client, const std::string &name, int partit
     return text != nullptr ? text : "unknown reason";
 }
 
-std::optional<std::map<std::string, std::string>>
-topic_settings(rd_kafka_t *client, const std::string &name, int timeout_ms, std::string &error) {
-    const Owned<rd_kafka_ConfigResource_t> resource(
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name.c_str()));
-    const Owned<rd_kafka_queue_t> queue(rd_kafka_queue_new(client));
-    const auto options = make_options(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout_ms);
-    rd_kafka_ConfigResource_t *list[] = {resource.get()};
-    rd_kafka_DescribeConfigs(client, list, 1, options.get(), queue.get());
-    const auto event = answer(queue.get(), timeout_ms, error);
-    if (!error.empty())
-        return std::nullopt;
-    size_t count = 0;
-    const auto **resources = rd_kafka_DescribeConfigs_result_resources(
-        rd_kafka_event_DescribeConfigs_result(event.get()), &count);
-    if (count != 1 || rd_kafka_ConfigResource_error(resources[0]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        const char *text =
-            count == 1 ? rd_kafka_ConfigResource_error_string(resources[0]) : nullptr;
-        error = text != nullptr ? text : "unknown reason";
-        return std::nullopt;
-    }
+namespace {
+
+std::map<std::string, std::string> entries_of(const rd_kafka_ConfigResource_t *resource) {
     std::map<std::string, std::string> settings;
     size_t entries = 0;
-    const auto **configs = rd_kafka_ConfigResource_configs(resources[0], &entries);
+    const auto **configs = rd_kafka_ConfigResource_configs(resource, &entries);
     for (size_t i = 0; i < entries; ++i)
         if (const char *value = rd_kafka_ConfigEntry_value(configs[i]))
             settings[rd_kafka_ConfigEntry_name(configs[i])] = value;
     return settings;
+}
+
+} // namespace
+
+std::map<std::string, TopicSettings> topics_settings(rd_kafka_t *client,
+                                                     const std::vector<std::string> &names,
+                                                     int timeout_ms, std::string &error) {
+    std::vector<Owned<rd_kafka_ConfigResource_t>> resources;
+    std::vector<rd_kafka_ConfigResource_t *> list;
+    for (const std::string &name : names) {
+        resources.emplace_back(rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name.c_str()));
+        list.push_back(resources.back().get());
+    }
+    const Owned<rd_kafka_queue_t> queue(rd_kafka_queue_new(client));
+    const auto options = make_options(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout_ms);
+    rd_kafka_DescribeConfigs(client, list.data(), list.size(), options.get(), queue.get());
+    const auto event = answer(queue.get(), timeout_ms, error);
+    std::map<std::string, TopicSettings> all;
+    if (!error.empty())
+        return all;
+    size_t count = 0;
+    const auto **answers = rd_kafka_DescribeConfigs_result_resources(
+        rd_kafka_event_DescribeConfigs_result(event.get()), &count);
+    for (size_t i = 0; i < count; ++i)
+        if (rd_kafka_ConfigResource_error(answers[i]) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            all[rd_kafka_ConfigResource_name(answers[i])] = entries_of(answers[i]);
+        } else {
+            const char *text = rd_kafka_ConfigResource_error_string(answers[i]);
+            error = text != nullptr ? text : "unknown reason";
+        }
+    return all;
+}
+
+std::optional<TopicSettings> topic_settings(rd_kafka_t *client, const std::string &name,
+                                            int timeout_ms, std::string &error) {
+    const auto all = topics_settings(client, {name}, timeout_ms, error);
+    if (const auto found = all.find(name); found != all.end())
+        return found->second;
+    if (error.empty())
+        error = "unknown reason";
+    return std::nullopt;
 }
 
 TopicIds topic_ids(rd_kafka_t *client, const std::vector<std::string> &names, int timeout_ms,

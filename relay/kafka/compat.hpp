@@ -32,6 +32,11 @@ inline bool fetcher_sleeps_a_second() {
     return rd_kafka_version() < kMended;
 }
 
+// A message in a request with one that is refused, itself not at fault; told by newer versions.
+inline bool different_record(rd_kafka_resp_err_t code) {
+    return static_cast<int>(code) == -138;
+}
+
 // Topic name → the id that Kafka gave the topic, in Kafka's own spelling (base64); empty: it gave
 // none.
 using TopicIds = std::map<std::string, std::string>;

@@ -27,6 +27,9 @@ struct Destroy {
         rd_kafka_ConfigResource_destroy(p);
     }
     void operator()(rd_kafka_AclBinding_t *p) const noexcept { rd_kafka_AclBinding_destroy(p); }
+    void operator()(rd_kafka_topic_partition_list_t *p) const noexcept {
+        rd_kafka_topic_partition_list_destroy(p);
+    }
     void operator()(rd_kafka_AdminOptions_t *p) const noexcept { rd_kafka_AdminOptions_destroy(p); }
 };
 
@@ -37,6 +40,7 @@ using Topic = Owned<rd_kafka_topic_t>;
 using Message = Owned<rd_kafka_message_t>;
 using Headers = Owned<rd_kafka_headers_t>;
 using Error = Owned<rd_kafka_error_t>;
+using Partitions = Owned<rd_kafka_topic_partition_list_t>;
 using Metadata = std::unique_ptr<const rd_kafka_metadata_t, Destroy>;
 
 } // namespace once::kafka

@@ -63,8 +63,8 @@ class Consuming {
 
 } // namespace
 
-CheckpointTopic::CheckpointTopic(const KafkaOptions &options, std::function<bool()> stopping)
-    : options_(options), stopping_(std::move(stopping)),
+CheckpointTopic::CheckpointTopic(const KafkaOptions &options, kafka::Pulse pulse)
+    : options_(options), pulse_(std::move(pulse)),
       client_(kafka::make_client(kafka::make_conf(options, kReaderSettings, RD_KAFKA_CONSUMER),
                                  RD_KAFKA_CONSUMER)) {}
 
@@ -210,7 +210,7 @@ CheckpointTopic::Window CheckpointTopic::read_window(const std::string &key, std
         window.end = end;
         return window;
     };
-    while (Clock::now() < deadline && !stopping_()) {
+    while (Clock::now() < deadline && !pulse_()) {
         const auto message = partition.next(milliseconds(100));
         if (!message)
             continue;
@@ -312,9 +312,7 @@ std::optional<std::int64_t>
 CheckpointTopic::offset_at(const std::string &name, std::int32_t partition, std::int64_t time_ms) {
     if (time_ms == 0)
         return RD_KAFKA_OFFSET_BEGINNING;
-    const std::unique_ptr<rd_kafka_topic_partition_list_t,
-                          decltype(&rd_kafka_topic_partition_list_destroy)>
-        list(rd_kafka_topic_partition_list_new(1), rd_kafka_topic_partition_list_destroy);
+    const kafka::Partitions list(rd_kafka_topic_partition_list_new(1));
     rd_kafka_topic_partition_list_add(list.get(), name.c_str(), partition)->offset = time_ms;
     if (rd_kafka_offsets_for_times(client_.get(), list.get(), options_.request_timeout_ms) !=
             RD_KAFKA_RESP_ERR_NO_ERROR ||
@@ -332,7 +330,7 @@ Outcome CheckpointTopic::scan_partition(const std::string &name, std::int32_t nu
     Consuming partition(client_.get(), name, number, *from);
     auto deadline = Clock::now() + timeout;
     for (;;) {
-        if (Clock::now() >= deadline || stopping_())
+        if (Clock::now() >= deadline || pulse_())
             return fail("could not read topic " + name + " to its end");
         const auto message = partition.next(milliseconds(100));
         if (!message)

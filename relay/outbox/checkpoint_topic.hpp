@@ -3,6 +3,7 @@
 #pragma once
 
 #include "relay/kafka/handles.hpp"
+#include "relay/kafka/pulse.hpp"
 #include "relay/outbox/checkpoint.hpp"
 
 #include <memory>
@@ -17,9 +18,9 @@ namespace once::outbox {
 class CheckpointTopic {
   public:
     using Timeout = std::chrono::milliseconds;
-    // `stopping` ends long reads early; they are retry then.
+    // The pulse may end long reads early; they are retry then.
     explicit CheckpointTopic(
-        const KafkaOptions &options, std::function<bool()> stopping = [] { return false; });
+        const KafkaOptions &options, kafka::Pulse pulse = [] { return false; });
     ~CheckpointTopic();
     CheckpointTopic(const CheckpointTopic &) = delete;
     CheckpointTopic &operator=(const CheckpointTopic &) = delete;
@@ -75,7 +76,7 @@ class CheckpointTopic {
     Outcome forbid(const std::string &topic);
 
     const KafkaOptions &options_;
-    const std::function<bool()> stopping_;
+    const kafka::Pulse pulse_;
     kafka::Client client_; // a consumer without a group
     std::string cluster_;
     int brokers_ = 1;

@@ -63,12 +63,13 @@ Batch DifferenceReader::begin_batch(const Open &what) const {
     return batch;
 }
 
-bool DifferenceReader::read(Session &session, const std::string &query, Batch &batch) {
+bool DifferenceReader::read(Session &session, const std::string &query, std::size_t bytes,
+                            Batch &batch) {
     batch.events.reserve(last_rows_);
     CopyStream stream(session, query);
     while (const auto row = stream.next_row()) {
         // Always at least one: an event larger than the limit is a batch of its own.
-        if (!batch.events.empty() && batch.arena->size() + row->size() > limits_.bytes) {
+        if (!batch.events.empty() && batch.arena->size() + row->size() > bytes) {
             stream.stop();
             return false;
         }
@@ -91,7 +92,8 @@ void DifferenceReader::finish(const Open &what) {
     open_.reset();
 }
 
-std::optional<Batch> DifferenceReader::next(Session &session, std::size_t rows) {
+std::optional<Batch> DifferenceReader::next(Session &session, ReadSize most) {
+    most = {std::min(most.rows, limits_.rows), std::min(most.bytes, limits_.bytes)};
     if (resumed_inside_) {
         const Position from = *std::exchange(resumed_inside_, std::nullopt);
         Open what{{lane_, s_prev_parsed_, parsed(from.s_now), s_prev_, from.s_now},
@@ -101,7 +103,7 @@ std::optional<Batch> DifferenceReader::next(Session &session, std::size_t rows) 
         open_wide(session, std::move(what), from.slice_seq);
     }
     if (open_)
-        if (auto batch = read_slice(session, rows))
+        if (auto batch = read_slice(session, most))
             return batch;
     const Cut cut = take_cut(session, lane_);
     Open what{{lane_, s_prev_parsed_, parsed(cut.snapshot), s_prev_, cut.snapshot}, cut, 0, 0};
@@ -112,25 +114,26 @@ std::optional<Batch> DifferenceReader::next(Session &session, std::size_t rows) 
     // The numbers drawn since tell how big it can be, but for transactions that ran meanwhile; the
     // row limit in the query is for those.
     const auto drawn = static_cast<double>(cut.seq - passed_seq_);
-    const bool small = drawn <= static_cast<double>(limits_.rows) &&
-                       drawn * row_bytes_ <= static_cast<double>(limits_.bytes);
-    if (small && rows >= limits_.rows)
-        if (auto batch = read_narrow(session, what)) {
+    const bool small = drawn <= static_cast<double>(most.rows) &&
+                       drawn * row_bytes_ <= static_cast<double>(most.bytes);
+    if (small)
+        if (auto batch = read_narrow(session, what, most)) {
             if (batch->events.empty())
                 return std::nullopt;
             return batch;
         }
     open_wide(session, std::move(what), std::nullopt);
-    return read_slice(session, rows);
+    return read_slice(session, most);
 }
 
 // Nothing: too big for one piece.
-std::optional<Batch> DifferenceReader::read_narrow(Session &session, const Open &what) {
+std::optional<Batch> DifferenceReader::read_narrow(Session &session, const Open &what,
+                                                   ReadSize most) {
     Batch batch = begin_batch(what);
-    const bool whole = read(session, what.difference.narrow(limits_.rows + 1), batch);
+    const bool whole = read(session, what.difference.narrow(most.rows + 1), most.bytes, batch);
     if (!whole && batch.events.empty())
         return std::nullopt;
-    if (whole && batch.events.size() > limits_.rows)
+    if (whole && batch.events.size() > most.rows)
         return std::nullopt;
     learn(batch);
     if (whole) {
@@ -139,7 +142,7 @@ std::optional<Batch> DifferenceReader::read_narrow(Session &session, const Open 
             announce(batch);
         return batch;
     }
-    // The difference may exceed limits.rows; with LIMIT and no ORDER BY this is then an arbitrary
+    // The difference may exceed most.rows; with LIMIT and no ORDER BY this is then an arbitrary
     // subset.
     return std::nullopt;
 }
@@ -161,14 +164,15 @@ void DifferenceReader::open_wide(Session &session, Open what, std::optional<std:
     sliced_ = after.has_value();
 }
 
-std::optional<Batch> DifferenceReader::read_slice(Session &session, std::size_t rows) {
-    const auto by_bytes = static_cast<std::size_t>(static_cast<double>(limits_.bytes) / row_bytes_);
+std::optional<Batch> DifferenceReader::read_slice(Session &session, ReadSize most) {
+    const auto by_bytes = static_cast<std::size_t>(static_cast<double>(most.bytes) / row_bytes_);
     const std::size_t limit =
-        std::max<std::size_t>(1, std::min({rows, limits_.slice_rows, by_bytes}));
+        std::max<std::size_t>(1, std::min({most.rows, limits_.slice_rows, by_bytes}));
     while (open_->after < open_->until) {
         Batch batch = begin_batch(*open_);
         const std::int64_t until = std::min(open_->until, open_->after + kWindow);
-        const bool whole = read(session, open_->difference.wide(open_->after, until, limit), batch);
+        const bool whole =
+            read(session, open_->difference.wide(open_->after, until, limit), most.bytes, batch);
         const bool window_done = whole && batch.events.size() < limit;
         open_->after = window_done ? until : batch.events.back().seq;
         if (batch.events.empty())

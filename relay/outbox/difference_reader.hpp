@@ -21,8 +21,8 @@ class DifferenceReader {
     DifferenceReader(int lane, ReadLimits limits) : lane_(lane), limits_(limits) {}
 
     void resume(const Position &position);
-    // Nothing: the difference up to now is empty. At most `rows` rows, at least one.
-    std::optional<Batch> next(postgres::Session &session, std::size_t rows);
+    // Nothing: the difference up to now is empty. At most this size, at least one row.
+    std::optional<Batch> next(postgres::Session &session, ReadSize most);
 
     // In the middle of a difference, or the last piece was big: the next one is there for sure or
     // soon, so it is worth reading ahead.
@@ -42,11 +42,12 @@ class DifferenceReader {
         std::int64_t until; // highest seq that can belong to it
     };
 
-    std::optional<Batch> read_narrow(postgres::Session &session, const Open &what);
-    std::optional<Batch> read_slice(postgres::Session &session, std::size_t rows);
+    std::optional<Batch> read_narrow(postgres::Session &session, const Open &what, ReadSize most);
+    std::optional<Batch> read_slice(postgres::Session &session, ReadSize most);
     void open_wide(postgres::Session &session, Open what, std::optional<std::int64_t> after);
     // True when the whole answer fitted.
-    bool read(postgres::Session &session, const std::string &query, Batch &batch);
+    bool read(postgres::Session &session, const std::string &query, std::size_t bytes,
+              Batch &batch);
     Batch begin_batch(const Open &what) const;
     void finish(const Open &what);
     void announce(Batch &batch);

@@ -29,8 +29,8 @@ std::string_view header(rd_kafka_headers_t *headers, std::string_view name) {
 } // namespace
 
 KafkaCheckpoint::KafkaCheckpoint(const Options &options, int lane, KafkaTransport &transport,
-                                 std::function<bool()> stopping)
-    : lane_(lane), transport_(transport), topic_(options.kafka, std::move(stopping)) {}
+                                 kafka::Pulse pulse)
+    : lane_(lane), transport_(transport), topic_(options.kafka, std::move(pulse)) {}
 
 Outcome KafkaCheckpoint::reach(bool may_create) {
     const Outcome outcome = topic_.ensure(may_create);

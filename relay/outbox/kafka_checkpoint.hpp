@@ -11,9 +11,9 @@ namespace once::outbox {
 
 class KafkaCheckpoint : public Checkpoint {
   public:
-    // `stopping` ends long reads early; they are then not known.
+    // The pulse may end long reads early; they are then not known.
     KafkaCheckpoint(const Options &options, int lane, KafkaTransport &transport,
-                    std::function<bool()> stopping);
+                    kafka::Pulse pulse);
 
     Outcome reach(bool may_create) override;
     const std::string &cluster_id() const override { return topic_.cluster_id(); }

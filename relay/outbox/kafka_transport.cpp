@@ -3,6 +3,7 @@
 #include "extension/wire/column_headers.hpp"
 #include "relay/process/crash_point.hpp"
 #include "relay/process/log.hpp"
+#include "relay/process/whole_number.hpp"
 #include "relay/outbox/wall_clock.hpp"
 
 #include <algorithm>
@@ -38,11 +39,35 @@ kafka::Headers make_headers(const Event &event, const std::string &source, std::
     return headers;
 }
 
+// librdkafka's default, which a setting that is passed through may change.
+int configured_batch_size(const KafkaOptions &options) {
+    constexpr int kDefault = 1'000'000;
+    const auto given = options.passthrough.find("batch.size");
+    return given == options.passthrough.end() ? kDefault
+                                              : whole_number<int>(given->second).value_or(kDefault);
+}
+
+bool is_compressed(const KafkaOptions &options) {
+    for (const char *name : {"compression.type", "compression.codec"})
+        if (const auto given = options.passthrough.find(name);
+            given != options.passthrough.end() && given->second != "none")
+            return true;
+    return false;
+}
+
 } // namespace
 
-KafkaTransport::KafkaTransport(const Options &options, LaneMetrics &metrics)
+KafkaTransport::KafkaTransport(const Options &options, LaneMetrics &metrics, kafka::Pulse pulse)
     : options_(options), lane_(metrics.lane), partitions_(metrics.partitions),
-      ring_size_(options.outbox.producers >= 2 ? 2 : 1) {}
+      ring_size_(options.outbox.producers >= 2 ? 2 : 1), pulse_(std::move(pulse)),
+      compressed_(is_compressed(options.kafka)), batch_size_(configured_batch_size(options.kafka)) {
+}
+
+Outcome KafkaTransport::away(const std::string &reason) {
+    why_ = {};
+    why_.text = reason;
+    return Outcome::retry;
+}
 
 Outcome KafkaTransport::noted(Outcome outcome, const Producer &producer) {
     if (outcome != Outcome::ok)
@@ -51,20 +76,21 @@ Outcome KafkaTransport::noted(Outcome outcome, const Producer &producer) {
 }
 
 // Both ids, whatever ring is used: the predecessor may have had another.
-Outcome KafkaTransport::open(const std::string &incarnation, Timeout timeout) {
+Outcome KafkaTransport::open(const std::string &incarnation, const std::string &cluster,
+                             Timeout timeout) {
     close();
     source_ = position_key(incarnation, lane_);
     crash_point(CrashPoint::before_init);
     for (int i = 0; i < 2; ++i) {
         const std::string id =
             "once-" + incarnation + "-" + std::to_string(lane_) + "-" + std::to_string(i);
-        producers_.push_back(
-            std::make_unique<Producer>(options_.kafka, id, options_.outbox.max_rows));
-        producers_.back()->start_init(static_cast<int>(timeout.count()));
+        producers_.push_back(std::make_unique<Producer>(
+            options_.kafka, id, options_.outbox.max_rows, batch_size_, pulse_));
+        producers_.back()->start_init(cluster, static_cast<int>(timeout.count()));
     }
     Outcome outcome = Outcome::ok;
     for (const auto &producer : producers_) {
-        const Outcome its = producer->wait(timeout + milliseconds(2000));
+        const Outcome its = producer->wait_long(timeout + milliseconds(2000));
         if (its != Outcome::ok) {
             outcome = its;
             why_ = producer->trouble();
@@ -97,23 +123,31 @@ Outcome KafkaTransport::commit_record(const std::string &key, const std::string 
                                       Timeout timeout) {
     const auto deadline = Clock::now() + timeout;
     Producer &producer = *producers_.front();
-    int ignored = 0;
-    if (const auto outcome = producer.know(options_.kafka.position_topic,
-                                           static_cast<int>(timeout.count()), ignored);
-        outcome != Outcome::ok)
-        return noted(outcome, producer);
+    if (!producer.knows(options_.kafka.position_topic)) {
+        producer.start_lookup({{options_.kafka.position_topic}, {}},
+                              static_cast<int>(timeout.count()));
+        if (producer.wait_long(timeout + milliseconds(1000)) != Outcome::ok)
+            return away("metadata: no answer");
+        const TopicAnswers answers = producer.take_answers();
+        if (!answers.away.empty())
+            return away(answers.away);
+        if (!answers.unusable.empty()) {
+            why_ = answers.unusable.front();
+            return Outcome::retry;
+        }
+    }
     if (const auto outcome = producer.begin(); outcome != Outcome::ok)
         return noted(outcome, producer);
     value_ = text;
     if (const auto outcome = produce_position(producer, key, value_); outcome != Outcome::ok)
         return noted(outcome, producer);
-    Outcome outcome = producer.flush(timeout);
+    Outcome outcome = producer.flush_long(timeout);
     if (outcome != Outcome::ok)
         return noted(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
     offset_ = producer.position_offset();
     producer.start_commit(kCommitMs);
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
-    outcome = producer.wait(std::max(left, milliseconds(kCommitMs + 1000)));
+    outcome = producer.wait_long(std::max(left, milliseconds(kCommitMs + 1000)));
     // Not known is as bad as failed: the caller takes new producers and asks again.
     return noted(outcome == Outcome::retry ? Outcome::abort : outcome, producer);
 }
@@ -127,27 +161,6 @@ Outcome KafkaTransport::produce_position(Producer &producer, const std::string &
     record.partition = 0;
     record.number = Producer::kPositionNumber;
     return producer.produce(record, kafka::Headers(rd_kafka_headers_new(0)));
-}
-
-Outcome KafkaTransport::prepare(const Batch &batch, Timeout timeout) {
-    Producer &producer = *producers_[turn_];
-    const int timeout_ms = static_cast<int>(timeout.count());
-    int count = 0;
-    Outcome outcome = producer.know(options_.kafka.position_topic, timeout_ms, count);
-    std::string_view recent;
-    std::string name;
-    for (const Event &event : batch.events) {
-        if (outcome != Outcome::ok)
-            break;
-        if (event.topic == recent)
-            continue;
-        recent = event.topic;
-        name = event.topic;
-        outcome = producer.know(name, timeout_ms, count);
-        if (count != 0)
-            note_partitions(name, count);
-    }
-    return noted(outcome, producer);
 }
 
 void KafkaTransport::note_partitions(const std::string &topic, int count) {
@@ -169,11 +182,8 @@ Outcome KafkaTransport::produce_all(Producer &producer, const Batch &batch,
     const std::int64_t now_ms = wall_ms();
     for (std::size_t i = 0; i < batch.events.size(); ++i) {
         const Event &event = batch.events[i];
-        if (topic != event.topic) {
+        if (topic != event.topic)
             topic = event.topic;
-            if (topic == options_.kafka.position_topic)
-                return refuse_forged(i);
-        }
         message.key = event.key;
         message.payload = event.payload;
         message.partition = event.partition;
@@ -192,17 +202,6 @@ Outcome KafkaTransport::produce_all(Producer &producer, const Batch &batch,
     return Outcome::ok;
 }
 
-// Otherwise any publisher could write position records with the relay's credentials, even for other
-// databases that share the topic.
-Outcome KafkaTransport::refuse_forged(std::size_t index) {
-    why_ = {};
-    why_.kind = Trouble::Kind::message;
-    why_.topic = options_.kafka.position_topic;
-    why_.text = "topic \"" + why_.topic + "\" is for positions alone";
-    why_.suspects = index + 1;
-    return Outcome::abort;
-}
-
 Outcome KafkaTransport::fill(const Batch &batch, std::int64_t first_counter,
                              const Position &position) {
     Producer &producer = *producers_[turn_];
@@ -210,9 +209,10 @@ Outcome KafkaTransport::fill(const Batch &batch, std::int64_t first_counter,
     crash_point(CrashPoint::before_begin);
     if (const Outcome outcome = producer.begin(); outcome != Outcome::ok)
         return noted(outcome, producer);
+    in_hand_ = &batch;
     producer.keep(batch.arena);
     if (const Outcome outcome = produce_all(producer, batch, first_counter); outcome != Outcome::ok)
-        return outcome;
+        return refused(batch, outcome);
     crash_point(CrashPoint::before_position);
     value_ = encode(position);
     if (!disabled_by_test(Rule::position_in_transaction))
@@ -228,7 +228,8 @@ Outcome KafkaTransport::flush(Timeout timeout) {
     const Outcome outcome = filled_->flush(timeout);
     if (outcome == Outcome::ok)
         offset_ = filled_->position_offset();
-    return noted(outcome, *filled_);
+    noted(outcome, *filled_);
+    return outcome == Outcome::abort ? refused(*in_hand_, outcome) : outcome;
 }
 
 void KafkaTransport::commit() {

@@ -6,6 +6,7 @@
 #include "relay/outbox/transport.hpp"
 #include "relay/process/metrics.hpp"
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -13,13 +14,14 @@ namespace once::outbox {
 
 class KafkaTransport : public Transport {
   public:
-    KafkaTransport(const Options &options, LaneMetrics &metrics);
+    KafkaTransport(const Options &options, LaneMetrics &metrics, kafka::Pulse pulse);
     ~KafkaTransport() override { KafkaTransport::close(); }
 
-    Outcome open(const std::string &incarnation, Timeout timeout) override;
+    Outcome open(const std::string &incarnation, const std::string &cluster,
+                 Timeout timeout) override;
     void close() noexcept override;
     void abandon() noexcept override;
-    Outcome prepare(const Batch &batch, Timeout timeout) override;
+    Preparation prepare(const Batch &batch, Timeout timeout) override;
     Outcome fill(const Batch &batch, std::int64_t first_counter, const Position &position) override;
     Outcome flush(Timeout timeout) override;
     void commit() override;
@@ -36,10 +38,15 @@ class KafkaTransport : public Transport {
     const std::string &source() const { return source_; }
 
   private:
+    Outcome away(const std::string &reason);
     Outcome noted(Outcome outcome, const Producer &producer);
     void note_partitions(const std::string &topic, int count);
+    TopicQuestion unknown_of(const Batch &batch, const Producer &producer) const;
+    void learn(const TopicAnswers &answers);
+    Preparation judge(const Batch &batch, TopicQuestion &doubtful) const;
+    bool lower_batch_size(int size, const std::string &topic);
+    Outcome refused(const Batch &batch, Outcome outcome);
     Outcome produce_all(Producer &producer, const Batch &batch, std::int64_t first_counter);
-    Outcome refuse_forged(std::size_t index);
     Outcome position_by_itself(Producer &producer);
     Outcome produce_position(Producer &producer, const std::string &key, const std::string &value);
 
@@ -47,6 +54,12 @@ class KafkaTransport : public Transport {
     const int lane_;
     TopicPartitions &partitions_;
     const std::size_t ring_size_;
+    const kafka::Pulse pulse_;
+    const bool compressed_; // then sizes on the wire are not known
+    // Of topics, as brokers told; and when an event was last judged by them.
+    std::map<std::string, TopicFacts, std::less<>> facts_;
+    std::map<std::string, std::chrono::steady_clock::time_point, std::less<>> asked_, explained_;
+    int batch_size_; // of a request: what all topics seen so far take
     std::string source_;
     std::vector<std::unique_ptr<Producer>> producers_;
     std::size_t turn_ = 0;
@@ -54,6 +67,7 @@ class KafkaTransport : public Transport {
     Producer *committer_ = nullptr; // committing
     std::string value_;             // of the record, alive until its report
     std::int64_t offset_ = -1;
+    const Batch *in_hand_ = nullptr; // what filled_ carries, until flush is over
     Trouble why_;
 };
 

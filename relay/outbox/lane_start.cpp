@@ -67,7 +67,9 @@ bool LaneStart::prove_history() {
     armed_ = identity_.armed;
     if (!reach_kafka())
         return false;
-    require_same_cluster();
+    cluster_ = checkpoint_.cluster_id();
+    if (armed_ && identity_.cluster_id)
+        require_same_cluster(*identity_.cluster_id, cluster_);
     fence_replaced();
     // Before anybody of this incarnation is fenced: a clone must leave the original alone.
     for (;;) {
@@ -90,14 +92,13 @@ bool LaneStart::prove_history() {
     return true;
 }
 
-void LaneStart::require_same_cluster() {
-    if (!armed_ || !identity_.cluster_id || *identity_.cluster_id == checkpoint_.cluster_id())
+void LaneStart::require_same_cluster(const std::string &expected, const std::string &found) {
+    if (expected == found)
         return;
     throw Refusal(ExitCode::refused,
                   "this is another Kafka cluster than lane " + std::to_string(control_.lane()) +
                       " was shipped to",
-                  "The lane's position is in " + *identity_.cluster_id + ", this is " +
-                      checkpoint_.cluster_id() + ".",
+                  "The lane's position is in " + expected + ", this is " + found + ".",
                   "Connect to that cluster, or decide with once.rearm() what to ship to this one.");
 }
 
@@ -106,7 +107,7 @@ void LaneStart::require_same_cluster() {
 void LaneStart::fence_replaced() {
     for (const std::string &incarnation : identity_.replaced) {
         while (!control_.stopping()) {
-            const Outcome outcome = transport_.open(incarnation, kOpenTimeout);
+            const Outcome outcome = transport_.open(incarnation, cluster_, kOpenTimeout);
             transport_.close();
             if (outcome == Outcome::ok)
                 break;
@@ -122,6 +123,10 @@ void LaneStart::fence_replaced() {
 void LaneStart::not_now(const char *event, const Trouble &trouble) {
     const std::string what =
         trouble.topic.empty() ? std::string() : "topic \"" + trouble.topic + "\"";
+    if (!trouble.cluster.empty())
+        require_same_cluster(cluster_, trouble.cluster);
+    if (trouble.permanent)
+        throw Refusal(ExitCode::kafka, "Kafka refuses: " + trouble.text, {}, trouble.hint);
     if (trouble.forbidden && !control_.ever_ran())
         throw Refusal(ExitCode::kafka,
                       "not authorised" + (what.empty() ? "" : " for " + what) + ": " + trouble.text,
@@ -192,14 +197,14 @@ std::optional<StartingPoint> LaneStart::recover(bool topics_read) {
 
 bool LaneStart::reopen(ReadBack &back) {
     for (;;) {
-        transport_.close();
+        control_.stopping() ? transport_.abandon() : transport_.close();
         transactions_.forget();
         if (control_.stopping())
             return false;
         // R4: who holds the lane goes on. One who lost it must not fence the one who has it now.
         source_.confirm();
         Trouble trouble;
-        if (transport_.open(identity_.incarnation, kOpenTimeout) != Outcome::ok) {
+        if (transport_.open(identity_.incarnation, cluster_, kOpenTimeout) != Outcome::ok) {
             trouble = transport_.trouble();
         } else {
             back = checkpoint_.read_back(ours_ ? transactions_.offset() : hint_, kOpenTimeout);
@@ -281,7 +286,15 @@ bool LaneStart::first_start() {
     genesis.system_identifier = identity_.system_identifier;
     genesis.timeline = cut.timeline;
     genesis.lsn = cut.lsn;
-    genesis.s_now = identity_.mode == "none" ? cut.snapshot : std::string(kEmptySnapshot);
+    if (identity_.mode == "none") {
+        // What commits between the decision and this start is no longer "what is there".
+        genesis.s_now = identity_.decided_at.value_or(cut.snapshot);
+        log::warning("passed_over", {{"lane", control_.lane()},
+                                     {"events", source_.passed_over(genesis.s_now)},
+                                     {"reason", "rearm none"}});
+    } else {
+        genesis.s_now = kEmptySnapshot;
+    }
     genesis.redrive_no = identity_.redrive_floor;
     genesis.mode = identity_.mode;
     if (transactions_.commit_alone(genesis))

@@ -41,7 +41,7 @@ class LaneStart {
     bool reach_kafka();
     void fence_replaced();
     void not_now(const char *event, const Trouble &trouble);
-    void require_same_cluster();
+    void require_same_cluster(const std::string &expected, const std::string &found);
     void require_same_history(const Position &position);
     void require_position_or_first_start(bool found);
     void require_no_step_back(const Position &found);
@@ -58,6 +58,7 @@ class LaneStart {
     Checkpoint &checkpoint_;
     Transactions &transactions_;
     Identity identity_;
+    std::string cluster_; // that the lane ships to
     bool armed_ = false;
     bool ours_ = false; // since the position in transactions_ nobody but us held the lane
     std::optional<std::int64_t> hint_; // offset of a record of ours

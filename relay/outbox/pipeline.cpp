@@ -25,9 +25,7 @@ void Pipeline::run() {
     }
     control_.on(LaneCause::asked_to_stop);
     // Whatever could be finished is; the report spares the next relay a search.
-    if (transport_.committing())
-        transport_.abandon();
-    transport_.close();
+    transport_.abandon();
     source_.close();
     control_.on(LaneCause::ended);
 }

@@ -94,7 +94,8 @@ Identity identity(Session &session, int lane) {
         "i.database_oid, i.system_identifier::text, i.timeline, i.in_recovery, "
         "i.offset_hint, i.report::text, "
         "coalesce((SELECT extract(epoch FROM clock_timestamp() - r.reported_at) FROM "
-        "once.relay_report r WHERE r.lane = $1), 1e9)::float8, array_to_string(i.replaced, ',') "
+        "once.relay_report r WHERE r.lane = $1), 1e9)::float8, array_to_string(i.replaced, ','), "
+        "i.decided_at::text "
         "FROM once.identity($1) i",
         lane);
     Identity identity;
@@ -117,6 +118,7 @@ Identity identity(Session &session, int lane) {
     std::istringstream replaced(text_or_none(row, 12).value_or(""));
     for (std::string id; std::getline(replaced, id, ',');)
         identity.replaced.push_back(id);
+    identity.decided_at = text_or_none(row, 13);
     return identity;
 }
 
@@ -174,12 +176,14 @@ std::vector<std::int64_t> parked_seqs(Session &session, int lane, std::int64_t a
     return seqs;
 }
 
-std::vector<TopicKey> held_keys(Session &session, int lane, std::int64_t covered) {
-    std::vector<TopicKey> keys;
-    for (const auto &row : session.rows(
-             "SELECT topic, encode(key, 'hex') FROM once.held_keys($1, $2)", lane, covered)) {
+std::vector<HeldKey> held_keys(Session &session, int lane, std::int64_t covered) {
+    std::vector<HeldKey> keys;
+    for (const auto &row :
+         session.rows("SELECT topic, encode(key, 'hex'), since FROM once.held_keys($1, $2)", lane,
+                      covered)) {
         const auto key = text_or_none(row, 1);
-        keys.emplace_back(row[0].as<std::string>(), key ? bytes_from_hex(*key) : std::nullopt);
+        keys.push_back({row[0].as<std::string>(), key ? bytes_from_hex(*key) : std::nullopt,
+                        row[2].as<std::int64_t>()});
     }
     return keys;
 }
@@ -205,13 +209,12 @@ std::optional<Redrive> stamped_above(Session &session, int lane, std::int64_t ab
     return redrive;
 }
 
-int stamp_next(Session &session, int lane, const Position &p, std::int64_t max_rows,
-               std::int64_t max_bytes) {
+int stamp_next(Session &session, int lane, const Position &p, ReadSize most) {
     Transaction transaction(session);
     const int stamped =
         transaction
             .row("SELECT once.redrive_next($1, $2, $3::pg_snapshot, $4::pg_snapshot, $5, $6, $7)",
-                 lane, p.redrive_no + 1, p.s_prev, p.s_now, p.slice_seq, max_rows, max_bytes)[0]
+                 lane, p.redrive_no + 1, p.s_prev, p.s_now, p.slice_seq, most.rows, most.bytes)[0]
             .as<int>();
     transaction.commit();
     return stamped;
@@ -273,6 +276,12 @@ std::optional<std::int64_t> oldest_ms(Session &session, int lane) {
                       std::to_string(lane) + " ORDER BY seq LIMIT 1"))
         return row[0].as<std::int64_t>();
     return std::nullopt;
+}
+
+std::int64_t passed_over(Session &session, int lane, const std::string &snapshot) {
+    LongTransaction transaction(session);
+    return transaction->row("SELECT once.passed_over($1, $2::pg_snapshot)", lane, snapshot)[0]
+        .as<std::int64_t>();
 }
 
 bool redrive_waiting(Session &session, int lane, std::int64_t covered) {

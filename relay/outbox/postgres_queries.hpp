@@ -36,13 +36,12 @@ int report(Session &session, int lane, const Report &what, std::chrono::millisec
 void park(Session &session, int lane, const std::vector<std::int64_t> &seqs,
           const std::string &error, const std::string &policy, std::int64_t covered);
 std::vector<std::int64_t> parked_seqs(Session &session, int lane, std::int64_t after);
-std::vector<TopicKey> held_keys(Session &session, int lane, std::int64_t covered);
+std::vector<HeldKey> held_keys(Session &session, int lane, std::int64_t covered);
 
 // The entries of the lowest stamp above the number; none: there is none.
 std::optional<Redrive> stamped_above(Session &session, int lane, std::int64_t number);
 // Stamps the next wanted entries with the number after the position's; how many.
-int stamp_next(Session &session, int lane, const Position &position, std::int64_t max_rows,
-               std::int64_t max_bytes);
+int stamp_next(Session &session, int lane, const Position &position, ReadSize most);
 void redrive_refused(Session &session, int lane, std::int64_t seq);
 void redrive_unstamp(Session &session, int lane, const std::vector<Uuid> &ids);
 std::vector<Uuid> stamped_ids(Session &session, int lane);
@@ -51,6 +50,7 @@ std::vector<Uuid> stamped_ids(Session &session, int lane);
 std::vector<Uuid> missing_ids(Session &session, int lane, const std::vector<Uuid> &ids);
 std::vector<std::string> topics(Session &session, int lane);
 std::optional<std::int64_t> oldest_ms(Session &session, int lane);
+std::int64_t passed_over(Session &session, int lane, const std::string &snapshot);
 
 // Upkeep: in any session.
 bool redrive_waiting(Session &session, int lane, std::int64_t covered);

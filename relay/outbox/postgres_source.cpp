@@ -134,7 +134,7 @@ void PostgresSource::lose(const std::string &why) {
 }
 
 void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
-    const std::size_t rows = wanted_rows_;
+    const ReadSize most = wanted_size_;
     lock.unlock();
     std::optional<Batch> batch;
     std::string trouble;
@@ -149,7 +149,7 @@ void PostgresSource::read_ahead(std::unique_lock<std::mutex> &lock) {
                 work = queries::wait(db, lane_, reader_.before(),
                                      options_.until_empty ? kUntilEmptyWait : kWait);
             if (work)
-                batch = reader_.next(db, rows);
+                batch = reader_.next(db, most);
             behind_empty_ = !batch;
             last_statement_ = Clock::now();
         });
@@ -238,15 +238,16 @@ void PostgresSource::resume(const Position &position) {
         slot_.reset();
         reading_ = true;
         wanted_ = looked_ = false;
-        wanted_rows_ = static_cast<std::size_t>(options_.outbox.max_rows);
+        wanted_size_ = {static_cast<std::size_t>(options_.outbox.max_rows),
+                        static_cast<std::size_t>(options_.outbox.max_bytes)};
         return true;
     });
 }
 
-Answer PostgresSource::next(milliseconds wait, std::size_t rows) {
+Answer PostgresSource::next(milliseconds wait, ReadSize most) {
     std::unique_lock lock(mutex_);
     wanted_ = true;
-    wanted_rows_ = rows;
+    wanted_size_ = most;
     looked_ = slot_.has_value();
     wake_thread_.notify_one();
     wake_pipeline_.wait_for(lock, wait, [&] { return slot_ || looked_ || !lost_.empty(); });
@@ -346,16 +347,15 @@ std::vector<std::int64_t> PostgresSource::parked_seqs(std::int64_t after) {
     return in_session([&](Session &db) { return queries::parked_seqs(db, lane_, after); });
 }
 
-std::vector<TopicKey> PostgresSource::held_keys(std::int64_t covered) {
+std::vector<HeldKey> PostgresSource::held_keys(std::int64_t covered) {
     return in_session([&](Session &db) { return queries::held_keys(db, lane_, covered); });
 }
 
-std::optional<Redrive> PostgresSource::next_redrive(const Position &position) {
+std::optional<Redrive> PostgresSource::next_redrive(const Position &position, ReadSize most) {
     return in_session([&](Session &db) {
         upkeep_.redrive_covered = position.redrive_no;
         auto redrive = queries::stamped_above(db, lane_, position.redrive_no);
-        if (!redrive && queries::stamp_next(db, lane_, position, options_.outbox.max_rows,
-                                            options_.outbox.max_bytes) > 0) {
+        if (!redrive && queries::stamp_next(db, lane_, position, most) > 0) {
             crash_point(CrashPoint::after_stamp);
             redrive = queries::stamped_above(db, lane_, position.redrive_no);
         }
@@ -383,6 +383,10 @@ std::vector<Uuid> PostgresSource::stamped_ids() {
 
 std::vector<Uuid> PostgresSource::missing_ids(const std::vector<Uuid> &ids) {
     return in_session([&](Session &db) { return queries::missing_ids(db, lane_, ids); });
+}
+
+std::int64_t PostgresSource::passed_over(const std::string &snapshot) {
+    return in_session([&](Session &db) { return queries::passed_over(db, lane_, snapshot); });
 }
 
 std::optional<std::int64_t> PostgresSource::oldest_ms() {

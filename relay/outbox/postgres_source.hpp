@@ -33,19 +33,20 @@ class PostgresSource : public Source {
     Cut cut() override;
     void confirm() override;
     void resume(const Position &position) override;
-    Answer next(std::chrono::milliseconds wait, std::size_t rows) override;
+    Answer next(std::chrono::milliseconds wait, ReadSize most) override;
     void progressed(const Progressed &what) override;
     void report(const Progressed &what, const std::string &cluster_id) override;
     std::string park(const std::vector<std::int64_t> &seqs, const std::string &error,
                      const std::string &policy, std::int64_t covered) override;
     std::vector<std::int64_t> parked_seqs(std::int64_t after) override;
-    std::vector<TopicKey> held_keys(std::int64_t covered_redrive_no) override;
+    std::vector<HeldKey> held_keys(std::int64_t covered_redrive_no) override;
     bool redrive_waiting() override { return upkeep_.redrive_seen; }
-    std::optional<Redrive> next_redrive(const Position &position) override;
+    std::optional<Redrive> next_redrive(const Position &position, ReadSize most) override;
     void redrive_refused(std::int64_t seq) override;
     void redrive_unstamp(const std::vector<Uuid> &ids) override;
     std::vector<Uuid> stamped_ids() override;
     std::vector<Uuid> missing_ids(const std::vector<Uuid> &ids) override;
+    std::int64_t passed_over(const std::string &snapshot) override;
     std::vector<std::string> topics() override;
     std::optional<std::int64_t> oldest_ms() override;
     void close() noexcept override;
@@ -90,7 +91,7 @@ class PostgresSource : public Source {
     bool reading_ = false;
     bool wanted_ = false; // the pipeline waits in next()
     bool looked_ = false; // an answer since it began to wait
-    std::size_t wanted_rows_ = 0;
+    ReadSize wanted_size_;
     bool quit_ = false;
     std::optional<Progressed> latest_;
     bool latest_reported_ = true;

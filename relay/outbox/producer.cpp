@@ -2,10 +2,13 @@
 
 #include "relay/process/crash_point.hpp"
 #include "relay/kafka/client.hpp"
+#include "relay/kafka/compat.hpp"
 #include "relay/options.hpp"
 #include "relay/outbox/wall_clock.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <map>
 
 namespace once::outbox {
 namespace {
@@ -22,6 +25,9 @@ kafka::Settings producer_settings(const KafkaOptions &options, const std::string
     return {
         {"transactional.id", id},
         {"transaction.timeout.ms", std::to_string(options.transaction_timeout_ms)},
+        // librdkafka accepts none above the transaction's.
+        {"socket.timeout.ms",
+         std::to_string(std::min(options.request_timeout_ms, options.transaction_timeout_ms))},
         {"acks", "all"},
         {"partitioner", "murmur2_random"}, // as the Java client: the same key, the same partition
         {"queue.buffering.max.messages", std::to_string(std::max(max_messages * 2, 100000))},
@@ -32,12 +38,37 @@ kafka::Settings producer_settings(const KafkaOptions &options, const std::string
     };
 }
 
+// One wait; between two of them stop and heartbeat are looked at.
+constexpr std::chrono::milliseconds kSlice{250};
+// A queue that stays full for so long belongs to a transaction that is lost.
+constexpr std::chrono::seconds kRoomPatience{15};
+// A longer silence between two reports of refused requests ends the collection of culprits.
+constexpr int kReportGapMs = 50;
+constexpr std::chrono::milliseconds kCollection{500};
+
+// Nobody who waits will see it taken: an operator has to change a setting.
+const char *permanent_hint(rd_kafka_resp_err_t code) {
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
+        return "Set outbox.transaction_timeout_ms to at most the brokers' "
+               "transaction.max.timeout.ms, or raise that.";
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
+    case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
+        return "The brokers are too old for transactions: Kafka 0.11 is the first that has them.";
+    default:
+        return nullptr;
+    }
+}
+
 } // namespace
 
-Producer::Producer(const KafkaOptions &options, std::string id, int max_messages)
-    : transactional_id_(std::move(id)) {
+Producer::Producer(const KafkaOptions &options, std::string id, int max_messages, int batch_size,
+                   kafka::Pulse pulse)
+    : transactional_id_(std::move(id)), pulse_(std::move(pulse)) {
     auto conf = kafka::make_conf(
         options, producer_settings(options, transactional_id_, max_messages), RD_KAFKA_PRODUCER);
+    if (batch_size > 0)
+        rd_kafka_conf_set(conf.get(), "batch.size", std::to_string(batch_size).c_str(), nullptr, 0);
     rd_kafka_conf_set_opaque(conf.get(), this);
     rd_kafka_conf_set_dr_msg_cb(conf.get(), on_delivery);
     rd_kafka_conf_set_log_cb(conf.get(), on_log);
@@ -75,8 +106,12 @@ void Producer::delivered(const rd_kafka_message_t &message) noexcept {
             last_offset_ = message.offset;
         return;
     }
-    const auto kind = kafka::undelivered(message.err);
     undelivered_any_ = true;
+    if (kafka::different_record(message.err)) {
+        neighbours_.insert({message.rkt, message.partition});
+        return;
+    }
+    const auto kind = kafka::undelivered(message.err);
     if (kind == kafka::Undelivered::transient) {
         if (why_.text.empty())
             why_.text = rd_kafka_err2str(message.err);
@@ -85,12 +120,14 @@ void Producer::delivered(const rd_kafka_message_t &message) noexcept {
     // A position that is refused is no fault of an event.
     const bool of_message = kind == kafka::Undelivered::message && number != kPositionNumber;
     if (of_message)
-        refused_last_ = std::max(refused_last_, number + 1);
+        refused_.push_back({number, message.err, {message.rkt, message.partition}});
     // A missing topic is repaired first: it may be the reason for the rest.
     if (why_.kind != Trouble::Kind::topic) {
         why_.kind = of_message ? Trouble::Kind::message : Trouble::Kind::topic;
         why_.text = rd_kafka_err2str(message.err);
         why_.for_time = message.err == RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP;
+        why_.for_size = message.err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ||
+                        message.err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE;
         if (why_.for_time && !of_message)
             why_.text += std::string(": ") + kClocksDiffer;
         why_.topic = rd_kafka_topic_name(message.rkt);
@@ -178,6 +215,15 @@ Outcome Producer::wait(std::chrono::milliseconds timeout) {
     return *std::exchange(result_, std::nullopt);
 }
 
+Outcome Producer::wait_long(std::chrono::milliseconds timeout) {
+    const auto until = std::chrono::steady_clock::now() + timeout;
+    for (;;) {
+        const Outcome outcome = wait(kSlice);
+        if (outcome != Outcome::retry || pulse_() || std::chrono::steady_clock::now() >= until)
+            return outcome;
+    }
+}
+
 Outcome Producer::noted(kafka::Error error, const char *step) {
     const Outcome outcome = kafka::classify(error.get());
     if (outcome != Outcome::ok) {
@@ -187,6 +233,10 @@ Outcome Producer::noted(kafka::Error error, const char *step) {
             why_.forbidden = kafka::forbidden(code);
             why_.kind = fenced(code) ? Trouble::Kind::fenced : Trouble::Kind::transient;
             why_.text = std::string(step) + ": " + rd_kafka_error_string(error.get());
+            if (const char *hint = permanent_hint(code)) {
+                why_.permanent = true;
+                why_.hint = hint;
+            }
             name_forbidden_topic();
             if (code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
                 why_.text += " (transactional id \"" + transactional_id_ + "\")";
@@ -195,9 +245,20 @@ Outcome Producer::noted(kafka::Error error, const char *step) {
     return outcome;
 }
 
-void Producer::start_init(int timeout_ms) {
-    start([this, timeout_ms] {
+void Producer::start_init(const std::string &cluster, int timeout_ms) {
+    start([this, cluster, timeout_ms] {
         why_ = {};
+        // Of this client, which is new: an older one remembers the cluster it first met.
+        const std::string found = kafka::cluster_id(client_.get(), timeout_ms);
+        if (found.empty()) {
+            why_.text = "no broker answers";
+            return Outcome::retry;
+        }
+        if (found != cluster) {
+            why_.text = "another Kafka cluster answers: " + found;
+            why_.cluster = found;
+            return Outcome::fatal;
+        }
         return noted(kafka::Error(rd_kafka_init_transactions(client_.get(), timeout_ms)),
                      "init_transactions");
     });
@@ -218,10 +279,9 @@ Outcome Producer::commit_now(int timeout_ms) {
     // may still be on its way and would end the next transaction of this epoch.
     const int sent = end_txns_sent_ - end_txns_before_;
     if ((sent != 1 || commit_troubled_) && !disabled_by_test(Rule::r1)) {
-        why_ = {Trouble::Kind::unclean,
-                "committed, with " + std::to_string(sent) + " EndTxn requests sent",
-                {},
-                0};
+        why_ = {};
+        why_.kind = Trouble::Kind::unclean;
+        why_.text = "committed, with " + std::to_string(sent) + " EndTxn requests sent";
         return Outcome::abort;
     }
     return Outcome::ok;
@@ -232,7 +292,8 @@ Outcome Producer::commit_now(int timeout_ms) {
 Outcome Producer::begin() {
     why_ = {};
     undelivered_any_ = false;
-    refused_last_ = 0;
+    refused_.clear();
+    neighbours_.clear();
     commit_troubled_ = false;
     end_txns_before_ = end_txns_sent_;
     kept_.clear();
@@ -266,23 +327,30 @@ Outcome Producer::produce(const Outgoing &message, kafka::Headers headers) {
     };
     const std::size_t key_size = message.key ? message.key->size() : 0;
     const std::size_t payload_size = message.payload ? message.payload->size() : 0;
-    const auto error = rd_kafka_producev(
-        client_.get(), RD_KAFKA_V_RKT(topic(*message.topic)),
-        RD_KAFKA_V_PARTITION(message.partition), RD_KAFKA_V_KEY(bytes(message.key), key_size),
-        RD_KAFKA_V_VALUE(bytes(message.payload), payload_size),
-        RD_KAFKA_V_TIMESTAMP(message.time_ms), RD_KAFKA_V_HEADERS(headers.get()),
-        RD_KAFKA_V_OPAQUE(reinterpret_cast<void *>(message.number)), RD_KAFKA_V_END);
+    const auto hand_over = [&] {
+        return rd_kafka_producev(
+            client_.get(), RD_KAFKA_V_RKT(topic(*message.topic)),
+            RD_KAFKA_V_PARTITION(message.partition), RD_KAFKA_V_KEY(bytes(message.key), key_size),
+            RD_KAFKA_V_VALUE(bytes(message.payload), payload_size),
+            RD_KAFKA_V_TIMESTAMP(message.time_ms), RD_KAFKA_V_HEADERS(headers.get()),
+            RD_KAFKA_V_OPAQUE(reinterpret_cast<void *>(message.number)), RD_KAFKA_V_END);
+    };
+    auto error = hand_over();
+    while (error == RD_KAFKA_RESP_ERR__QUEUE_FULL && wait_for_room())
+        error = hand_over();
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
         static_cast<void>(headers.release());
         ++reports_missing_;
         return Outcome::ok;
     }
+    if (undelivered_any_)
+        return undelivered_outcome();
     why_.text = std::string("produce: ") + rd_kafka_err2str(error);
     why_.topic = *message.topic;
     switch (kafka::undelivered(error)) {
     case kafka::Undelivered::message:
         why_.kind = Trouble::Kind::message;
-        why_.suspects = message.number + 1;
+        why_.culprits = {{message.number, rd_kafka_err2str(error)}};
         break;
     case kafka::Undelivered::topic:
         why_.kind = Trouble::Kind::topic;
@@ -291,6 +359,26 @@ Outcome Producer::produce(const Outgoing &message, kafka::Headers headers) {
         why_.kind = Trouble::Kind::transient;
     }
     return Outcome::abort;
+}
+
+// Of earlier messages of the transaction. False: they do not go away, or one of them came back.
+bool Producer::wait_for_room() {
+    const std::size_t before = reports_missing_;
+    const auto until = std::chrono::steady_clock::now() + kRoomPatience;
+    while (reports_missing_ == before && before != 0)
+        if (rd_kafka_poll(client_.get(), static_cast<int>(kSlice.count())) == 0 &&
+            (pulse_() || std::chrono::steady_clock::now() >= until))
+            return false;
+    return before != 0 && !undelivered_any_;
+}
+
+Outcome Producer::flush_long(std::chrono::milliseconds timeout) {
+    const auto until = std::chrono::steady_clock::now() + timeout;
+    for (;;) {
+        const Outcome outcome = flush(kSlice);
+        if (outcome != Outcome::retry || pulse_() || std::chrono::steady_clock::now() >= until)
+            return outcome;
+    }
 }
 
 Outcome Producer::flush(std::chrono::milliseconds timeout) {
@@ -303,8 +391,34 @@ Outcome Producer::flush(std::chrono::milliseconds timeout) {
     return Outcome::ok;
 }
 
+// Requests that were under way with the refused one may name more.
+void Producer::collect_reports() {
+    const auto until = std::chrono::steady_clock::now() + kCollection;
+    while (std::chrono::steady_clock::now() < until && reports_missing_ != 0)
+        if (rd_kafka_poll(client_.get(), kReportGapMs) == 0)
+            return;
+}
+
+// All messages of a refused request come back refused. At fault for certain is whom the broker
+// names, and who was refused alone of its partition.
+void Producer::name_culprits() {
+    std::map<std::pair<const rd_kafka_topic_t *, std::int32_t>, int> refused;
+    for (const RefusedMessage &message : refused_) {
+        ++refused[message.partition];
+        why_.suspects = std::max(why_.suspects, message.number + 1);
+    }
+    for (const RefusedMessage &message : refused_)
+        if (neighbours_.count(message.partition) != 0 || refused[message.partition] == 1)
+            why_.culprits.push_back({message.number, rd_kafka_err2str(message.error)});
+    std::sort(why_.culprits.begin(), why_.culprits.end(),
+              [](const Culprit &a, const Culprit &b) { return a.index < b.index; });
+}
+
 Outcome Producer::undelivered_outcome() {
-    why_.suspects = refused_last_;
+    if (why_.kind == Trouble::Kind::message) {
+        collect_reports();
+        name_culprits();
+    }
     if (why_.kind == Trouble::Kind::transient) {
         char reason[256];
         const auto code = rd_kafka_fatal_error(client_.get(), reason, sizeof reason);
@@ -317,33 +431,12 @@ Outcome Producer::undelivered_outcome() {
     return Outcome::abort;
 }
 
-// Without this the first message to a topic waits a second for its metadata (librdkafka #5032), and
-// one to a topic that is missing half a minute.
-Outcome Producer::know(const std::string &name, int timeout_ms, int &partitions) {
-    partitions = 0;
-    if (topics_.count(name) != 0)
+void Producer::start_lookup(TopicQuestion question, int timeout_ms) {
+    start([this, question = std::move(question), timeout_ms] {
+        answers_ = ask_topics(client_.get(), topics_, question, timeout_ms);
+        recent_name_ = nullptr;
         return Outcome::ok;
-    kafka::Topic handle(rd_kafka_topic_new(client_.get(), name.c_str(), nullptr));
-    const rd_kafka_metadata_t *raw = nullptr;
-    const auto error = rd_kafka_metadata(client_.get(), 0, handle.get(), &raw, timeout_ms);
-    const kafka::Metadata metadata(raw);
-    why_ = {};
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR || metadata->topic_cnt != 1) {
-        why_.text = std::string("metadata: ") + rd_kafka_err2str(error);
-        return Outcome::retry;
-    }
-    const auto &answer = metadata->topics[0];
-    if (answer.err == RD_KAFKA_RESP_ERR_NO_ERROR && answer.partition_cnt > 0) {
-        topics_.emplace(name, std::move(handle));
-        partitions = answer.partition_cnt;
-        return Outcome::ok;
-    }
-    why_.text = rd_kafka_err2str(answer.err);
-    why_.topic = name;
-    why_.forbidden = kafka::forbidden(answer.err);
-    if (kafka::undelivered(answer.err) == kafka::Undelivered::topic)
-        why_.kind = Trouble::Kind::topic;
-    return Outcome::retry;
+    });
 }
 
 } // namespace once::outbox

@@ -7,7 +7,9 @@
 
 #include "relay/kafka/classify.hpp"
 #include "relay/kafka/handles.hpp"
+#include "relay/kafka/pulse.hpp"
 #include "relay/outbox/event.hpp"
+#include "relay/outbox/topic_lookup.hpp"
 #include "relay/outbox/trouble.hpp"
 
 #include <atomic>
@@ -17,7 +19,8 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <unordered_map>
+#include <utility>
+#include <set>
 
 namespace once {
 struct KafkaOptions;
@@ -37,27 +40,34 @@ struct Outgoing {
 
 class Producer {
   public:
-    Producer(const KafkaOptions &options, std::string transactional_id, int max_messages);
+    // batch_size: of a request, in bytes; 0: librdkafka's.
+    Producer(const KafkaOptions &options, std::string transactional_id, int max_messages,
+             int batch_size, kafka::Pulse pulse);
     ~Producer();
     Producer(const Producer &) = delete;
     Producer &operator=(const Producer &) = delete;
 
     // In its own thread; the answer is fetched by wait().
-    void start_init(int timeout_ms);
+    // Fences nobody of another cluster than the one expected.
+    void start_init(const std::string &cluster, int timeout_ms);
     void start_commit(int timeout_ms);
     bool working() const;
     // Outcome of what was started; retry while it still runs.
     Outcome wait(std::chrono::milliseconds timeout);
+    // The same in slices; ends early when the pulse says so.
+    Outcome wait_long(std::chrono::milliseconds timeout);
 
     Outcome begin();
-    // Takes the headers in any case.
+    // Takes the headers in any case. Waits for room in the queue.
     Outcome produce(const Outgoing &message, kafka::Headers headers);
-    Outcome flush(std::chrono::milliseconds timeout); // ok: every report came, none was bad
+    Outcome flush(std::chrono::milliseconds timeout);      // ok: every report came, none was bad
+    Outcome flush_long(std::chrono::milliseconds timeout); // in slices, with the pulse
     void poll() { rd_kafka_poll(client_.get(), 0); }
 
-    // Topic is there; asks the brokers when this instance does not know it, and only then tells how
-    // many partitions it has (else 0).
-    Outcome know(const std::string &topic, int timeout_ms, int &partitions);
+    bool knows(const std::string &topic) const { return topics_.find(topic) != topics_.end(); }
+    // In its own thread, as init and commit; the answers are there once wait() said ok.
+    void start_lookup(TopicQuestion question, int timeout_ms);
+    TopicAnswers take_answers() { return std::exchange(answers_, {}); }
 
     void keep(std::shared_ptr<Arena> arena) { kept_.push_back(std::move(arena)); }
     rd_kafka_t *handle() const { return client_.get(); }
@@ -81,24 +91,37 @@ class Producer {
     void delivered(const rd_kafka_message_t &message) noexcept;
     Outcome noted(kafka::Error error, const char *step);
     Outcome undelivered_outcome();
+    void collect_reports();
+    void name_culprits();
     void work();
     void start(std::function<Outcome()> job);
     Outcome commit_now(int timeout_ms);
     rd_kafka_topic_t *topic(const std::string &name);
 
+    bool wait_for_room();
+
     const std::string transactional_id_;
+    const kafka::Pulse pulse_;
     std::atomic<int> end_txns_sent_{0};
     int end_txns_before_ = 0;
     bool commit_troubled_ = false; // a commit of this transaction did not end at once and well
     std::size_t reports_missing_ = 0;
-    std::size_t refused_last_ = 0;
+    // Of the transaction: messages refused for themselves, each with its topic and partition.
+    struct RefusedMessage {
+        std::size_t number;
+        rd_kafka_resp_err_t error;
+        std::pair<const rd_kafka_topic_t *, std::int32_t> partition;
+    };
+    std::vector<RefusedMessage> refused_;
+    std::set<std::pair<const rd_kafka_topic_t *, std::int32_t>> neighbours_; // of named culprits
     bool undelivered_any_ = false;
     std::int64_t last_offset_ = -1;
     Trouble why_;
 
     std::vector<std::shared_ptr<Arena>> kept_; // outlives the client: it may still be sending
     kafka::Client client_;
-    std::unordered_map<std::string, kafka::Topic> topics_; // goes before the client
+    TopicHandles topics_; // goes before the client
+    TopicAnswers answers_;
     const std::string *recent_name_ = nullptr;
     rd_kafka_topic_t *recent_topic_ = nullptr;
 

@@ -65,7 +65,7 @@ void Quarantine::screen(Batch &batch, const Position &position, const Position &
 // A refused request fails its neighbours too.
 void Quarantine::refused(const Batch &batch, const Trouble &trouble, const Position &position) {
     const std::size_t sent = batch.events.size();
-    if (sent == 1 && trouble.for_time && is_young(batch.events.front())) {
+    if (trouble.for_time && sent == 1 && is_young(batch.events.front())) {
         suspects_ = 1; // no fault of the event: it waits for a clock
         control_.on(LaneCause::message_waits);
         log::warning(
@@ -74,32 +74,47 @@ void Quarantine::refused(const Batch &batch, const Trouble &trouble, const Posit
         control_.wait_a_little("clock");
         return;
     }
-    if (sent == 1) {
+    const bool named = !trouble.culprits.empty() && !trouble.for_time;
+    if (named || sent == 1) {
         suspects_ = 0;
-        put_aside(batch.events.front(), trouble.text, position);
+        put_aside(batch, named ? trouble.culprits : std::vector<Culprit>{{0, trouble.text}},
+                  position);
         return;
     }
     suspects_ = trouble.suspects == 0 ? sent : std::min(trouble.suspects, sent);
     log::info("searching_refused_message", {{"lane", control_.lane()}, {"among", suspects_}});
 }
 
-void Quarantine::put_aside(const Event &event, const std::string &error, const Position &position) {
+std::string Quarantine::put_aside(const Batch &batch, const std::vector<Culprit> &culprits,
+                                  const Position &position) {
     const PoisonPolicy policy = control_.options().outbox.on_poison;
+    const Event &first = batch.events[culprits.front().index];
     const std::string what =
-        "event " + std::to_string(event.seq) + " for topic \"" + std::string(event.topic) + "\"";
+        "event " + std::to_string(first.seq) + " for topic \"" + std::string(first.topic) + "\"";
     if (policy == PoisonPolicy::stop)
-        throw Refusal(ExitCode::kafka, "Kafka refuses " + what + ": " + error,
-                      "Its id is " + to_text(event.id) + ".",
+        throw Refusal(ExitCode::kafka, "Kafka refuses " + what + ": " + culprits.front().reason,
+                      "Its id is " + to_text(first.id) + ".",
                       "Repair the cause, or let outbox.on_poison be hold_key or skip.");
-    source_.park({event.seq}, error, policy_name(policy), position.redrive_no);
-    dead_letters_.park(event, policy == PoisonPolicy::hold_key);
+    std::vector<std::int64_t> seqs;
+    std::string lsn;
+    for (std::size_t i = 0; i < culprits.size(); ++i) {
+        seqs.push_back(batch.events[culprits[i].index].seq);
+        if (i + 1 < culprits.size() && culprits[i + 1].reason == culprits[i].reason)
+            continue;
+        lsn = source_.park(seqs, culprits[i].reason, policy_name(policy), position.redrive_no);
+        seqs.clear();
+    }
+    for (const Culprit &culprit : culprits)
+        dead_letters_.park(batch.events[culprit.index], policy == PoisonPolicy::hold_key);
     count_held();
     log::warning("message_put_aside", {{"lane", control_.lane()},
-                                       {"seq", event.seq},
-                                       {"id", to_text(event.id)},
-                                       {"topic", event.topic},
+                                       {"seq", first.seq},
+                                       {"id", to_text(first.id)},
+                                       {"topic", first.topic},
+                                       {"events", culprits.size()},
                                        {"policy", policy_name(policy)},
-                                       {"reason", error}});
+                                       {"reason", culprits.front().reason}});
+    return lsn;
 }
 
 void Quarantine::redriven(const Redrive &what, const Position &position) {
@@ -110,23 +125,26 @@ void Quarantine::redriven(const Redrive &what, const Position &position) {
     count_held();
 }
 
-// What stands in one number ships in one transaction: to find the refused entry, the second half
-// gives the number back. Alone and refused: it stops being wanted, with all behind it.
-void Quarantine::refused_again(const Batch &batch, const Trouble &trouble) {
-    const std::size_t sent = batch.events.size();
-    if (sent == 1) {
-        const Event &event = batch.events.front();
+// They stop being wanted, with all behind them of their key.
+void Quarantine::refused_again(const Batch &batch, const std::vector<Culprit> &culprits) {
+    for (const Culprit &culprit : culprits) {
+        const Event &event = batch.events[culprit.index];
         log::warning("refused_again", {{"lane", control_.lane()},
                                        {"seq", event.seq},
                                        {"id", to_text(event.id)},
-                                       {"reason", trouble.text}});
+                                       {"reason", culprit.reason}});
         source_.redrive_refused(event.seq);
-        return;
     }
+}
+
+// What stands in one number ships in one transaction: the second half gives the number back.
+void Quarantine::take_back_half(const Batch &batch) {
+    const std::size_t sent = batch.events.size();
     std::vector<Uuid> second_half;
     for (std::size_t i = (sent + 1) / 2; i < sent; ++i)
         second_half.push_back(batch.events[i].id);
-    source_.redrive_unstamp(second_half);
+    if (!second_half.empty())
+        source_.redrive_unstamp(second_half);
 }
 
 } // namespace once::outbox

@@ -27,6 +27,10 @@ class Quarantine {
     // first, committed, before the transaction that passes over it: `lsn` covers that commit.
     void screen(Batch &batch, const Position &position, const Position &head, std::string &lsn);
 
+    // Culprits of the batch into once.dead_letter, all in one commit, which the answer covers.
+    std::string put_aside(const Batch &batch, const std::vector<Culprit> &culprits,
+                          const Position &position);
+
     // The search for a refused message: the next attempt takes half of those that can be it.
     bool searching() const { return suspects_ != 0; }
     std::size_t next_attempt() const { return (suspects_ + 1) / 2; }
@@ -34,15 +38,17 @@ class Quarantine {
     void passed(std::size_t events) { suspects_ -= std::min(suspects_, events); }
 
     // One key's wanted entries; none: nothing to redrive.
-    std::optional<Redrive> next_redrive(const Position &position) {
-        return source_.next_redrive(position);
+    std::optional<Redrive> next_redrive(const Position &position, ReadSize most) {
+        return source_.next_redrive(position, most);
     }
     bool redrive_waiting() { return source_.redrive_waiting(); }
     void redriven(const Redrive &what, const Position &position);
-    void refused_again(const Batch &batch, const Trouble &trouble);
+    // Culprits among those that were to be shipped again.
+    void refused_again(const Batch &batch, const std::vector<Culprit> &culprits);
+    // The next attempt carries half of them.
+    void take_back_half(const Batch &batch);
 
   private:
-    void put_aside(const Event &event, const std::string &error, const Position &position);
     void count_held();
 
     LaneControl &control_;

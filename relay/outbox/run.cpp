@@ -57,11 +57,12 @@ void run_lane(const Options &options, int lane, LaneMetrics &metrics, const Stop
               Upkeep &upkeep) {
     RealTiming timing(stop);
     PostgresSource source(options, lane, metrics, stop, upkeep);
-    KafkaTransport transport(options, metrics);
-    KafkaCheckpoint checkpoint(options, lane, transport, [&] {
-        metrics.beat(); // a long read is no silence of the thread that ships
+    const kafka::Pulse pulse = [&] {
+        metrics.beat(); // a long wait is no silence of the thread that ships
         return stop.requested();
-    });
+    };
+    KafkaTransport transport(options, metrics, pulse);
+    KafkaCheckpoint checkpoint(options, lane, transport, pulse);
     Pipeline pipeline(options, options.until_empty, lane, source, transport, checkpoint, timing,
                       metrics);
     pipeline.run();

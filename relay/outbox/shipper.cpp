@@ -3,6 +3,7 @@
 #include "relay/process/crash_point.hpp"
 #include "relay/process/log.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace once::outbox {
@@ -14,7 +15,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kSlice{250};
 // While a commit runs: its end is noticed this late at most.
 constexpr milliseconds kBesideCommit{5};
-constexpr milliseconds kMetadata{5000};
 constexpr milliseconds kCommitPatience = Transactions::kCommitPatience;
 
 } // namespace
@@ -28,6 +28,16 @@ std::string later_lsn(const std::string &a, const std::string &b) {
     return value(a) >= value(b) ? a : b;
 }
 
+Shipper::Shipper(LaneControl &control, Source &source, Transport &transport,
+                 Transactions &transactions, Quarantine &quarantine)
+    : control_(control), source_(source), transport_(transport), transactions_(transactions),
+      quarantine_(quarantine),
+      size_({static_cast<std::size_t>(control.options().outbox.max_rows),
+             static_cast<std::size_t>(control.options().outbox.max_bytes)},
+            // well within the time that brokers give a transaction
+            std::min(BatchSize::kWorth,
+                     milliseconds(control.options().kafka.transaction_timeout_ms) / 3)) {}
+
 Shipper::Ended Shipper::ship(const Identity &identity) {
     bool drained = false;
     while (!control_.stopping() && !drained)
@@ -39,7 +49,7 @@ Shipper::Ended Shipper::ship(const Identity &identity) {
 }
 
 bool Shipper::ship_next(const Identity &identity, bool &drained) {
-    Answer answer = source_.next(transport_.committing() ? kBesideCommit : kSlice, row_limit());
+    Answer answer = source_.next(transport_.committing() ? kBesideCommit : kSlice, read_size());
     control_.beat();
     if (answer.batch) {
         if (!ship_batch(identity, std::move(*answer.batch)))
@@ -54,10 +64,11 @@ bool Shipper::ship_next(const Identity &identity, bool &drained) {
     return !(quarantine_.redrive_waiting() || drained) || redrive(drained);
 }
 
-std::size_t Shipper::row_limit() const {
+ReadSize Shipper::read_size() const {
+    ReadSize size = size_.next();
     if (quarantine_.searching())
-        return quarantine_.next_attempt();
-    return static_cast<std::size_t>(control_.options().outbox.max_rows);
+        size.rows = std::min(size.rows, quarantine_.next_attempt());
+    return size;
 }
 
 // The position passes every event of the batch, also those that are put aside.
@@ -90,34 +101,80 @@ bool Shipper::ship_batch(const Identity &identity, Batch batch) {
     const std::size_t read = shipment.read;
     std::string lsn;
     quarantine_.screen(batch, transactions_.position(), transactions_.head(), lsn);
+    for (;;) {
+        const auto culprits = prepare(batch);
+        if (!culprits)
+            return false;
+        if (culprits->empty())
+            break;
+        lsn = later_lsn(lsn, quarantine_.put_aside(batch, *culprits, transactions_.position()));
+        quarantine_.screen(batch, transactions_.position(), transactions_.head(), lsn);
+    }
     shipment.position.lsn = later_lsn(shipment.position.lsn, lsn);
-    if (!wait_for_topics(batch))
-        return false;
+    const ReadSize carried{batch.events.size(), batch.bytes};
+    const auto since = control_.now();
     if (const End end = transactions_.hand_over(batch, std::move(shipment))) {
-        if (end->trouble.kind == Trouble::Kind::message && !batch.events.empty())
-            quarantine_.refused(batch, end->trouble, transactions_.position());
+        failed(batch, *end);
         return false;
     }
+    size_.passed(carried, std::chrono::duration_cast<milliseconds>(control_.now() - since));
     quarantine_.passed(read);
     return transport_.ring() > 1 || settled(kCommitPatience);
 }
 
-// False: the transaction before ended irregularly, or somebody asked to stop.
-bool Shipper::wait_for_topics(const Batch &batch) {
-    while (transport_.prepare(batch, kMetadata) != Outcome::ok) {
-        const Trouble trouble = transport_.trouble();
-        if (!settled(milliseconds(0)) || control_.stopping())
-            return false;
-        const bool blocked = trouble.kind == Trouble::Kind::topic;
+// The next attempt is another one (K1).
+void Shipper::failed(const Batch &batch, const Irregular &end) {
+    if (end.asked_to_commit)
+        return; // only the checkpoint tells what was committed
+    switch (end.trouble.kind) {
+    case Trouble::Kind::message:
+        if (!batch.events.empty())
+            quarantine_.refused(batch, end.trouble, transactions_.position());
+        break;
+    case Trouble::Kind::batches: // the transport takes smaller requests
+    case Trouble::Kind::unclean: // it was committed
+        break;
+    default:
+        size_.failed({batch.events.size(), batch.bytes});
+    }
+}
+
+std::optional<std::vector<Culprit>> Shipper::prepare(const Batch &batch) {
+    for (bool asked = false;; asked = true) {
+        Preparation found = transport_.prepare(batch, asked ? kSlice : milliseconds(0));
+        control_.beat();
+        if (found.kind == Preparation::Kind::ready) {
+            if (control_.state() != LaneState::running)
+                control_.on(LaneCause::topics_usable);
+            return std::move(found.culprits);
+        }
+        // Of the one before: whoever waits here must know its end.
+        if (!settled(milliseconds(0)) || control_.stopping() || !wait_for(found))
+            return std::nullopt;
+    }
+}
+
+bool Shipper::wait_for(const Preparation &found) {
+    switch (found.kind) {
+    case Preparation::Kind::batches: // new producers are made, as after anything irregular
+        static_cast<void>(settled(kCommitPatience));
+        return false;
+    case Preparation::Kind::topics:
+    case Preparation::Kind::away: {
+        const bool blocked = found.kind == Preparation::Kind::topics;
         control_.on(blocked ? LaneCause::right_missing : LaneCause::server_away);
-        log::warning(
-            blocked ? "lane_blocked" : "kafka_away",
-            {{"lane", control_.lane()}, {"topic", trouble.topic}, {"reason", trouble.text}});
+        const std::string topic = blocked ? found.unusable.front().topic : std::string();
+        log::warning(blocked ? "lane_blocked" : "kafka_away",
+                     {{"lane", control_.lane()},
+                      {"topic", topic},
+                      {"reason", blocked ? found.unusable.front().text : found.text}});
         source_.confirm();
         control_.wait_a_little("topic");
+        return true;
     }
-    control_.on(LaneCause::topics_usable);
-    return true;
+    default:
+        return true;
+    }
 }
 
 // Between two batches: one key's wanted entries in one Kafka transaction whose position carries
@@ -125,7 +182,7 @@ bool Shipper::wait_for_topics(const Batch &batch) {
 bool Shipper::redrive(bool &drained) {
     if (!settled(kCommitPatience))
         return false;
-    const auto next = quarantine_.next_redrive(transactions_.position());
+    const auto next = quarantine_.next_redrive(transactions_.position(), size_.next());
     if (!next)
         return true;
     drained = false;
@@ -136,15 +193,31 @@ bool Shipper::redrive(bool &drained) {
     shipment.position.lsn = later_lsn(shipment.position.lsn, next->batch.lsn);
     shipment.position.timeline = next->batch.timeline;
     crash_point(CrashPoint::before_redrive_commit);
-    if (!wait_for_topics(next->batch))
+    const auto culprits = prepare(next->batch);
+    if (!culprits)
         return false;
+    if (!culprits->empty()) {
+        quarantine_.refused_again(next->batch, *culprits);
+        return true;
+    }
     if (const End end = transactions_.hand_over(next->batch, std::move(shipment))) {
-        if (end->trouble.kind == Trouble::Kind::message)
-            quarantine_.refused_again(next->batch, end->trouble);
+        failed_redrive(next->batch, *end);
         return false;
     }
     quarantine_.redriven(*next, transactions_.position());
     return true;
+}
+
+void Shipper::failed_redrive(const Batch &batch, const Irregular &end) {
+    if (end.asked_to_commit)
+        return; // it may have been shipped
+    if (end.trouble.kind == Trouble::Kind::message && !end.trouble.culprits.empty())
+        quarantine_.refused_again(batch, end.trouble.culprits);
+    else if (end.trouble.kind == Trouble::Kind::message && batch.events.size() == 1)
+        quarantine_.refused_again(batch, {{0, end.trouble.text}});
+    else if (end.trouble.kind != Trouble::Kind::batches &&
+             end.trouble.kind != Trouble::Kind::unclean)
+        quarantine_.take_back_half(batch); // what stands in one number ships in one transaction
 }
 
 } // namespace once::outbox

@@ -2,6 +2,7 @@
 // operator wants shipped again.
 #pragma once
 
+#include "relay/outbox/batch_size.hpp"
 #include "relay/outbox/lane_control.hpp"
 #include "relay/outbox/quarantine.hpp"
 #include "relay/outbox/source.hpp"
@@ -18,9 +19,7 @@ class Shipper {
     enum class Ended { stopped, drained, irregular };
 
     Shipper(LaneControl &control, Source &source, Transport &transport, Transactions &transactions,
-            Quarantine &quarantine)
-        : control_(control), source_(source), transport_(transport), transactions_(transactions),
-          quarantine_(quarantine) {}
+            Quarantine &quarantine);
 
     // Until something irregular happened (the producers are spent), nothing is left, or somebody
     // asked to stop.
@@ -30,18 +29,24 @@ class Shipper {
     [[nodiscard]] bool ship_next(const Identity &identity, bool &drained);
     [[nodiscard]] bool ship_batch(const Identity &identity, Batch batch);
     [[nodiscard]] bool redrive(bool &drained);
-    [[nodiscard]] bool wait_for_topics(const Batch &batch);
+    // Culprits that are known before anything is sent; none: the transaction before ended
+    // irregularly, or somebody asked to stop.
+    std::optional<std::vector<Culprit>> prepare(const Batch &batch);
+    [[nodiscard]] bool wait_for(const Preparation &found);
+    void failed(const Batch &batch, const Irregular &end);
+    void failed_redrive(const Batch &batch, const Irregular &end);
     [[nodiscard]] bool settled(Timing::Span patience) {
         return !transactions_.await_commit(patience);
     }
     Position after(const Identity &identity, const Batch &batch) const;
-    std::size_t row_limit() const;
+    ReadSize read_size() const;
 
     LaneControl &control_;
     Source &source_;
     Transport &transport_;
     Transactions &transactions_;
     Quarantine &quarantine_;
+    BatchSize size_;
 };
 
 } // namespace once::outbox

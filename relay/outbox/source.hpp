@@ -1,6 +1,7 @@
 // Where events come from, as the pipeline sees it. One lane, one session that holds its lock.
 #pragma once
 
+#include "relay/outbox/batch_size.hpp"
 #include "relay/outbox/event.hpp"
 #include "relay/outbox/position.hpp"
 
@@ -31,7 +32,8 @@ struct Identity {
     std::string incarnation;
     bool armed = false;
     std::optional<std::string> cluster_id;
-    std::optional<std::string> mode; // what an operator decided by once.rearm
+    std::optional<std::string> mode;       // what an operator decided by once.rearm
+    std::optional<std::string> decided_at; // snapshot of that moment
     std::int64_t redrive_floor = 0;
     std::uint32_t database_oid = 0;
     std::string system_identifier;
@@ -62,7 +64,12 @@ struct Answer {
     bool looked = false; // the source answered; false: no answer within the wait
 };
 
-using TopicKey = std::pair<std::string, std::optional<std::string>>;
+// A key whose events wait behind a parked one: all of them that come after it.
+struct HeldKey {
+    std::string topic;
+    std::optional<std::string> key;
+    std::int64_t since = 0; // number of that one
+};
 
 // One redrive: parked entries of one key under one number, in seq order. The batch has no
 // snapshots; its lsn covers the stamps.
@@ -95,9 +102,9 @@ class Source {
 
     // Reading goes on behind this position; what was read ahead is dropped.
     virtual void resume(const Position &position) = 0;
-    // The next piece, of at most so many rows; waits at most so long for one. An answer without a
+    // The next piece, of at most this size; waits at most so long for one. An answer without a
     // batch means that nothing waits.
-    virtual Answer next(std::chrono::milliseconds wait, std::size_t rows) = 0;
+    virtual Answer next(std::chrono::milliseconds wait, ReadSize most) = 0;
 
     virtual void progressed(const Progressed &what) = 0;
     // Writes the report at once and durably.
@@ -108,13 +115,13 @@ class Source {
     virtual std::string park(const std::vector<std::int64_t> &seqs, const std::string &error,
                              const std::string &policy, std::int64_t covered) = 0;
     virtual std::vector<std::int64_t> parked_seqs(std::int64_t after) = 0;
-    virtual std::vector<TopicKey> held_keys(std::int64_t covered_redrive_no) = 0;
+    virtual std::vector<HeldKey> held_keys(std::int64_t covered_redrive_no) = 0;
 
     // Something may be there to redrive; looked at now and then, costs nothing to ask.
     virtual bool redrive_waiting() = 0;
     // The entries of the lowest stamp above the position's number; where there are none, the next
     // wanted ones get one. Committed when it returns.
-    virtual std::optional<Redrive> next_redrive(const Position &position) = 0;
+    virtual std::optional<Redrive> next_redrive(const Position &position, ReadSize most) = 0;
     // Refused again: this entry and those behind it of its key lose mark and stamp. Committed.
     virtual void redrive_refused(std::int64_t seq) = 0;
     // These lose the stamp but stay wanted. Committed.
@@ -123,6 +130,8 @@ class Source {
 
     // Which of these ids the database does not know.
     virtual std::vector<Uuid> missing_ids(const std::vector<Uuid> &ids) = 0;
+    // How many events are visible in a snapshot.
+    virtual std::int64_t passed_over(const std::string &snapshot) = 0;
     virtual std::vector<std::string> topics() = 0; // that events of this lane name
     virtual std::optional<std::int64_t>
     oldest_ms() = 0; // publish time of the oldest event there is

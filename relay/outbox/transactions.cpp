@@ -52,7 +52,7 @@ End Transactions::hand_over(const Batch &batch, Shipment shipment) {
     if (outcome == Outcome::ok)
         outcome = flush();
     if (outcome != Outcome::ok)
-        return irregular("fill", outcome);
+        return irregular("fill", outcome, transport_.trouble());
     shipment.offset = checkpoint_.record_offset();
     // Of the one before: its commit must be known first (R7).
     if (End end = await_commit(kCommitPatience))
@@ -61,7 +61,10 @@ End Transactions::hand_over(const Batch &batch, Shipment shipment) {
     const bool alone = shipment.alone;
     under_way_ = std::move(shipment);
     transport_.commit();
-    return alone ? await_commit(kCommitPatience) : End{};
+    End end = alone ? await_commit(kCommitPatience) : End{};
+    if (end)
+        end->asked_to_commit = true;
+    return end;
 }
 
 // Message timeouts bound this.
@@ -85,19 +88,29 @@ End Transactions::await_commit(Span patience) {
             return {};
         }
         if (outcome != Outcome::retry)
-            return irregular("commit", outcome);
+            return irregular("commit", outcome, transport_.trouble());
         if (patience == milliseconds(0))
             return {};
         if (control_.now() >= until || control_.too_late())
-            return irregular("commit", outcome);
+            return irregular("commit", outcome, transport_.trouble());
     }
     return {};
 }
 
 End Transactions::commit_alone(const Position &position) {
     head_ = position;
-    if (const Outcome outcome = transport_.prepare(Batch{}, kMetadata); outcome != Outcome::ok)
-        return irregular("prepare", outcome);
+    // The checkpoint topic is known to the producer of this turn, or is asked for.
+    const auto until = control_.now() + kMetadata;
+    for (auto found = transport_.prepare(Batch{}, kSlice); found.kind != Preparation::Kind::ready;
+         found = transport_.prepare(Batch{}, kSlice)) {
+        control_.beat();
+        const bool pending = found.kind == Preparation::Kind::pending;
+        if (!pending || control_.stopping() || control_.now() >= until) {
+            Trouble why;
+            why.text = "checkpoint topic: " + found.text;
+            return irregular("prepare", Outcome::abort, why);
+        }
+    }
     Shipment shipment;
     shipment.position = position;
     shipment.alone = true;
@@ -129,8 +142,8 @@ void Transactions::committed(const Shipment &shipment) {
     source_.progressed({position_, shipment.offset, false});
 }
 
-Irregular Transactions::irregular(const char *step, Outcome outcome) {
-    const Irregular what{step, outcome, transport_.trouble()};
+Irregular Transactions::irregular(const char *step, Outcome outcome, Trouble why) {
+    const Irregular what{step, outcome, std::move(why)};
     const Trouble &trouble = what.trouble;
     const bool unclean = trouble.kind == Trouble::Kind::unclean;
     LaneMetrics &metrics = control_.metrics();
@@ -149,7 +162,8 @@ Irregular Transactions::irregular(const char *step, Outcome outcome) {
     under_way_.reset();
     // Do not back off after a permanent rejection (bisect at once) or an unclean commit (it did
     // commit).
-    if (!unclean && trouble.kind != Trouble::Kind::message)
+    if (!unclean && trouble.kind != Trouble::Kind::message &&
+        trouble.kind != Trouble::Kind::batches)
         control_.pause_after_failure();
     return what;
 }

@@ -28,6 +28,7 @@ struct Irregular {
     const char *step = "";
     Outcome outcome = Outcome::ok;
     Trouble trouble;
+    bool asked_to_commit = false; // the transaction that was handed over, so it may be committed
 };
 using End = std::optional<Irregular>; // none: nothing irregular
 
@@ -58,7 +59,7 @@ class Transactions {
   private:
     Outcome flush();
     void committed(const Shipment &shipment);
-    Irregular irregular(const char *step, Outcome outcome);
+    Irregular irregular(const char *step, Outcome outcome, Trouble why);
 
     LaneControl &control_;
     Source &source_;

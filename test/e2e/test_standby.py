@@ -28,7 +28,7 @@ CALLS = {
     "lease_release": ["'l', 1"], "lock": ["'a'"], "machine_graph": ["'order'"], "machine_history_set": ["'order', true"],
     "machine_set": ["'m', 'a', '[{\"from\": \"a\", \"event\": \"e\", \"to\": \"b\"}]'"], "memory_set": ["'token', '1 day'"], "memory_rows": [""],
     "missing_ids": [f"0, ARRAY[{UUID}]"], "offset_begin": ["'g', 't', 0, '{0}', '{0}'"], "offset_claim": ["'g', 't', 0"], "offset_claim_topic": ["'g', 't', 0, NULL"],
-    "offset_forget": ["'g', 't'"], "park": ["0, 1, 'e', 'skip'"], "parked_seqs": ["0, 0"], "protocol": [""],
+    "offset_forget": ["'g', 't'"], "park": ["0, 1, 'e', 'skip'"], "parked_seqs": ["0, 0"], "passed_over": ["0, '1:1:'"], "protocol": [""],
     **{f"publish{form}": [f"'t', '1', {key}" for key in ("'k'", "1", UUID, "'k'::bytea")] for form in ("", "_text", "_bytes")},
     "publish_event": ["'t', '1'"], "publish_many": ["'t', ARRAY['1']::jsonb[]"], "publish_many_text": ["'t', ARRAY['x']"],
     "publish_many_bytes": ["'t', ARRAY['x']::bytea[]"],
@@ -44,7 +44,7 @@ CALLS = {
 }
 # What only reads, and the lock of a lane: the relay takes it before it asks what server this is. Everything else is refused.
 WORK = {"content_id", "describe", "fingerprint", "fingerprint_bytes", "machine_graph", "protocol", "identity", "history_check",
-        "held_keys", "inbox_messages", "memory_rows", "missing_ids", "parked_seqs", "redrive_stamped", "status", "wait", "lane_holder", "lane_lock", "lane_try", "lane_unlock"}
+        "held_keys", "inbox_messages", "memory_rows", "missing_ids", "parked_seqs", "passed_over", "redrive_stamped", "status", "wait", "lane_holder", "lane_lock", "lane_try", "lane_unlock"}
 
 
 def outcome(connection, call):

@@ -1,5 +1,5 @@
 -- Parking and redrive: which keys are held, what is stamped, what a refusal takes back.
-SELECT plan(50);
+SELECT plan(51);
 CREATE TEMP TABLE position AS SELECT pg_current_snapshot() AS s_prev, pg_current_snapshot() AS s_now;
 CREATE FUNCTION pg_temp.now() RETURNS void LANGUAGE sql AS $$UPDATE position SET s_prev = s_now, s_now = pg_current_snapshot()$$;
 CREATE FUNCTION pg_temp.next(no bigint, rows int DEFAULT 100, bytes bigint DEFAULT 1000000, slice bigint DEFAULT NULL) RETURNS int LANGUAGE sql AS $$
@@ -19,10 +19,10 @@ SELECT is(d.error, 'too large', 'P32 the first reason stays') FROM once.dead_let
 SELECT ok(d.id = e.id AND d.xid = e.xid AND d.topic = e.topic AND d.key = e.key AND d.payload = e.payload
           AND d.partition = e.partition AND d.form = e.form AND d.form = 't' AND d.time = e.time AND d.headers = '{"n": "1"}', 'P18 the whole event')
     FROM once.dead_letter d JOIN once.event_0 e USING (seq);
-SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::bytea)$$, 'P18 its key is held');
+SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::bytea, 1::bigint)$$, 'P18 its key is held');
 SELECT ok(once.park(0, 2, 'x', 'skip'), 'parked under skip');
 SELECT ok(once.park(0, 7, 'x', 'hold_key'), 'parked without a key');
-SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::bytea)$$, 'P18 neither holds anything');
+SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::bytea, 1::bigint)$$, 'P18 neither holds anything');
 SELECT results_eq('SELECT once.parked_seqs(0, 0)', ARRAY[1, 2, 7]::bigint[], 'P18 what the main path leaves out');
 SELECT results_eq('SELECT once.parked_seqs(0, 2)', ARRAY[7]::bigint[], 'P18 above a number');
 SELECT throws_ok($$SELECT once.park(0, 99, 'x', 'skip')$$, '22023', NULL, 'no such event');
@@ -44,10 +44,11 @@ SELECT is(once.redrive_all(), 1::bigint, 'the rest');
 -- stamps: one key at a time, in order, bounded, and only what is passed
 SELECT is(pg_temp.next(1, rows => 1), 1, 'P18 at most so many rows');
 SELECT is(pg_temp.stamps(), '1:1 2:w 3:w 7:w', 'P18 the first of the first key');
-SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::bytea)$$, 'P18 stamped above the position''s number: still held');
+SELECT results_eq('SELECT * FROM once.held_keys(0, 0)', $$VALUES ('t'::text, 'odd'::bytea, 1::bigint)$$, 'P18 stamped above the position''s number: still held');
 SELECT is(pg_temp.next(2), 1, 'P18 the second key');
 SELECT is(pg_temp.next(3), 1, 'P18 the rest of the first');
 SELECT is(pg_temp.stamps(), '1:1 2:2 3:3 7:w', 'P18 by number of their first entry');
+SELECT results_eq('SELECT since FROM once.held_keys(0, 2)', ARRAY[3]::bigint[], 'RE5 held from the first entry that is not shipped');
 SELECT is_empty('SELECT * FROM once.held_keys(0, 3)', 'P18 covered: free');
 SELECT results_eq('SELECT seq, headers FROM once.redrive_stamped(0, 1)',
                   'SELECT seq, headers FROM once.event_0 WHERE seq IN (2, 3) ORDER BY seq', 'P18 as events, headers byte by byte');

@@ -1,5 +1,5 @@
 -- once.report, once.rearm, once.status, once.lane_lock.
-SELECT plan(39);
+SELECT plan(42);
 SELECT incarnation FROM once.lane \gset
 CREATE FUNCTION pg_temp.report(incarnation uuid, cluster text, record jsonb) RETURNS void LANGUAGE sql AS
     $$SELECT once.report(0, $1, $2, $3, 42, '{"events": 1}')$$;
@@ -75,4 +75,13 @@ COMMIT PREPARED 'once_test';
 SELECT results_eq($$SELECT c::regclass::text COLLATE "C" FROM pg_extension, unnest(extconfig) c WHERE extname = 'pg_once' AND c::regclass::text IN
                   ('once.topic', 'once.lane_setting', 'once.lane', 'once.relay_report', 'once.dead_letter', 'once.event_0_0', 'once.role_right') ORDER BY 1$$,
                   $$VALUES ('once.lane_setting' COLLATE "C"), ('once.topic')$$, 'H20 settings, never identity, reports or events');
+
+-- rearm none
+SELECT once.rearm(0, 'none') \g /dev/null
+SELECT max(seq) AS seq, count(*) AS there FROM once.event_0 \gset
+SELECT once.publish_text('t', 'p') \g /dev/null
+SELECT ok(bool_and(pg_visible_in_snapshot(e.xid, i.decided_at) = (e.seq <= :seq)), 'RE4 none leaves out what was there when it was called')
+    FROM once.event_0 e, once.identity(0) i;
+SELECT is(once.passed_over(0, decided_at), :there::bigint, 'RE4 counted') FROM once.identity(0);
+SELECT throws_ok('SELECT once.passed_over(7, pg_current_snapshot())', '22023', NULL, 'no such lane');
 SELECT finish();

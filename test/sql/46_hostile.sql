@@ -112,7 +112,7 @@ INSERT INTO called SELECT 'once_h_publisher', 'SELECT ' || c FROM unnest(ARRAY[
     'once.publish_text(''t'', ''x''::pg_catalog.text, key => ''k'', headers => ''{"a": "b"}'')', 'once.publish(''t'', ''{}''::pg_catalog.jsonb, dedup_key => ''d'')',
     'once.publish_bytes(''t'', ''x''::pg_catalog.bytea, deliver_at => pg_catalog.now())', 'once.publish_many_text(''t'', ''{x,y}''::pg_catalog.text[], ''{a,b}'')', 'once.unschedule(''018f3b1e-0000-7000-8000-000000000001'')']) c;
 INSERT INTO called SELECT 'once_h_relay', 'SELECT ' || c FROM unnest(ARRAY[
-    'once.lane_lock(0)', 'once.lane_unlock(0)', 'once.identity(0)', 'once.cut(0)', 'once.wait(0, pg_catalog.pg_current_snapshot(), 1)', 'once.missing_ids(0, ''{018f3b1e-0000-7000-8000-000000000001}'')',
+    'once.lane_lock(0)', 'once.lane_unlock(0)', 'once.identity(0)', 'once.cut(0)', 'once.wait(0, pg_catalog.pg_current_snapshot(), 1)', 'once.missing_ids(0, ''{018f3b1e-0000-7000-8000-000000000001}'')', 'once.passed_over(0, pg_catalog.pg_current_snapshot())',
     'once.trim(0, pg_catalog.pg_current_snapshot())', 'once.rotate()', 'once.parked_seqs(0, 0)', 'once.held_keys(0, 0)', 'once.status()', 'once.deliver_due()', 'once.sweep()',
     'once.redrive_next(0, 1, NULL, pg_catalog.pg_current_snapshot(), NULL, 10, 1000)', 'once.redrive_stamped(0, 0)',
     'once.history_check(0, ''018f3b1e-0000-7000-8000-000000000001'', 1, 1, 1, ''0/1'', pg_catalog.pg_current_snapshot(), NULL, NULL)']) c;

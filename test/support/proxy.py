@@ -49,8 +49,10 @@ class Proxy:
         self.target = ("127.0.0.1", node.proxied_port)
         self.rules = []
         self.lock = threading.Lock()
+        self.link = threading.Lock()
         self.open = set()
         self.seen = {}
+        self.bytes_per_second = None  # of all requests together; None: no limit
         self.transactional = []  # what transaction_checker.check_ends wants, in the order in which clients sent it
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -163,6 +165,13 @@ class Proxy:
                 time.sleep(rule.seconds)
             else:
                 rule.released.wait()
+        if direction == "request" and self.bytes_per_second:
+            with self.link:
+                for start in range(0, len(frame), 16384):
+                    part = frame[start:start + 16384]
+                    time.sleep(len(part) / self.bytes_per_second)
+                    target.sendall(part)
+            return True
         target.sendall(frame)
         return True
 

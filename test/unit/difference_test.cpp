@@ -128,6 +128,8 @@ TEST(DeadLettersKept, P18ANullKeyHoldsNothingElse) {
     EXPECT_FALSE(letters.is_held(event));
     event.key = "";
     letters.park(event, true);
+    EXPECT_FALSE(letters.is_held(event)); // held is what comes after it
+    event.seq = 2;
     EXPECT_TRUE(letters.is_held(event)); // an empty key is a key
     event.topic = "u";
     EXPECT_FALSE(letters.is_held(event));

@@ -15,6 +15,9 @@
 
 namespace once::outbox::fake {
 
+// What each event counts for.
+constexpr std::size_t kEventBytes = 100;
+
 struct Row {
     std::string topic, key;
     bool refused = false;     // the broker will not have it
@@ -42,7 +45,6 @@ class Database : public Source {
     std::vector<Progressed> progress;
     std::set<std::int64_t> parked;
     std::map<std::int64_t, std::string> policy;
-    std::set<TopicKey> held;
     std::vector<std::int64_t> wanted; // to redrive
     std::map<std::int64_t, std::int64_t> stamps;
     std::vector<std::int64_t> refused_again;
@@ -82,7 +84,9 @@ class Database : public Source {
         to = passed(p.s_now);
         resumed = true;
     }
-    Answer next(std::chrono::milliseconds, std::size_t limit) override {
+    Answer next(std::chrono::milliseconds, ReadSize most) override {
+        const std::size_t limit =
+            std::max<std::size_t>(1, std::min(most.rows, most.bytes / kEventBytes));
         on_next();
         largest_wanted = std::max(largest_wanted, limit);
         if (lose_session_in > 0 && --lose_session_in == 0)
@@ -118,23 +122,24 @@ class Database : public Source {
         for (const auto seq : seqs) {
             parked.insert(seq);
             policy[seq] = how;
-            if (how == "hold_key")
-                held.insert({rows[seq - 1].topic, rows[seq - 1].key});
         }
         return wal = "0/30";
     }
     std::vector<std::int64_t> parked_seqs(std::int64_t) override {
         return {parked.begin(), parked.end()};
     }
-    std::vector<TopicKey> held_keys(std::int64_t covered) override {
-        std::set<TopicKey> keys;
+    std::vector<HeldKey> held_keys(std::int64_t covered) override {
+        std::map<std::pair<std::string, std::string>, std::int64_t> keys;
         for (const auto seq : parked)
             if (policy[seq] == "hold_key" && (!stamps.count(seq) || stamps[seq] > covered))
-                keys.insert({rows[seq - 1].topic, rows[seq - 1].key});
-        return {keys.begin(), keys.end()};
+                keys.emplace(std::pair(rows[seq - 1].topic, rows[seq - 1].key), seq);
+        std::vector<HeldKey> held;
+        for (const auto &[name, since] : keys)
+            held.push_back({name.first, name.second, since});
+        return held;
     }
     bool redrive_waiting() override { return !wanted.empty() || !stamps.empty(); }
-    std::optional<Redrive> next_redrive(const Position &p) override {
+    std::optional<Redrive> next_redrive(const Position &p, ReadSize) override {
         Redrive redrive;
         const auto take = [&] {
             for (const auto &[seq, stamp] : stamps)
@@ -177,6 +182,7 @@ class Database : public Source {
                 missing.push_back(id);
         return missing;
     }
+    std::int64_t passed_over(const std::string &) override { return 0; }
     std::vector<std::string> topics() override {
         if (too_slow)
             throw SourceLost("canceling statement due to statement timeout");
@@ -211,21 +217,27 @@ struct Fault {
     Outcome outcome = Outcome::ok;
     Trouble::Kind kind = Trouble::Kind::transient;
     bool done = false;
+    bool permanent = false;
 };
 
 class Kafka : public Transport, public Checkpoint {
   public:
     explicit Kafka(Database &database) : database(database) {}
 
-    std::deque<Fault> on_reach, on_open, on_read_back, on_fill, on_flush, on_commit, on_prepare;
-    std::vector<std::int64_t> log; // seqs, in committed order
-    std::vector<Record> positions; // committed
+    std::deque<Fault> on_reach, on_open, on_read_back, on_fill, on_flush, on_commit;
+    std::deque<Preparation::Kind> on_prepare;
+    std::set<std::int64_t> known_refused; // without asking the brokers
+    bool names_culprits = false;
+    ReadSize takes{SIZE_MAX, SIZE_MAX}; // of one transaction
+    std::vector<std::int64_t> log;      // seqs, in committed order
+    std::vector<Record> positions;      // committed
     std::set<std::string> missing_topics;
     bool for_time = false; // why it refuses
     std::size_t ring_size = 1;
     int opens = 0, transactions = 0;
     std::vector<std::string> opened; // incarnations
     std::string cluster = "cluster-a";
+    std::string cluster_now;           // that answers new producers; empty: the same
     std::vector<std::size_t> attempts; // messages in each transaction that was begun
 
     using Timeout = std::chrono::milliseconds;
@@ -233,10 +245,15 @@ class Kafka : public Transport, public Checkpoint {
     Outcome reach(bool) override { return take(on_reach).outcome; }
     const std::string &cluster_id() const override { return cluster; }
     ReadBack peek(const std::string &, std::optional<std::int64_t>) override { return last(); }
-    Outcome open(const std::string &incarnation, Timeout) override {
+    Outcome open(const std::string &incarnation, const std::string &expected, Timeout) override {
         ++opens;
         opened.push_back(incarnation);
         close();
+        if (cluster_now != expected && !cluster_now.empty()) {
+            why = trouble_of(Trouble::Kind::transient, "another one");
+            why.cluster = cluster_now;
+            return Outcome::fatal;
+        }
         return take(on_open).outcome;
     }
     ReadBack read_back(std::optional<std::int64_t>, Timeout) override {
@@ -245,13 +262,23 @@ class Kafka : public Transport, public Checkpoint {
     }
     void close() noexcept override { filled.reset(), under_way.reset(); }
     void abandon() noexcept override { close(); }
-    Outcome prepare(const Batch &batch, Timeout) override {
+    Preparation prepare(const Batch &batch, Timeout) override {
+        Preparation found;
         for (const Event &event : batch.events)
             if (missing_topics.count(std::string(event.topic)) != 0) {
-                why = {Trouble::Kind::topic, "missing", std::string(event.topic), 0};
-                return Outcome::retry;
+                found.kind = Preparation::Kind::topics;
+                found.unusable.push_back(trouble_of(Trouble::Kind::topic, "missing"));
+                found.unusable.back().topic = event.topic;
+                return found;
             }
-        return take(on_prepare).outcome;
+        for (std::size_t i = 0; i < batch.events.size(); ++i)
+            if (known_refused.count(batch.events[i].seq) != 0)
+                found.culprits.push_back({i, "known"});
+        if (!on_prepare.empty()) {
+            found.kind = on_prepare.front();
+            on_prepare.pop_front();
+        }
+        return found;
     }
     Outcome fill(const Batch &batch, std::int64_t first, const Position &position) override {
         attempts.push_back(batch.events.size());
@@ -259,8 +286,10 @@ class Kafka : public Transport, public Checkpoint {
         made.position = position;
         for (std::size_t i = 0; i < batch.events.size(); ++i) {
             made.seqs.push_back(batch.events[i].seq);
-            if (database.rows[batch.events[i].seq - 1].refused)
+            if (database.rows[batch.events[i].seq - 1].refused) {
                 made.refused = i + 1;
+                made.culprits.push_back({i, "no"});
+            }
         }
         made.first = first;
         filled = made;
@@ -268,7 +297,15 @@ class Kafka : public Transport, public Checkpoint {
     }
     Outcome flush(Timeout) override {
         if (filled->refused != 0) {
-            why = {Trouble::Kind::message, "no", "t", filled->refused, false, for_time};
+            why = trouble_of(Trouble::Kind::message, "no");
+            why.suspects = filled->refused;
+            why.for_time = for_time;
+            if (names_culprits)
+                why.culprits = filled->culprits;
+            return Outcome::abort;
+        }
+        if (filled->seqs.size() > takes.rows || filled->seqs.size() * kEventBytes > takes.bytes) {
+            why = trouble_of(Trouble::Kind::transient, "timed out");
             return Outcome::abort;
         }
         return take(on_flush).outcome;
@@ -311,15 +348,22 @@ class Kafka : public Transport, public Checkpoint {
         Position position;
         std::vector<std::int64_t> seqs;
         std::size_t refused = 0;
+        std::vector<Culprit> culprits;
         std::int64_t first = 0;
     };
+    static Trouble trouble_of(Trouble::Kind kind, const char *text) {
+        Trouble trouble;
+        trouble.kind = kind;
+        trouble.text = text;
+        return trouble;
+    }
     Fault take(std::deque<Fault> &script) {
         if (script.empty())
             return {};
         const Fault fault = script.front();
         script.pop_front();
         if (fault.outcome != Outcome::ok)
-            why = {fault.kind, "scripted", {}, 0};
+            why = trouble_of(fault.kind, "scripted"), why.permanent = fault.permanent;
         return fault;
     }
     ReadBack last() const {

@@ -438,6 +438,116 @@ TEST(Pipeline, P18MissingTopicBlocksTheLaneAndRecoversByItself) {
     EXPECT_EQ(lane.kafka.log, lane.all());
 }
 
+// A link that cannot carry a full transaction within its time: less is tried, never the same again.
+TEST(Pipeline, RE3SlowLinkGetsSmallerTransactions) {
+    for (const ReadSize takes : {ReadSize{7, SIZE_MAX}, ReadSize{SIZE_MAX, 1500}}) {
+        Lane lane;
+        lane.database.publish(300);
+        lane.kafka.takes = takes;
+        lane.run();
+        EXPECT_EQ(lane.kafka.log, lane.all());
+        std::size_t failures = 0;
+        for (const std::size_t sent : lane.kafka.attempts)
+            failures += sent > takes.rows || sent * fake::kEventBytes > takes.bytes;
+        EXPECT_LE(failures, 8u);
+    }
+}
+
+TEST(Pipeline, RE5CulpritsThatOneAnswerNamesAreAllPutAside) {
+    Lane lane;
+    lane.options.outbox.on_poison = PoisonPolicy::skip;
+    lane.database.publish(300);
+    lane.kafka.names_culprits = true;
+    for (int i = 0; i < 300; i += 10)
+        lane.database.rows[i].refused = true;
+    lane.run();
+    EXPECT_EQ(lane.kafka.log.size(), 270u);
+    EXPECT_EQ(lane.database.parked.size(), 30u);
+    EXPECT_LE(lane.kafka.attempts.size(), 8u); // genesis, then two for each hundred
+}
+
+TEST(Pipeline, RE5CulpritsThatAreKnownBeforehandCostNoAttempt) {
+    Lane lane;
+    lane.options.outbox.on_poison = PoisonPolicy::skip;
+    lane.database.publish(300);
+    for (std::int64_t seq = 5; seq <= 300; seq += 10)
+        lane.kafka.known_refused.insert(seq);
+    lane.run();
+    EXPECT_EQ(lane.kafka.log.size(), 270u);
+    EXPECT_EQ(lane.metrics.producer_recycles, 0u);
+}
+
+TEST(Pipeline, RE5WhatComesBeforeACulpritOfItsKeyFlows) {
+    for (const bool beforehand : {true, false}) {
+        Lane lane;
+        lane.database.publish(10); // one key
+        lane.kafka.names_culprits = true;
+        if (beforehand)
+            lane.kafka.known_refused = {6};
+        else
+            lane.database.rows[5].refused = true;
+        lane.run();
+        EXPECT_EQ(lane.kafka.log, (std::vector<std::int64_t>{1, 2, 3, 4, 5}));
+        EXPECT_EQ(lane.database.parked, (std::set<std::int64_t>{6, 7, 8, 9, 10}));
+    }
+}
+
+TEST(Pipeline, RE5bSmallerRequestsAreNoSearch) {
+    Lane lane;
+    lane.database.publish(300);
+    lane.kafka.on_prepare = {Preparation::Kind::ready, Preparation::Kind::batches};
+    lane.kafka.on_flush = {{}, {}, {Outcome::abort, Trouble::Kind::batches}};
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+    EXPECT_TRUE(lane.database.parked.empty());
+    EXPECT_EQ(*std::max_element(lane.kafka.attempts.end() - 2, lane.kafka.attempts.end()), 100u);
+}
+
+TEST(Pipeline, RE9bWhileTopicsAreAskedAboutAStopIsHeard) {
+    Lane lane;
+    lane.until_empty = false;
+    lane.database.publish(10);
+    lane.kafka.on_prepare.assign(100000, Preparation::Kind::pending);
+    lane.kafka.on_prepare.front() = Preparation::Kind::ready; // of the genesis
+    lane.database.on_next = [&] { lane.time.stop = true; };
+    lane.run();
+    EXPECT_EQ(lane.metrics.state, WorkState::stopped);
+}
+
+// Half of a redrive that did not go through is given back; one that may have been committed is not.
+TEST(Pipeline, RE3RedriveThatDoesNotGoThroughIsMadeSmaller) {
+    Lane lane;
+    lane.database.publish(40);
+    lane.database.rows[0].refused = true;
+    lane.run();
+    lane.database.rows[0].refused = false;
+    for (std::int64_t seq = 1; seq <= 40; ++seq)
+        lane.database.wanted.push_back(seq);
+    lane.kafka.takes = {15, SIZE_MAX};
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+    EXPECT_EQ(lane.kafka.attempts[lane.kafka.attempts.size() - 4], 10u);
+}
+
+TEST(Pipeline, RE3RedriveThatMayBeCommittedIsNotTakenBack) {
+    Lane lane;
+    lane.database.publish(40);
+    lane.database.rows[0].refused = true;
+    lane.run();
+    lane.database.rows[0].refused = false;
+    for (std::int64_t seq = 1; seq <= 40; ++seq)
+        lane.database.wanted.push_back(seq);
+    lane.kafka.on_commit = {{Outcome::fatal, Trouble::Kind::transient, true}};
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+}
+
+TEST(Pipeline, RE12PermanentRefusalEndsWithAHint) {
+    Lane lane;
+    lane.kafka.on_open = {{Outcome::fatal, Trouble::Kind::transient, false, true}};
+    EXPECT_EQ(refusal_of(lane), ExitCode::kafka);
+}
+
 TEST(Pipeline, P13RearmNoneBeginsWithWhatComes) {
     Lane lane;
     lane.database.publish(10);
@@ -447,6 +557,30 @@ TEST(Pipeline, P13RearmNoneBeginsWithWhatComes) {
     lane.database.publish(3);
     lane.run();
     EXPECT_EQ(lane.kafka.log, (std::vector<std::int64_t>{11, 12, 13}));
+}
+
+// Decided at three events, started at five: the last two are wanted.
+TEST(Pipeline, RE4RearmNoneLeavesOutWhatWasThereWhenItWasDecided) {
+    Lane lane;
+    lane.database.publish(5);
+    lane.database.who.mode = "none";
+    lane.database.who.decided_at = fake::Database::snapshot(3);
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, (std::vector<std::int64_t>{4, 5}));
+}
+
+TEST(Pipeline, RE14AnotherClusterUnderARunningRelayIsRefused) {
+    Lane lane;
+    lane.database.publish(300);
+    int calls = 0;
+    lane.database.on_next = [&] {
+        if (++calls == 2) {
+            lane.kafka.cluster_now = "cluster-b";
+            lane.kafka.on_flush = {{Outcome::abort}};
+        }
+    };
+    EXPECT_EQ(refusal_of(lane), ExitCode::refused);
+    EXPECT_EQ(lane.kafka.log.size(), 100u);
 }
 
 TEST(Pipeline, P13RearmMissingShipsWhatTheTopicsLack) {

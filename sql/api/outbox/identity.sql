@@ -6,16 +6,16 @@ COMMENT ON FUNCTION once.server_identity() IS 'internal: what tells this server 
 CREATE OR REPLACE FUNCTION once.identity(lane int, OUT incarnation uuid, OUT armed boolean, OUT cluster_id text, OUT mode text,
         OUT redrive_floor bigint, OUT database_oid oid, OUT system_identifier bigint, OUT timeline int,
         OUT in_recovery boolean, OUT next_xid xid8, OUT encoding text, OUT offset_hint bigint, OUT report jsonb,
-        OUT replaced uuid[])
+        OUT replaced uuid[], OUT decided_at pg_snapshot)
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM once.lane_assert(lane);
     SELECT l.incarnation, l.armed, l.cluster_id, l.mode, l.redrive_floor, s.database_oid, s.system_identifier, s.timeline,
            s.in_recovery, s.next_xid, s.encoding, r.offset_hint,
            CASE WHEN r.incarnation IS NOT NULL THEN to_jsonb(r) - 'rotated_from' - 'rotated_to' END,
-           l.replaced
+           l.replaced, l.decided_at
         INTO incarnation, armed, cluster_id, mode, redrive_floor, database_oid, system_identifier, timeline,
-             in_recovery, next_xid, encoding, offset_hint, report, replaced
+             in_recovery, next_xid, encoding, offset_hint, report, replaced, decided_at
         FROM once.lane l CROSS JOIN once.server_identity() s LEFT JOIN once.relay_report r USING (lane)
         WHERE l.lane = identity.lane;
 END $$;

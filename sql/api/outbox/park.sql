@@ -38,9 +38,11 @@ CREATE OR REPLACE FUNCTION once.parked_seqs(lane int, after bigint) RETURNS SETO
 $$;
 COMMENT ON FUNCTION once.parked_seqs(int, bigint) IS 'numbers above `after` that the main path must leave out, rising';
 
-CREATE OR REPLACE FUNCTION once.held_keys(lane int, covered_redrive_no bigint, OUT topic text, OUT key bytea) RETURNS SETOF record
+CREATE OR REPLACE FUNCTION once.held_keys(lane int, covered_redrive_no bigint, OUT topic text, OUT key bytea, OUT since bigint)
+    RETURNS SETOF record
     LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT DISTINCT d.topic, d.key FROM once.dead_letter d
+    SELECT d.topic, d.key, min(d.seq) FROM once.dead_letter d
     WHERE d.lane = $1 AND d.policy = 'hold_key' AND d.key IS NOT NULL AND (d.stamp IS NULL OR d.stamp > coalesce($2, 0))
+    GROUP BY d.topic, d.key
 $$;
-COMMENT ON FUNCTION once.held_keys(int, bigint) IS 'keys whose later events must be parked too: an entry of theirs is unstamped or stamped above the position''s number';
+COMMENT ON FUNCTION once.held_keys(int, bigint) IS 'keys whose events after number `since` must be parked too: that entry is unstamped or stamped above the position''s number';

@@ -21,7 +21,7 @@ BEGIN
     END IF;
     SELECT max(d.stamp) INTO highest FROM once.dead_letter d WHERE d.lane = rearm.lane;
     UPDATE once.lane l SET incarnation = gen_random_uuid(), armed = false, cluster_id = NULL, mode = rearm.mode,
-                           replaced = l.replaced || l.incarnation,
+                           replaced = l.replaced || l.incarnation, decided_at = pg_current_snapshot(),
                            redrive_floor = greatest(l.redrive_floor, highest)
         WHERE l.lane = rearm.lane;
     DELETE FROM once.relay_report r WHERE r.lane = rearm.lane;
@@ -30,4 +30,16 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION once.rearm(int, text) IS
-    'lets a lane go on after its history was refused: continue (same transactions, verified by somebody), all (ship everything again), none (begin with what comes), missing (ship what the topics lack); 55006 while a relay holds the lane';
+    'lets a lane go on after its history was refused: continue (same transactions, verified by somebody), all (ship everything again), none (begin with what commits from now on), missing (ship what the topics lack); 55006 while a relay holds the lane';
+
+CREATE OR REPLACE FUNCTION once.passed_over(lane int, snapshot pg_snapshot) RETURNS bigint
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    events bigint;
+BEGIN
+    PERFORM once.lane_assert(lane);
+    EXECUTE format('SELECT count(*) FROM once.%I e WHERE pg_visible_in_snapshot(e.xid, $1)', 'event_' || lane)
+        INTO events USING snapshot;
+    RETURN events;
+END $$;
+COMMENT ON FUNCTION once.passed_over(int, pg_snapshot) IS 'events of a lane that a snapshot sees: those that rearm with none leaves out';

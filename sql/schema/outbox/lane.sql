@@ -10,12 +10,14 @@ CREATE TABLE once.lane (
     children int NOT NULL CHECK (children BETWEEN 2 AND 64),
     generation_rows bigint NOT NULL CHECK (generation_rows BETWEEN 1 AND 100000000),
     replaced uuid[] NOT NULL DEFAULT '{}',
+    decided_at pg_snapshot,
     CHECK (NOT armed OR cluster_id IS NOT NULL)
 );
 COMMENT ON TABLE once.lane IS 'one row per lane: the identity of its stream and the shape of its storage; written by once.set_lanes, once.report and once.rearm';
 COMMENT ON COLUMN once.lane.armed IS 'a relay has reported a committed position of this incarnation: a missing position is a lost one';
 COMMENT ON COLUMN once.lane.cluster_id IS 'the Kafka cluster that holds the position';
 COMMENT ON COLUMN once.lane.mode IS 'what an operator decided by once.rearm, until the relay reports that it began so';
+COMMENT ON COLUMN once.lane.decided_at IS 'what the last once.rearm saw: with mode none, exactly that is left out';
 COMMENT ON COLUMN once.lane.redrive_floor IS 'highest redrive number given in earlier incarnations: the next one begins above it';
 COMMENT ON COLUMN once.lane.replaced IS 'earlier incarnations whose producers no relay has fenced yet';
 COMMENT ON COLUMN once.lane.children IS 'number of child tables once.event_<lane>_<k>; an event lies in child (seq / generation_rows) mod children';

@@ -17,6 +17,7 @@ INSERT INTO once.role_right (kind, privilege, object) VALUES
     ('relay', 'EXECUTE', 'cut'),
     ('relay', 'EXECUTE', 'wait'),
     ('relay', 'EXECUTE', 'missing_ids'),
+    ('relay', 'EXECUTE', 'passed_over'),
     ('relay', 'EXECUTE', 'report'),
     ('relay', 'EXECUTE', 'trim'),
     ('relay', 'EXECUTE', 'rotate'),
