@@ -50,12 +50,6 @@ done < <(sed -n '/^## Options/,/^## Metrics/p' relay/README.md | grep -oE '`(out
 while read -r metric; do
     grep -q "\"\(once\)\?.*${metric#once_*box}\"" relay/process/prometheus.cpp || bad "no metric $metric"
 done < <(grep -ohE '\bonce_(outbox|inbox)_[a-z_]+' README.md relay/*.md | sort -u)
-while read -r function; do
-    grep -rqE "FUNCTION once\.$function\(" sql/api || bad "no function once.$function"
-done < <(sed -n '/^## Reference/,$p' sql/README.md | grep -oE '`[a-z_]+\(' | tr -d '`(' | sort -u)
-while read -r function; do
-    grep -qw "$function" sql/README.md || bad "sql/README.md does not name once.$function"
-done < <(perl -0ne 'while (/COMMENT ON FUNCTION once\.(\w+)\([^;]*?\) IS\s+'\''(?!internal)/g) { print "$1\n" }' sql/api/*/*.sql | sort -u)
 # Generated, and so never by hand; sql/REFERENCE.md needs a server, e2e/test_reference asks for it.
 if [ build/once-relay -nt relay/config/table.cpp ] && ! build/once-relay help markdown | cmp -s - relay/OPTIONS.md; then
     bad 'relay/OPTIONS.md is not what the relay says: make reference'
