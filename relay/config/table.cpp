@@ -139,7 +139,8 @@ const Entry<InboxOptions> kInboxOptions[] = {
      .slot = AT(id_with_topic)},
     {.key = "on_missing_id",
      .takes = "place|park|stop",
-     .help = "a message without that id: known by topic, partition and offset, parked, or the end",
+     .help = "a message without the id that was asked for: place knows it by topic, partition and "
+             "offset, park puts it aside, stop ends with exit 6",
      .slot = AT(on_missing_id)},
     {"max_rows", "N", "messages in one database transaction", AT(max_rows), 1, 100'000},
     {"max_bytes", "BYTES", "bytes in one database transaction", AT(max_bytes), 64 * kKilobyte,
@@ -148,7 +149,8 @@ const Entry<InboxOptions> kInboxOptions[] = {
      1000},
     {.key = "retry",
      .takes = "PAUSES",
-     .help = "pauses after which a refused message is tried again by itself",
+     .help = "pauses after which a refused message is tried again by itself, for all or by "
+             "SQLSTATE, class or name: 23503=1s 10s 1m,08=30s; what heals has some by default",
      .slot = AT(retry)},
     {"members", "N", "consumers of the group in this process", AT(members), 1, 64},
 };

@@ -57,6 +57,7 @@ Applier::Attempt Applier::apply_current(bool stopping) {
     const std::size_t rows = part.entries.size();
     const std::int64_t begun_ms = now_ms();
     try {
+        const InboxMetrics::Timed timed{metrics_};
         const Applied applied = database_.apply(part, leases_.all());
         measured(rows, now_ms() - begun_ms);
         settle(applied);

@@ -286,10 +286,7 @@ void Member::apply_current() {
     if (applier_.empty())
         return;
     applying_ = true;
-    const Applier::Attempt attempt = [&] {
-        const InboxMetrics::Timed timed{metrics_};
-        return applier_.apply_current(stop_.requested());
-    }();
+    const Applier::Attempt attempt = applier_.apply_current(stop_.requested());
     applying_ = false;
     if (attempt.again)
         return retry_later(attempt.why);
