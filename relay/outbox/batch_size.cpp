@@ -21,9 +21,10 @@ std::size_t quarter_more(std::size_t value, std::size_t most) {
     return std::min(value + value / 4 + 1, most);
 }
 
-// Enough of what was allowed for the answer to mean anything.
-bool filled(const ReadSize &carried, const ReadSize &allowed) {
-    return carried.rows >= allowed.rows / 2 || carried.bytes >= allowed.bytes / 2;
+// Enough of what was allowed for the answer to mean anything. The source guesses the rows from
+// their average size: a piece that a limit ended may be well below it, and would hold it for ever.
+bool filled(const ReadSize &carried, const ReadSize &allowed, bool full) {
+    return full || carried.rows >= allowed.rows / 2 || carried.bytes >= allowed.bytes / 2;
 }
 
 } // namespace
@@ -45,21 +46,21 @@ void BatchSize::failed(ReadSize tried) {
     good_ = 0;
 }
 
-void BatchSize::passed(ReadSize carried, Span took) {
+void BatchSize::passed(ReadSize carried, Span took, bool full) {
     const ReadSize allowed = next();
     if (took >= worth_ / kTellingPart) {
         const double worth = static_cast<double>(carried.bytes) *
                              static_cast<double>(worth_.count()) /
                              static_cast<double>(took.count());
         rate_bytes_ = std::clamp(static_cast<std::size_t>(worth), kLeastBytes, most_.bytes);
-    } else if (carried.bytes >= rate_bytes_ / 2) {
+    } else if (full || carried.bytes >= rate_bytes_ / 2) {
         rate_bytes_ = std::min(rate_bytes_ * 2, most_.bytes);
     }
     passed_since_ = true;
     ++good_;
     if (carried.rows >= wall_.rows || carried.bytes >= wall_.bytes)
         wall_ = {}; // it was not the size
-    if (!filled(carried, allowed))
+    if (!filled(carried, allowed, full))
         return;
     const ReadSize grown{quarter_more(now_.rows, most_.rows),
                          quarter_more(now_.bytes, most_.bytes)};

@@ -28,8 +28,8 @@ class BatchSize {
     ReadSize next() const;
     // A transaction of this size did not go through as it was.
     void failed(ReadSize tried);
-    // It did, and the transport was busy with it for so long.
-    void passed(ReadSize carried, Span took);
+    // It did, and the transport was busy with it for so long. `full`: a limit ended it, more waits.
+    void passed(ReadSize carried, Span took, bool full);
 
   private:
     bool may_grow(const ReadSize &grown);

@@ -17,6 +17,11 @@ constexpr milliseconds kSlice{250};
 constexpr milliseconds kBesideCommit{5};
 constexpr milliseconds kCommitPatience = Transactions::kCommitPatience;
 
+// In the unit of the limits: bytes as they were read, with what surrounds each event.
+ReadSize size_of(const Batch &batch) {
+    return {batch.events.size(), batch.arena ? batch.arena->size() : batch.bytes};
+}
+
 } // namespace
 
 std::string later_lsn(const std::string &a, const std::string &b) {
@@ -111,13 +116,14 @@ bool Shipper::ship_batch(const Identity &identity, Batch batch) {
         quarantine_.screen(batch, transactions_.position(), transactions_.head(), lsn);
     }
     shipment.position.lsn = later_lsn(shipment.position.lsn, lsn);
-    const ReadSize carried{batch.events.size(), batch.bytes};
+    const ReadSize carried = size_of(batch);
     const auto since = control_.now();
     if (const End end = transactions_.hand_over(batch, std::move(shipment))) {
         failed(batch, *end);
         return false;
     }
-    size_.passed(carried, std::chrono::duration_cast<milliseconds>(control_.now() - since));
+    size_.passed(carried, std::chrono::duration_cast<milliseconds>(control_.now() - since),
+                 batch.more);
     quarantine_.passed(read);
     return transport_.ring() > 1 || settled(kCommitPatience);
 }
@@ -135,7 +141,7 @@ void Shipper::failed(const Batch &batch, const Irregular &end) {
     case Trouble::Kind::unclean: // it was committed
         break;
     default:
-        size_.failed({batch.events.size(), batch.bytes});
+        size_.failed(size_of(batch));
     }
 }
 

@@ -56,7 +56,7 @@ Shipped ship(const World &world, int transactions) {
         run.events += batch.rows;
         const auto took = BatchSize::Span(static_cast<long>(world.seconds(batch) * 1000));
         seen = seen || took >= BatchSize::Span(1000);
-        size.passed(batch, took);
+        size.passed(batch, took, true);
     }
     return run;
 }
@@ -79,7 +79,7 @@ TEST(BatchSize, RE3bWhatDoesNotFitIsTriedLessAndLess) {
 TEST(BatchSize, RE3FastLinkIsNeverHeldBack) {
     BatchSize size(kMost);
     for (int i = 0; i < 100; ++i)
-        size.passed({1, 200}, BatchSize::Span(30)); // small ones say nothing of the rate
+        size.passed({1, 200}, BatchSize::Span(30), false); // small ones say nothing of the rate
     EXPECT_EQ(size.next(), kMost);
 }
 
@@ -89,7 +89,7 @@ TEST(BatchSize, RE3OneFailureIsForgotten) {
     EXPECT_LT(size.next().rows, 20000u);
     const World world;
     for (int i = 0; i < 200; ++i)
-        size.passed(world.batch(size.next()), BatchSize::Span(100));
+        size.passed(world.batch(size.next()), BatchSize::Span(100), true);
     EXPECT_EQ(size.next().rows, kMost.rows);
 }
 
@@ -100,7 +100,8 @@ TEST(BatchSize, RE3LinkThatComesBackIsUsedAgain) {
         for (int i = 0; i < times; ++i) {
             const ReadSize batch = world.batch(size.next());
             if (world.takes(batch))
-                size.passed(batch, BatchSize::Span(static_cast<long>(world.seconds(batch) * 1000)));
+                size.passed(batch, BatchSize::Span(static_cast<long>(world.seconds(batch) * 1000)),
+                            true);
             else
                 size.failed(batch);
         }
@@ -110,6 +111,19 @@ TEST(BatchSize, RE3LinkThatComesBackIsUsedAgain) {
     world.bytes_per_second = 1e9;
     ship_some(300);
     EXPECT_EQ(size.next().bytes, kMost.bytes);
+}
+
+// What is read is always below a third of the bytes that are allowed: rows count as more there.
+TEST(BatchSize, P9RowsThatCountAsMoreThanTheyCarryDoNotHoldItDown) {
+    BatchSize size(kMost);
+    size.failed({20, 2000});
+    for (int i = 0; i < 200; ++i) {
+        const ReadSize allowed = size.next();
+        const std::size_t rows =
+            std::max<std::size_t>(1, std::min(allowed.rows, allowed.bytes / 300));
+        size.passed({rows, rows * 100}, BatchSize::Span(35), true);
+    }
+    EXPECT_EQ(size.next(), kMost);
 }
 
 // Any answers in any order: within bounds, smaller after each failure, never stuck at one size that
@@ -131,7 +145,7 @@ TEST(BatchSize, RE3PropertyOverRandomAnswers) {
                 ASSERT_TRUE(size.next().rows < allowed.rows || allowed.rows == 1);
                 ASSERT_TRUE(size.next().bytes < allowed.bytes || allowed.bytes == 1000);
             } else {
-                size.passed(batch, BatchSize::Span(random() % 10000));
+                size.passed(batch, BatchSize::Span(random() % 10000), random() % 2);
             }
         }
     }
