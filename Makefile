@@ -5,6 +5,7 @@
 #   make deb        Debian packages of both halves
 #   make demo       the whole way on private servers, the relay killed in the middle
 #   make check      every test; ends with `N passed, N failed, N skipped`
+#   make check-drivers   what drivers make of values, on toolchains that it installs (DRIVERS="psycopg JDBC" chooses)
 #   make chaos      the real system under faults (SEED=, MINUTES=, FAULTS=, DRY=1); ends with a table
 #   make fuzz       the parsers of foreign bytes under libFuzzer (FUZZ=position SECONDS=30)
 #   make bench      side by side with what it is compared with (BENCH=..., BENCH_JSON=file)
@@ -18,8 +19,8 @@ EXTENSION_OBJECTS = $(EXTENSION_SOURCES:%.cpp=build/%.o)
 
 ifeq ($(shell command -v $(PG_CONFIG) 2>/dev/null),)
 # A fresh machine: `make demo` and `make check` install what is missing and start again.
-.PHONY: demo check bench
-demo check bench:
+.PHONY: demo check check-drivers bench
+demo check check-drivers bench:
 	@test/support/install.sh && $(MAKE) $@
 all install extension relay deb:
 	@echo "make: pg_config not found; run 'test/support/install.sh' or set PG_CONFIG" >&2; exit 1

@@ -55,9 +55,9 @@ if [ build/once-relay -nt relay/config/table.cpp ] && ! build/once-relay help ma
     bad 'relay/OPTIONS.md is not what the relay says: make reference'
 fi
 [ "$(wc -c <README.md)" -le 12288 ] || bad 'README.md is at most 12 kB: the rest is in sql/guide, relay/OPERATING.md, relay/SECURITY.md'
-# Every folder says what it is; wings of SQL, specs, expected output, corpora and the Java tools are told of one folder above.
+# Every folder says what it is; wings of SQL, specs, expected output, corpora, Java tools and drivers' programs are told of above.
 while read -r folder; do
-    case $folder in sql/*/* | test/isolation/* | test/support/java | test/fuzz/corpus*) continue ;; esac
+    case $folder in sql/*/* | test/isolation/* | test/support/java | test/drivers/* | test/fuzz/corpus*) continue ;; esac
     [ -f "$folder/README.md" ] || bad "$folder has no README.md"
 done < <(git ls-files extension sql relay test | xargs -n1 dirname | sort -u)
 test/checkver.sh || failed=1

@@ -17,7 +17,7 @@ $(UNIT_TEST): $(UNIT_OBJECTS) $(filter-out build/relay-objects/relay/main.o,$(RE
 	$(CXX) $(RELAY_EXTRA) -o $@ $^ $(RELAY_LIBS) -lgmock -lgtest_main -lgtest -lcrypto
 -include $(UNIT_OBJECTS:.o=.d)
 
-.PHONY: demo reference rights symbols check check-unit check-sql check-isolation check-e2e
+.PHONY: demo reference rights symbols check check-unit check-sql check-isolation check-e2e check-drivers
 check-unit: $(UNIT_TEST)
 	@test/run unit
 check-sql: stage
@@ -31,6 +31,11 @@ check:
 	@test/support/install.sh
 	@$(MAKE) -s -j2 stage $(UNIT_TEST)
 	@test/run all
+# The matrix of drivers, with toolchains that it installs; DRIVERS="psycopg JDBC" chooses: test/drivers/README.md
+check-drivers:
+	@test/support/install.sh
+	@$(MAKE) -s -j2 stage
+	@$(PYTHON) test/drivers/run.py
 # SEED=n MINUTES=m FAULTS=kind,track,… DRY=1: test/chaos/README.md
 .PHONY: chaos soak
 chaos:

@@ -1,4 +1,4 @@
-// once.accept and once.accept_many: is this id new to this consumer?
+// once.accept, accept_event and accept_many: is this id new to this consumer?
 //
 // Per key: look into the read-only generations under the snapshot, then insert into the closing
 // one (if a handover is under way) and into the open one. `new` only if every insert succeeded. The
@@ -182,24 +182,40 @@ std::optional<TimestampTz> made_at(const MessageId &id, std::optional<TimestampT
     return told ? told : id.made_at;
 }
 
-Datum accept_one(FunctionCallInfo fcinfo, IdType type) {
+Verdict accept_one(FunctionCallInfo fcinfo, IdType type, int id_at, int sent_at) {
     require_argument(fcinfo, 0, "consumer");
-    require_argument(fcinfo, 1, "id");
+    require_argument(fcinfo, id_at, "id");
     check_writable("once.accept()");
     const KeyMemory memory = memory_of(pg::bytes_of(PG_GETARG_DATUM(0)));
-    const MessageId id = message_id(type, PG_GETARG_DATUM(1));
+    const MessageId id = message_id(type, PG_GETARG_DATUM(id_at));
     const std::optional<TimestampTz> told =
-        PG_ARGISNULL(2) ? std::nullopt : std::optional(PG_GETARG_TIMESTAMPTZ(2));
+        PG_ARGISNULL(sent_at) ? std::nullopt : std::optional(PG_GETARG_TIMESTAMPTZ(sent_at));
     const Asked asked{id, made_at(id, told), 0};
-    const Verdict verdict = pg::call([&] {
+    return pg::call([&] {
         Decider decider{};
         decider.begin(memory, GetActiveSnapshot());
         const Verdict decided = decider.decide(asked);
         decider.end();
         return decided;
     });
+}
+
+// accept: (consumer, id, sent_at).
+Datum accept(FunctionCallInfo fcinfo, IdType type) {
     static ReturnedVerdicts verdicts[4]; // an overload each
-    return verdicts[static_cast<int>(type)].of(fcinfo, kVerdicts, static_cast<int>(verdict));
+    return verdicts[static_cast<int>(type)].of(fcinfo, kVerdicts,
+                                               static_cast<int>(accept_one(fcinfo, type, 1, 2)));
+}
+
+// accept_event: (consumer, id, id_bytes, sent_at).
+Datum accept_event(FunctionCallInfo fcinfo) {
+    if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2))
+        throw pg::Failure{ERRCODE_INVALID_PARAMETER_VALUE, "more than one id is given"};
+    const bool bytes = !PG_ARGISNULL(2);
+    const Verdict verdict =
+        accept_one(fcinfo, bytes ? IdType::bytea : IdType::text, bytes ? 2 : 1, 3);
+    static ReturnedVerdicts verdicts;
+    return verdicts.of(fcinfo, kVerdicts, static_cast<int>(verdict));
 }
 
 std::vector<Asked> asked_of(FunctionCallInfo fcinfo, IdType type, const pg::Elements &ids) {
@@ -303,22 +319,27 @@ extern "C" {
 
 PG_FUNCTION_INFO_V1(once_accept_bigint);
 PGDLLEXPORT Datum once_accept_bigint(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { return once::accept_one(fcinfo, once::IdType::bigint); });
+    return pg::entry([&]() -> Datum { return once::accept(fcinfo, once::IdType::bigint); });
 }
 
 PG_FUNCTION_INFO_V1(once_accept_uuid);
 PGDLLEXPORT Datum once_accept_uuid(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { return once::accept_one(fcinfo, once::IdType::uuid); });
+    return pg::entry([&]() -> Datum { return once::accept(fcinfo, once::IdType::uuid); });
 }
 
 PG_FUNCTION_INFO_V1(once_accept_text);
 PGDLLEXPORT Datum once_accept_text(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { return once::accept_one(fcinfo, once::IdType::text); });
+    return pg::entry([&]() -> Datum { return once::accept(fcinfo, once::IdType::text); });
 }
 
 PG_FUNCTION_INFO_V1(once_accept_bytea);
 PGDLLEXPORT Datum once_accept_bytea(PG_FUNCTION_ARGS) {
-    return pg::entry([&]() -> Datum { return once::accept_one(fcinfo, once::IdType::bytea); });
+    return pg::entry([&]() -> Datum { return once::accept(fcinfo, once::IdType::bytea); });
+}
+
+PG_FUNCTION_INFO_V1(once_accept_event);
+PGDLLEXPORT Datum once_accept_event(PG_FUNCTION_ARGS) {
+    return pg::entry([&]() -> Datum { return once::accept_event(fcinfo); });
 }
 
 PG_FUNCTION_INFO_V1(once_accept_many_bigint);

@@ -13,7 +13,7 @@ ONE_MESSAGE = "'{t}', '{0}', '{1}', '{k}', '{x}', ARRAY[NULL]::jsonb[], '{i}', A
 # One call for each form of a function.
 CALLS = {
     "accept": ["'c', 1::bigint", "'x', '\\x01'::bytea", "'t', 'a'::text", f"'u', {UUID}"],
-    "accept_many": ["'c', '{1}'"], "accept_many_bigint": ["'c', '{1}'"], "accept_many_uuid": [f"'u', ARRAY[{UUID}]"],
+    "accept_event": ["'c', '1'"], "accept_many": ["'c', '{1}'"], "accept_many_bigint": ["'c', '{1}'"], "accept_many_uuid": [f"'u', ARRAY[{UUID}]"],
     "accept_offset": ["'g', 't', 0, 0, 9"], "accept_position": ["'c', 's', 1"], "accept_positions": ["'c', 's', '{1}'"],
     "accept_window": ["'c', 's', 1"], "bump": ["'public.doc', '1', 1"], "checkpoint": [f"'s', 'k', {TOKEN}, '1'"], "claim": ["'s', 'k'"],
     "claim_bytes": ["'s', 'k', '\\x01'"], "complete": [f"'s', 'k', {TOKEN}"], "consumer_drop": ["'u'"], "consumer_grant": ["'c', 'public'"], "consumer_revoke": ["'c', 'postgres'"], "consumer_set": ["'c'"], "content_id": ["'s', '1'"],

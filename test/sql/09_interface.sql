@@ -23,6 +23,7 @@ INSERT INTO interface VALUES
     ('accept', 'consumer text, id bytea, sent_at timestamptz = null', 'verdict'),
     ('accept', 'consumer text, id text, sent_at timestamptz = null', 'verdict'),
     ('accept', 'consumer text, id uuid, sent_at timestamptz = null', 'verdict'),
+    ('accept_event', 'consumer text, id text = null, id_bytes bytea = null, sent_at timestamptz = null', 'verdict'),
     ('accept_many', 'consumer text, ids text[], sent_at timestamptz[] = null', 'setof (ordinal int, verdict verdict)'),
     ('accept_many_bigint', 'consumer text, ids bigint[], sent_at timestamptz[] = null', 'setof (ordinal int, verdict verdict)'),
     ('accept_many_uuid', 'consumer text, ids uuid[], sent_at timestamptz[] = null', 'setof (ordinal int, verdict verdict)'),

@@ -1,5 +1,5 @@
 -- once.accept, accept_many: ids, types, batches, isolation levels, what a duplicate costs.
-SELECT plan(96);
+SELECT plan(103);
 
 -- One statement's plan with ANALYZE and WAL, as JSON.
 CREATE FUNCTION pg_temp.cost(statement text) RETURNS json LANGUAGE plpgsql AS $$
@@ -51,6 +51,15 @@ PREPARE untyped AS SELECT once.accept('mixed', $1);
 PREPARE untyped_many AS SELECT count(*)::text FROM once.accept_many('mixed', $1) WHERE verdict = 'new';
 SELECT results_eq($$ EXECUTE untyped('018f3b1e-0000-7000-8000-000000000009') $$, ARRAY['new'::once.verdict], 'E1 an untyped parameter is a text');
 SELECT results_eq($$ EXECUTE untyped_many('{018F3B1E-0000-7000-8000-000000000009,43}') $$, ARRAY['1'], 'E1 in a batch, too');
+
+-- by name, without overloads
+SELECT is(once.accept_event(consumer => 'named', id => '42'), 'new', 'E1 by name');
+SELECT is(once.accept('named', 42), 'duplicate', 'E1 by name: a number as text is the number');
+SELECT is(once.accept_event(consumer => 'named', id_bytes => '\x00ff'), 'new', 'E1 by name: bytes');
+SELECT is(once.accept('named', '\x00ff'::bytea), 'duplicate', 'E1 by name: the same bytes');
+SELECT throws_ok($$ SELECT once.accept_event('named') $$, '22004', NULL, 'E9 by name: no id');
+SELECT throws_ok($$ SELECT once.accept_event('named', '1', '\x01') $$, '22023', NULL, 'E9 by name: two ids');
+SELECT is(count(*), 1::bigint, 'E1 one function of that name') FROM pg_proc WHERE proname = 'accept_event' AND pronamespace = 'once'::regnamespace;
 
 -- bad input
 SELECT throws_ok(format('SELECT once.accept(%s, %s)', c, i), s, NULL, format('E9 refused: %s, %s', left(c, 20), left(i, 20)))

@@ -1,5 +1,5 @@
 -- Who may receive: rights come from grant_consumer, and without it from nowhere.
-SELECT plan(67);
+SELECT plan(68);
 
 CREATE ROLE receiver;
 CREATE ROLE stranger;
@@ -9,7 +9,7 @@ GRANT CREATE, USAGE ON SCHEMA public TO receiver, stranger;
 SELECT once.grant_consumer('receiver');
 CREATE TEMP TABLE calls (n int GENERATED ALWAYS AS IDENTITY, call text, consumer boolean);
 INSERT INTO calls (call, consumer) VALUES
-    ('once.accept(''c'', 1)', true), ('once.accept(''c'', ''1''::text)', true), ('once.accept_many(''c'', ''{2}'')', true), ('once.accept_many_bigint(''c'', ''{2}'')', true), ('once.accept_many_uuid(''c'', ''{}'')', true),
+    ('once.accept(''c'', 1)', true), ('once.accept(''c'', ''1''::text)', true), ('once.accept_event(''c'', ''1'')', true), ('once.accept_many(''c'', ''{2}'')', true), ('once.accept_many_bigint(''c'', ''{2}'')', true), ('once.accept_many_uuid(''c'', ''{}'')', true),
     ('once.accept_position(''c'', ''s'', 1)', true), ('once.accept_positions(''c'', ''s'', ''{2}'')', true), ('once.accept_window(''c'', ''s'', 1)', true),
     ('once.offset_claim(''g'', ''t'', 0)', true), ('once.offset_claim_topic(''g'', ''t'', 0, ''id'')', true), ('once.offset_begin(''g'', ''t'', 0, ''{}'', ''{}'')', true), ('once.accept_offset(''g'', ''t'', 0, 0, 9)', true), ('once.inbox_put(''c'', ''7'', ''x'')', true),
     ('once.inbox_take(''c'', 1)', true), ('once.inbox_fail(''c'', ''7'', ''x'')', true), ('once.inbox_again(''c'', ''7'', ''x'', 1)', true), ('once.inbox_discard(''c'', ''r'', ''7'')', false), ('once.offset_take(''g'', ''t'', 0, ''1 s'')', false), ('once.inbox_done(''c'', ''{7}'')', true), ('once.sweep()', true),

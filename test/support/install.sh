@@ -17,7 +17,7 @@ packages=(
     libpq-dev libpqxx-dev librdkafka-dev libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev
     libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev prometheus-cpp-dev
     libjemalloc-dev zlib1g-dev libssl-dev maven default-jdk-headless python3 python3-pytest
-    python3-pytest-xdist python3-psycopg2 faketime kcat openssl procps util-linux)
+    python3-pytest-xdist python3-psycopg2 python3-psycopg faketime kcat openssl procps util-linux)
 case ${1:-} in
 bench) packages+=(redis-server python3-pip) ;;
 fuzz) packages+=(clang libclang-rt-dev) ;;

@@ -1,7 +1,7 @@
 -- Who may receive: applications and once-relay inbox are consumers.
 INSERT INTO once.role_right (kind, privilege, object)
 SELECT kind, 'EXECUTE', object
-FROM pg_catalog.unnest(ARRAY['accept', 'accept_many', 'accept_many_uuid', 'accept_many_bigint', 'accept_position', 'accept_positions', 'accept_window', 'accept_offset',
+FROM pg_catalog.unnest(ARRAY['accept', 'accept_event', 'accept_many', 'accept_many_uuid', 'accept_many_bigint', 'accept_position', 'accept_positions', 'accept_window', 'accept_offset',
                              'offset_begin', 'offset_claim', 'offset_claim_topic', 'inbox_put', 'inbox_take', 'inbox_done', 'inbox_fail', 'inbox_messages',
                              'inbox_store', 'inbox_park', 'inbox_again']::text[]) AS object
      CROSS JOIN (VALUES ('consumer'), ('admin')) AS k(kind)
