@@ -9,7 +9,6 @@
 #include "relay/inbox/run.hpp"
 #include "relay/process/log.hpp"
 #include "relay/process/metrics.hpp"
-#include "relay/process/one_line.hpp"
 #include "relay/outbox/run.hpp"
 #include "relay/process/limits.hpp"
 #include "relay/process/progress_bar.hpp"
@@ -59,8 +58,13 @@ int run_command(const config::CommandLine &line, const config::Settings &setting
     const Options &options = settings.options;
     const bool asks_only =
         line.command == config::Command::check || line.command == config::Command::status;
-    log::start(asks_only && options.log.level == "info" ? LogOptions{.level = "error"}
-                                                        : options.log);
+    // Who asks is a person: what goes wrong is told in words.
+    LogOptions log = options.log;
+    if (asks_only && log.level == "info")
+        log.level = "error";
+    if (asks_only)
+        log.format = LogFormat::logfmt;
+    log::start(log);
     if (!settings.open_file.empty())
         log::warning("secret_readable", {{"file", settings.open_file},
                                          {"hint", "chmod o-r, or keep passwords elsewhere"}});
@@ -129,8 +133,9 @@ int run_application(int argc, char **argv) {
     } catch (const std::bad_alloc &) {
         write_standard_error("once-relay: out of memory\n");
     } catch (const std::exception &error) {
-        write_standard_error("once-relay: internal error: " + one_line(error.what()) +
-                             "\nhint: This is a bug; please report it with the last log lines.\n");
+        Refusal bug(ExitCode::bug, std::string("internal error: ") + error.what(), {},
+                    "This is a bug; please report it with the last log lines.");
+        tell(bug);
     }
     return static_cast<int>(ExitCode::bug);
 }

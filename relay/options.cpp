@@ -38,6 +38,16 @@ std::string_view to_string(RangePolicy policy) {
     return "unknown";
 }
 
+std::string_view to_string(LogFormat format) {
+    switch (format) {
+    case LogFormat::logfmt:
+        return "logfmt";
+    case LogFormat::json:
+        return "json";
+    }
+    return "unknown";
+}
+
 std::string_view to_string(NoIdPolicy policy) {
     switch (policy) {
     case NoIdPolicy::place:

@@ -15,11 +15,13 @@ enum class PoisonPolicy { hold_key, skip, stop };
 enum class InboxStart { earliest, latest, refuse };
 enum class RangePolicy { stop, skip };
 enum class NoIdPolicy { place, park, stop };
+enum class LogFormat { logfmt, json };
 
 std::string_view to_string(PoisonPolicy policy);
 std::string_view to_string(InboxStart start);
 std::string_view to_string(RangePolicy policy);
 std::string_view to_string(NoIdPolicy policy);
+std::string_view to_string(LogFormat format);
 
 // When a message that a handler refused is tried again by itself: pauses in seconds, by SQLSTATE
 // (five characters), its class (two) or "*" for any. No pauses: not by itself.
@@ -97,6 +99,7 @@ struct HttpOptions {
 
 struct LogOptions {
     std::string level = "info"; // trace, debug, info, warning, error, off
+    LogFormat format = LogFormat::logfmt;
     int repeat_s = 60; // the same event again within so many seconds is counted, not written
 };
 

@@ -79,6 +79,10 @@ const Entry<Options> kOptions[] = {
      .help = "least level that is written to stderr",
      .slot = AT(log.level),
      .flag = "--log-level"},
+    {.key = "log.format",
+     .takes = "logfmt|json",
+     .help = "a log line as key=value, or as one JSON object",
+     .slot = AT(log.format)},
     {"log.repeat_s", "S", "repeats within this time are counted, not written", AT(log.repeat_s), 0,
      3600},
 };

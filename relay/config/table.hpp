@@ -20,7 +20,7 @@ namespace once::config {
 // Where a value goes. The alternative is the option's type.
 using Slot = std::variant<std::string *, int *, std::int64_t *, bool *, std::vector<int> *,
                           std::vector<std::string> *, RetryRules *, PoisonPolicy *, InboxStart *,
-                          RangePolicy *, NoIdPolicy *>;
+                          RangePolicy *, NoIdPolicy *, LogFormat *>;
 
 template <typename Owner> struct Entry {
     std::string_view key;

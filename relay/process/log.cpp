@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 
+#include <nlohmann/json.hpp>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
@@ -37,6 +38,10 @@ struct Seen {
 std::mutex &seen_guard = *new std::mutex;
 std::map<std::string, Seen> &seen = *new std::map<std::string, Seen>;
 std::atomic<int> repeat_s{60};
+std::atomic<bool> json{false};
+
+constexpr const char *kLogfmtPattern = "%Y-%m-%dT%H:%M:%S.%eZ %l %v";
+constexpr const char *kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})";
 
 spdlog::level::level_enum level_of(Level level) {
     switch (level) {
@@ -54,6 +59,14 @@ spdlog::level::level_enum level_of(Level level) {
     return spdlog::level::err;
 }
 
+std::unique_ptr<spdlog::formatter> formatter(const char *pattern) {
+    return std::make_unique<spdlog::pattern_formatter>(pattern, spdlog::pattern_time_type::utc);
+}
+
+std::string format(std::string_view event, Fields fields) {
+    return json ? format_members(event, fields) : format_line(event, fields);
+}
+
 // Whoever logs never waits for the reader; that lines are missing is told as soon as one fits.
 class StandardErrorSink : public spdlog::sinks::base_sink<std::mutex> {
   protected:
@@ -62,7 +75,7 @@ class StandardErrorSink : public spdlog::sinks::base_sink<std::mutex> {
         formatter_->format(message, text);
         const std::uint64_t before = dropped_texts();
         if (before != told_) {
-            const std::string line = fmt::format("log_lines_dropped total={}", before);
+            const std::string line = format("log_lines_dropped", {{"total", before}});
             formatter_->format({message.logger_name, spdlog::level::warn, line}, text);
         }
         write_standard_error({text.data(), text.size()});
@@ -78,8 +91,7 @@ class StandardErrorSink : public spdlog::sinks::base_sink<std::mutex> {
 spdlog::logger &logger() {
     static spdlog::logger &made = []() -> spdlog::logger & {
         auto *fresh = new spdlog::logger("once-relay", std::make_shared<StandardErrorSink>());
-        fresh->set_formatter(std::make_unique<spdlog::pattern_formatter>(
-            "%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc));
+        fresh->set_formatter(formatter(kLogfmtPattern));
         fresh->flush_on(spdlog::level::trace);
         return *fresh;
     }();
@@ -110,6 +122,11 @@ void append_quoted(std::string &line, std::string_view text) {
         }
     }
     line += '"';
+}
+
+// What is no UTF-8 (a server's text may be none) is replaced: the line stays one that can be read.
+std::string quoted_json(std::string_view text) {
+    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 // The event and its texts: numbers change with every repeat and say nothing about whether it is
@@ -151,6 +168,12 @@ void start(const LogOptions &options) {
     logger().set_level(options.level == "off" ? spdlog::level::off
                                               : spdlog::level::from_str(options.level));
     repeat_s = options.repeat_s;
+    json = options.format == LogFormat::json;
+    logger().set_formatter(formatter(json ? kJsonPattern : kLogfmtPattern));
+}
+
+bool in_json() {
+    return json;
 }
 
 bool enabled(Level level) {
@@ -169,15 +192,31 @@ std::string format_line(std::string_view event, Fields fields) {
     return line;
 }
 
+std::string format_members(std::string_view event, Fields fields) {
+    std::string members = "\"event\":" + quoted_json(event);
+    for (const Field &field : fields)
+        members.append(",")
+            .append(quoted_json(field.key))
+            .append(":")
+            .append(field.bare ? field.value : quoted_json(field.value));
+    return members;
+}
+
+void write_last(std::string_view event, Fields fields) {
+    const std::string line = format(event, fields);
+    for (const auto &sink : logger().sinks())
+        sink->log({logger().name(), spdlog::level::err, line});
+}
+
 void write(Level level, std::string_view event, Fields fields) {
     if (!enabled(level))
         return;
     const int repeated = repeats_or_hold(identity(event, fields));
     if (repeated < 0)
         return;
-    std::string line = format_line(event, fields);
+    std::string line = format(event, fields);
     if (repeated > 0)
-        line += " repeated=" + std::to_string(repeated);
+        line += (json ? ",\"repeated\":" : " repeated=") + std::to_string(repeated);
     logger().log(level_of(level), "{}", line);
 }
 

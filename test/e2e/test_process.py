@@ -1,4 +1,5 @@
 """The process beside its work: signals, a reader of stderr that stops, HTTP clients that hang, limits of the system."""
+import json
 import os
 import resource
 import signal
@@ -162,3 +163,19 @@ def test_RE10_a_port_that_is_taken_is_still_refused(world):
         status, output = run_relay("outbox", "--database", world.database.dsn(), "--brokers", world.kafka.brokers, "--http",
                                    f"127.0.0.1:{port}")
     assert status == CONFIGURATION and "could not listen on" in output
+
+
+def test_log_format_json_makes_each_line_an_object_the_refusal_too(world):
+    world.publish_bulk(next(iter(world.topics)), 3)
+    relay = world.relay("--set", "log.format=json")
+    relay.drain()
+    events = [json.loads(line) for line in relay.log().splitlines()]
+    assert {"started", "lane_acquired", "lane_running", "ended"} <= {event["event"] for event in events}
+    [end] = [event for event in events if event["event"] == "ended"]
+    assert (end["level"], end["command"], end["exit_code"]) == ("info", "outbox", 0) and end["time"].endswith("Z")
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        status, output = run_relay("outbox", "--database", world.database.dsn(), "--brokers", world.kafka.brokers, "--http",
+                                   f"127.0.0.1:{port}", "--set", "log.format=json")
+    [refusal] = [json.loads(line) for line in output.splitlines()]
+    assert status == CONFIGURATION == refusal["exit_code"] and "could not listen on" in refusal["message"] and refusal["hint"]

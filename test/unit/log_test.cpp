@@ -5,6 +5,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <cstring>
+#include <limits>
+#include <sstream>
 
 namespace once::log {
 namespace {
@@ -21,6 +26,38 @@ TEST(Log, AValueCannotForgeASecondLine) {
     const std::string line = format_line("failed", {{"error", "a\nb\r\x01=c"}});
     EXPECT_EQ(line.find_first_of("\n\r"), std::string::npos);
     EXPECT_EQ(line, "failed error=\"a\\nb\\x0d\\x01=c\"");
+}
+
+TEST(Log, JsonHasTheSameMembersAndIsOneObjectALine) {
+    LogOptions options;
+    options.format = LogFormat::json;
+    start(options);
+    ::testing::internal::CaptureStderr();
+    warning("went_wrong", {{"lane", 3},
+                           {"clean", false},
+                           {"share", 0.5},
+                           {"none", std::numeric_limits<double>::quiet_NaN()},
+                           {"number", "7"},
+                           {"error", "a \"b\"\nc\x01\xff"}});
+    write_last("refused", {{"message", "no"}, {"exit_code", 6}});
+    start({});
+    warning("plain", {{"lane", 3}});
+    std::istringstream text(::testing::internal::GetCapturedStderr());
+    std::string first, last, plain;
+    std::getline(text, first);
+    std::getline(text, last);
+    std::getline(text, plain);
+    auto line = nlohmann::ordered_json::parse(first);
+    EXPECT_EQ(line["time"].get<std::string>().size(), std::strlen("2026-01-31T12:00:00.123Z"));
+    line.erase("time");
+    EXPECT_EQ(line.dump(),
+              "{\"level\":\"warning\",\"event\":\"went_wrong\",\"lane\":3,\"clean\":false,"
+              "\"share\":0.5,\"none\":\"nan\",\"number\":\"7\","
+              "\"error\":\"a \\\"b\\\"\\nc\\u0001\xef\xbf\xbd\"}");
+    const auto refused = nlohmann::json::parse(last);
+    EXPECT_EQ(refused["level"], "error");
+    EXPECT_EQ(refused["exit_code"], 6);
+    EXPECT_THAT(plain, ::testing::EndsWith(" warning plain lane=3"));
 }
 
 TEST(Log, RepeatsAreHeldBackAndCounted) {
