@@ -1,5 +1,6 @@
 #include "relay/application.hpp"
 
+#include "relay/act/dead.hpp"
 #include "relay/check/check.hpp"
 #include "relay/config/command_line.hpp"
 #include "relay/config/documents.hpp"
@@ -57,7 +58,7 @@ template <typename Run> int run_worker(const Options &options, const char *comma
 int run_command(const config::CommandLine &line, const config::Settings &settings) {
     const Options &options = settings.options;
     const bool asks_only =
-        line.command == config::Command::check || line.command == config::Command::status;
+        line.command != config::Command::outbox && line.command != config::Command::inbox;
     // Who asks is a person: what goes wrong is told in words.
     LogOptions log = options.log;
     if (asks_only && log.level == "info")
@@ -79,6 +80,8 @@ int run_command(const config::CommandLine &line, const config::Settings &setting
         return check(options, {.outbox = line.check_outbox,
                                .inbox = line.check_inbox,
                                .open_file = settings.open_file});
+    case config::Command::dead:
+        return dead(options, line.request);
     case config::Command::print_config:
         std::fputs(config::print(settings).c_str(), stdout);
         return static_cast<int>(ExitCode::stopped);

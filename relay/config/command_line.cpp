@@ -4,8 +4,10 @@
 #include "relay/config/nearest.hpp"
 #include "relay/config/table.hpp"
 #include "relay/process/exit_code.hpp"
+#include "relay/process/whole_number.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -24,6 +26,8 @@ struct Words {
     std::vector<std::string> set;
     std::vector<std::string> what; // behind a command that takes a word
     bool help = false;
+    // Of flags that belong to some commands: the value, or nothing behind it.
+    std::map<std::string_view, std::string> given;
     std::vector<std::pair<const Entry<Options> *, std::vector<std::string>>> flags;
 
     explicit Words(CommandLine &into) {
@@ -31,8 +35,17 @@ struct Words {
         app.add_flag("--help,-h", help);
         app.add_flag("--version,-V", into.version);
         app.add_flag("--crash-points", into.crash_points);
-        app.add_flag("--json", into.json);
-        app.add_flag("--until-empty", into.until_empty);
+        for (const FlagEntry &flag : kFlagTable)
+            if (flag.commands.empty())
+                continue;
+            else if (flag.takes.empty())
+                app.add_flag_callback(std::string(flag.flag), [&] { given[flag.flag]; });
+            else
+                app.add_option_function<std::string>(
+                       std::string(flag.flag),
+                       [&](const std::string &value) { given[flag.flag] = value; })
+                    ->expected(1)
+                    ->allow_extra_args(false);
         app.add_option("--config,-c", into.file);
         app.add_option("--set", set)
             ->take_all()
@@ -135,20 +148,52 @@ void choose(const CommandEntry &command, const std::string &word, CommandLine &i
         into.version = true;
     else if (command.name == "help")
         into.document = word.empty() ? "help" : word;
-    else if (command.name == "completion" && word.empty())
-        throw Refusal(ExitCode::usage, "no shell given to complete for", {},
-                      "Say completion bash, completion zsh or completion fish.");
+    else if (word.empty() && command.needs_word)
+        throw Refusal(ExitCode::usage, "no word given after " + std::string(command.name), {},
+                      "After " + std::string(command.name) + " comes " +
+                          in_words(command.takes, " or ") + ".");
     else if (command.name == "completion")
         into.document = word;
+    else
+        into.request.action = word;
 }
 
-void refuse_misplaced(const CommandLine &line) {
-    const auto is = [&](Command command) { return line.command == command; };
-    if (line.json && !is(Command::status) && !is(Command::check))
-        throw Refusal(ExitCode::usage, "option \"--json\" belongs to commands status and check");
-    if (line.until_empty && !is(Command::outbox) && !is(Command::inbox))
-        throw Refusal(ExitCode::usage,
-                      "option \"--until-empty\" belongs to commands outbox and inbox");
+void refuse_misplaced(const CommandEntry &command, const Words &words) {
+    for (const FlagEntry &flag : kFlagTable)
+        if (words.given.contains(flag.flag) &&
+            ("|" + std::string(flag.commands) + "|").find("|" + std::string(command.name) + "|") ==
+                std::string::npos)
+            throw Refusal(
+                ExitCode::usage,
+                "option \"" + std::string(flag.flag) + "\" belongs to " +
+                    (flag.commands.find('|') == std::string_view::npos ? "command " : "commands ") +
+                    in_words(flag.commands, " and "));
+}
+
+void collect_request(const Words &words, CommandLine &into) {
+    const auto is_given = [&](std::string_view flag) { return words.given.contains(flag); };
+    const auto value = [&](std::string_view flag) {
+        const auto found = words.given.find(flag);
+        return found == words.given.end() ? std::nullopt : std::optional(found->second);
+    };
+    into.json = is_given("--json");
+    into.until_empty = is_given("--until-empty");
+    Request &request = into.request;
+    request.topic = value("--topic");
+    request.key = value("--key");
+    request.id = value("--id");
+    request.no_key = is_given("--no-key");
+    request.all = is_given("--all");
+    request.dry_run = is_given("--dry-run");
+    if (const auto limit = value("--limit")) {
+        const auto number = whole_number<int>(*limit);
+        if (!number || *number < 1)
+            throw Refusal(ExitCode::usage, "cannot use " + quote_toml(*limit) + " for --limit",
+                          "It takes an integer from 1 on.");
+        request.limit = *number;
+    }
+    if (request.key && request.no_key)
+        throw Refusal(ExitCode::usage, "cannot use both --key and --no-key");
 }
 
 } // namespace
@@ -185,7 +230,8 @@ CommandLine parse_command_line(int argc, const char *const *argv) {
     choose(*command, chosen_word(*command, words.what), line);
     if (line.version || !line.document.empty())
         return line;
-    refuse_misplaced(line);
+    refuse_misplaced(*command, words);
+    collect_request(words, line);
     collect_flags(words, line);
     return line;
 }

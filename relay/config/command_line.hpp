@@ -2,6 +2,7 @@
 #pragma once
 
 #include "relay/config/settings.hpp"
+#include "relay/request.hpp"
 
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@ struct CommandLine {
     bool check_inbox = true;  // `check outbox` leaves it out
     std::string file;         // --config, else ONCE_CONFIG
     std::vector<Assignment> assignments;
+    Request request; // of a command that looks or acts
 };
 
 // Throws Refusal (usage).

@@ -5,6 +5,7 @@
 #include "relay/config/settings.hpp"
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace once::config {
@@ -14,6 +15,7 @@ struct CommandEntry {
     std::optional<Command> command; // none: answered by the command line itself
     std::string_view takes;         // "" or what may follow, with | between
     std::string_view help;          // one line
+    bool needs_word = false;        // one of what it takes must follow
 };
 
 inline constexpr CommandEntry kCommandTable[] = {
@@ -25,27 +27,45 @@ inline constexpr CommandEntry kCommandTable[] = {
      "lanes, backlog, positions, parked keys, what holds back trimming"},
     {"check", Command::check, "outbox|inbox",
      "prove before going live: versions, privileges, topics, ACLs; of one side, or of both"},
+    {"dead", Command::dead, "list|show|redrive",
+     "events that Kafka refused, and what waits behind them: look, or ask for them to be shipped",
+     true},
     {"print-config", Command::print_config, "",
      "effective configuration with the origin of each value, without secrets"},
     {"help", std::nullopt, "man|markdown",
      "this text; as a man page, or as Markdown with every option"},
-    {"completion", std::nullopt, "bash|zsh|fish", "completion of the command line for a shell"},
+    {"completion", std::nullopt, "bash|zsh|fish", "completion of the command line for a shell",
+     true},
     {"version", std::nullopt, "", "version of this program and of its libraries"},
 };
 
 struct FlagEntry {
     std::string_view flag;
     std::string_view takes;
+    std::string_view commands; // with | between; empty: all
     std::string_view help;
 };
 
 inline constexpr FlagEntry kFlagTable[] = {
-    {"--config", "FILE", "TOML file (environment: ONCE_CONFIG)"},
-    {"--set", "KEY=VALUE", "any option below; kafka.X=Y hands a setting to librdkafka"},
-    {"--until-empty", "", "outbox, inbox: drain what is there, then end with 0"},
-    {"--json", "", "status, check: for machines"},
-    {"--help", "", "this text"},
-    {"--version", "", "version of this program and of its libraries"},
+    {"--config", "FILE", "", "TOML file (environment: ONCE_CONFIG)"},
+    {"--set", "KEY=VALUE", "", "any option below; kafka.X=Y hands a setting to librdkafka"},
+    {"--until-empty", "", "outbox|inbox", "drain what is there, then end with 0"},
+    {"--json", "", "status|check|dead", "for machines"},
+    {"--dry-run", "", "dead", "what would be done; nothing is changed"},
+    {"--topic", "TOPIC", "dead", "events of this topic"},
+    {"--key", "KEY", "dead", "events of this key"},
+    {"--no-key", "", "dead", "events without a key"},
+    {"--id", "UUID", "dead", "the event with this id"},
+    {"--all", "", "dead", "every event"},
+    {"--limit", "N", "dead", "as many at most; default 100"},
+    {"--help", "", "", "this text"},
+    {"--version", "", "", "version of this program and of its libraries"},
 };
+
+// "status, check: for machines"
+std::string text_of(const FlagEntry &flag);
+
+// "outbox|inbox" in words: "outbox and inbox"
+std::string in_words(std::string_view choices, std::string_view last);
 
 } // namespace once::config

@@ -105,8 +105,9 @@ std::string fish() {
         line("-l " + std::string(entry.flag.substr(2)) +
                  (entry.flag == "--config" ? " -r -F"
                   : entry.flag == "--set"  ? " -x -a '" + all_keys() + "'"
-                                           : ""),
-             entry.help);
+                  : entry.takes.empty()    ? ""
+                                           : " -x"),
+             text_of(entry));
     for (const Entry<Options> &entry : option_table())
         if (!entry.flag.empty())
             line("-l " + std::string(entry.flag.substr(2)) + " -x", entry.help);

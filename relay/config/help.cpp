@@ -73,7 +73,7 @@ std::string help_text() {
         append_row(text, std::string(entry.name) + " " + std::string(entry.takes), entry.help);
     text += "\nOptions:\n";
     for (const FlagEntry &entry : kFlagTable)
-        append_row(text, std::string(entry.flag) + " " + std::string(entry.takes), entry.help);
+        append_row(text, std::string(entry.flag) + " " + std::string(entry.takes), text_of(entry));
     text +=
         "\nOf default, file, environment and flags the later wins. ONCE_…_FILE names a file with "
         "the value.\n\nEvery option: KEY (as in the file and for --set), its flag, its "

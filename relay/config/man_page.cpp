@@ -57,7 +57,7 @@ std::string man_page() {
         page += item(entry.name, entry.takes, entry.help);
     page += ".SH FLAGS\n";
     for (const FlagEntry &entry : kFlagTable)
-        page += item(entry.flag, entry.takes, entry.help);
+        page += item(entry.flag, entry.takes, text_of(entry));
     page += ".SH OPTIONS\nOf default, file, environment and flags the later wins. An option "
             "\\fIsection.key\\fR is \\fIkey\\fR in the section of the TOML file.\n";
     const Options defaults;

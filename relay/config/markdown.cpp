@@ -53,8 +53,8 @@ secrets. A name or value that cannot be used is exit 2, never ignored.
             "| " + code(entry.name) + " | " + code(entry.takes) + " | " + cell(entry.help) + " |\n";
     page += "\n| flag | takes | meaning |\n|---|---|---|\n";
     for (const FlagEntry &entry : kFlagTable)
-        page +=
-            "| " + code(entry.flag) + " | " + code(entry.takes) + " | " + cell(entry.help) + " |\n";
+        page += "| " + code(entry.flag) + " | " + code(entry.takes) + " | " + cell(text_of(entry)) +
+                " |\n";
     page += "\n## Options\n\n" + std::string(kHeader);
     const Options defaults;
     for (const Entry<Options> &entry : option_table())

@@ -98,7 +98,7 @@ void validate(const Settings &settings, Command command) {
     const Options &options = settings.options;
     if (command != Command::print_config) {
         require(settings, "database", settings.origin.contains("database"), "--database");
-        if (command != Command::status)
+        if (command != Command::status && command != Command::dead)
             require(settings, "brokers", !options.kafka.brokers.empty(), "--brokers");
     }
     masked_conninfo(options.database.conninfo);

@@ -1,0 +1,82 @@
+"""What a person does from the shell: thin calls of SQL functions, for people and for machines, tried before they are done."""
+import json
+
+import pytest
+from support.relay import run_relay
+
+USAGE, DATABASE = 1, 4
+
+
+@pytest.fixture
+def shell(world):
+    """Runs a command against the world's database as an administrator of pg_once; (exit status, output)."""
+    role = f"{world.name}_admin"
+    world.database.execute(f"CREATE ROLE {role} LOGIN; SELECT once.grant_admin('{role}')")
+    yield lambda *words, user=role: run_relay(*words, "--database", world.database.dsn(user))
+    world.database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.fixture
+def parked(world):
+    """The topic in which one event of key a was refused, with one behind it and one without a key."""
+    small = world.topic("small", 1, max_message_bytes=2000)
+    world.refused = world.publish(small, "x" * 5000, key="a")
+    world.behind = world.publish(small, "a2", key="a")
+    world.keyless = world.publish(small, b"\xff" * 5000)
+    world.relay().drain()
+    return small
+
+
+def answer(shell, *words):
+    status, output = shell(*words, "--json")
+    assert status == 0, output
+    return json.loads(output)
+
+
+def test_dead_list_tells_what_is_parked_and_why(world, shell, parked):
+    entries = answer(shell, "dead", "list")
+    assert [(entry["id"], entry["topic"], entry["key"], entry["policy"], entry["wanted"]) for entry in entries] == [
+        (world.refused, parked, "a", "hold_key", False), (world.behind, parked, "a", "hold_key", False),
+        (world.keyless, parked, None, "hold_key", False)]
+    assert "large" in entries[0]["error"] and not any("payload" in entry for entry in entries)
+    assert [entry["id"] for entry in answer(shell, "dead", "list", "--key", "a", "--limit", "1")] == [world.refused]
+    assert [entry["id"] for entry in answer(shell, "dead", "list", "--no-key")] == [world.keyless]
+    assert answer(shell, "dead", "list", "--topic", "elsewhere") == []
+    status, output = shell("dead", "list")
+    assert status == 0 and world.refused in output and output.endswith("3 parked\n")
+
+
+def test_dead_show_has_the_event_whole(world, shell, parked):
+    [entry] = answer(shell, "dead", "show", "--id", world.refused)
+    assert (entry["form"], entry["payload"]) == ("text", "x" * 5000)
+    [entry] = answer(shell, "dead", "show", "--id", world.keyless)
+    assert (entry["form"], entry["payload"]) == ("bytes", "\\x" + "ff" * 5000)
+    status, output = shell("dead", "show", "--id", world.incarnation())
+    assert status == USAGE and "is not parked" in output
+
+
+def test_dead_redrive_can_be_tried_before_it_is_done(world, shell, parked):
+    wanted = lambda: world.database.value("SELECT count(*) FROM once.dead_letter WHERE wanted")
+    assert answer(shell, "dead", "redrive", "--topic", parked, "--key", "a", "--dry-run") == {"redrive": 2, "dry_run": True}
+    assert wanted() == 0
+    assert answer(shell, "dead", "redrive", "--topic", parked, "--key", "a") == {"redrive": 2, "dry_run": False}
+    assert wanted() == 2
+    world.kafka.tools.run("alter_topic", topic=parked, settings={"max.message.bytes": "100000"})
+    status, output = shell("dead", "redrive", "--all")
+    assert status == 0 and "1 more are wanted" in output
+    world.remember()
+    world.relay().drain()
+    world.assert_exact()
+    assert answer(shell, "dead", "list") == []
+
+
+def test_dead_says_what_it_was_not_told(world, shell):
+    for words in (("redrive",), ("redrive", "--topic", "t"), ("redrive", "--all", "--topic", "t", "--key", "k"), ("show",)):
+        status, output = shell("dead", *words)
+        assert status == USAGE and "hint: Say " in output, output
+    world.database.execute("CREATE ROLE nobody_here LOGIN")
+    try:
+        status, output = shell("dead", "list", user="nobody_here")
+        assert status == DATABASE and "missing privilege" in output and "once.grant_relay" in output, output
+    finally:
+        world.database.execute("DROP ROLE nobody_here")
