@@ -1,9 +1,11 @@
 #include "relay/application.hpp"
 
 #include "relay/act/dead.hpp"
+#include "relay/act/waiting.hpp"
 #include "relay/check/check.hpp"
 #include "relay/config/command_line.hpp"
 #include "relay/config/documents.hpp"
+#include "relay/config/init.hpp"
 #include "relay/process/crash_point.hpp"
 #include "relay/process/exit_code.hpp"
 #include "relay/process/http.hpp"
@@ -55,6 +57,21 @@ template <typename Run> int run_worker(const Options &options, const char *comma
     return code;
 }
 
+int init(const config::CommandLine &line, const config::Settings &settings) {
+    const std::string text = config::first_file(settings);
+    config::Settings read; // what is written can be read
+    config::read_toml(read, text, line.file);
+    if (line.request.dry_run)
+        std::fputs((text + "\n").c_str(), stdout);
+    else if (line.file.empty())
+        throw Refusal(ExitCode::usage, "no file named to write", {},
+                      "Say init --config FILE, or init --dry-run to see it.");
+    else
+        config::write_first_file(line.file, text);
+    std::fputs(config::first_statements(settings).c_str(), stdout);
+    return static_cast<int>(ExitCode::stopped);
+}
+
 int run_command(const config::CommandLine &line, const config::Settings &settings) {
     const Options &options = settings.options;
     const bool asks_only =
@@ -82,6 +99,12 @@ int run_command(const config::CommandLine &line, const config::Settings &setting
                                .open_file = settings.open_file});
     case config::Command::dead:
         return dead(options, line.request);
+    case config::Command::lag:
+        return lag(options);
+    case config::Command::peek:
+        return peek(options, line.request);
+    case config::Command::init:
+        return init(line, settings);
     case config::Command::print_config:
         std::fputs(config::print(settings).c_str(), stdout);
         return static_cast<int>(ExitCode::stopped);

@@ -242,7 +242,7 @@ Settings load(const CommandLine &line, const std::vector<std::string> &environme
     for (const std::string &variable : environment)
         if (file.empty() && variable.starts_with("ONCE_CONFIG="))
             file = variable.substr(variable.find('=') + 1);
-    if (!file.empty())
+    if (!file.empty() && line.command != Command::init)
         read_file(settings, file);
     read_environment(settings, environment);
     for (const Assignment &assignment : line.assignments)

@@ -96,11 +96,13 @@ void validate_inbox(const Settings &settings, std::size_t index) {
 
 void validate(const Settings &settings, Command command) {
     const Options &options = settings.options;
-    if (command != Command::print_config) {
+    const bool needs_database = command != Command::print_config && command != Command::init;
+    const bool needs_kafka =
+        command == Command::outbox || command == Command::inbox || command == Command::check;
+    if (needs_database)
         require(settings, "database", settings.origin.contains("database"), "--database");
-        if (command != Command::status && command != Command::dead)
-            require(settings, "brokers", !options.kafka.brokers.empty(), "--brokers");
-    }
+    if (needs_kafka)
+        require(settings, "brokers", !options.kafka.brokers.empty(), "--brokers");
     masked_conninfo(options.database.conninfo);
     if (!options.kafka.brokers.empty())
         validate_brokers(settings);

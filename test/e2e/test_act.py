@@ -2,6 +2,7 @@
 import json
 
 import pytest
+from support.postgres import RELAY_ROLE
 from support.relay import run_relay
 
 USAGE, DATABASE = 1, 4
@@ -80,3 +81,57 @@ def test_dead_says_what_it_was_not_told(world, shell):
         assert status == DATABASE and "missing privilege" in output and "once.grant_relay" in output, output
     finally:
         world.database.execute("DROP ROLE nobody_here")
+
+
+def test_lag_and_peek_tell_what_waits_and_nothing_else(world, shell):
+    topic = next(iter(world.topics))
+    ids = [world.publish(topic, f"{{{number}}}", key="k") for number in range(3)]
+    keyless = world.publish(topic, b"\xfe")
+    ask = lambda *words: json.loads(shell(*words, "--json", user=RELAY_ROLE)[1])
+    [lane] = ask("lag")
+    assert (lane["events"], lane["exact"], lane["holder"]) == (4, True, None) and lane["oldest_s"] > 0
+    assert [(event["id"], event["key"], event["form"], event["payload"]) for event in ask("peek")] == [
+        *[(identity, "k", "text", f"{{{number}}}") for number, identity in enumerate(ids)], (keyless, None, "bytes", "\\xfe")]
+    assert [event["id"] for event in ask("peek", "--key", "k", "--limit", "2")] == ids[:2]
+    assert [event["id"] for event in ask("peek", "--no-key")] == [keyless]
+    world.relay().drain()
+    assert ask("peek") == [] and ask("lag")[0]["events"] == 0
+    last = world.publish(topic, "later", key="k")
+    assert [event["id"] for event in ask("peek", "--topic", topic)] == [last]
+    assert ask("peek", "--lane", "1") == [] == ask("lag", "--lane", "1")
+    status, output = shell("lag", user=RELAY_ROLE)
+    assert status == 0 and "1 events" in output, output
+
+
+def test_in_the_middle_of_a_difference_only_what_is_behind_the_position_waits(world, shell):
+    topic = next(iter(world.topics))
+    world.publish_bulk(topic, 10)
+    world.relay().drain()
+    world.publish_bulk(topic, 10)
+    world.database.execute("UPDATE once.relay_report SET position = position || jsonb_build_object('s_prev', position -> 's_now', 's_now', "
+                           "pg_current_snapshot()::text, 'slice_seq', ((position ->> 'last_seq')::bigint + 4)::text)")
+    waiting = json.loads(shell("peek", "--json", user=RELAY_ROLE)[1])
+    assert [event["payload"].rstrip(".") for event in waiting] == [str(number) for number in range(5, 11)]
+    assert json.loads(shell("lag", "--json", user=RELAY_ROLE)[1])[0]["events"] == 6
+
+
+def test_init_writes_a_file_that_works_and_the_statements_that_it_needs(world, tmp_path):
+    file = tmp_path / "once.toml"
+    role = f"{world.name}_fresh"
+    given = ["--config", file, "--database", world.database.dsn(role), "--brokers", world.kafka.brokers,
+             "--set", f"outbox.position_topic={world.position_topic}"]
+    status, output = run_relay("init", *given, "--dry-run")
+    assert status == 0 and "max_rows = 20000" in output and not file.exists()
+    status, statements = run_relay("init", *given)
+    assert status == 0 and file.stat().st_mode & 0o777 == 0o600
+    try:
+        world.database.execute("\n".join(line for line in statements.splitlines() if not line.startswith("--")))
+        world.publish_bulk(next(iter(world.topics)), 3)
+        status, output = run_relay("outbox", "--until-empty", "--config", file)
+        assert status == 0, output
+        world.assert_exact()
+        before = file.read_text()
+        status, output = run_relay("init", *given)
+        assert status == 2 and "overwrites nothing" in output and file.read_text() == before
+    finally:
+        world.database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")

@@ -1,6 +1,7 @@
 // Options: the table is the same in file, environment, flags and print-config; every mistake is one
 // clear refusal.
 #include "relay/config/command_line.hpp"
+#include "relay/config/init.hpp"
 #include "relay/config/commands.hpp"
 #include "relay/config/documents.hpp"
 #include "relay/config/kafka_settings.hpp"
@@ -15,6 +16,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <sstream>
 
 namespace once::config {
 namespace {
@@ -229,6 +232,41 @@ struct BadLine {
     int code = 1;
 };
 
+// What init writes can be read and means what was given; and each line in it is one when its # is
+// taken away.
+TEST(Options, TheFirstFileHasEveryOptionAndCanBeRead) {
+    Settings given;
+    assign(given, {"database", "host=db1 user='o\"p'", "flag --database"});
+    assign(given, {"outbox.max_rows", "77", "flag --set"});
+    assign(given, {"kafka.security.protocol", "ssl", "flag --set"});
+    const std::string text = first_file(given);
+    Settings read;
+    read_toml(read, text, "once.toml");
+    EXPECT_EQ(read.options.database.conninfo, given.options.database.conninfo);
+    EXPECT_EQ(read.options.outbox.max_rows, 77);
+    EXPECT_EQ(read.options.kafka.passthrough, given.options.kafka.passthrough);
+    EXPECT_TRUE(read.options.inbox.empty());
+    std::istringstream lines(text);
+    std::string whole;
+    for (std::string line; std::getline(lines, line);) {
+        EXPECT_TRUE(!line.starts_with("# ") || line.size() <= 100) << line;
+        whole += (line.starts_with("#") && !line.starts_with("# ") ? line.substr(1) : line) + "\n";
+    }
+    Settings all;
+    read_toml(all, whole, "once.toml");
+    ASSERT_EQ(all.options.inbox.size(), 1);
+    for (const std::string &key : known_keys())
+        EXPECT_TRUE(all.origin.contains(key)) << key;
+}
+
+TEST(Options, TheFirstStatementsQuoteTheRole) {
+    Settings given;
+    assign(given, {"database", "user='a\"b'", "flag --database"});
+    EXPECT_THAT(first_statements(given), ::testing::HasSubstr("CREATE ROLE \"a\"\"b\" LOGIN;"));
+    EXPECT_THAT(first_statements(given),
+                ::testing::Not(::testing::HasSubstr("\nSELECT once.grant_consumer")));
+}
+
 TEST(Options, EachMistakeOnTheCommandLineIsUsage) {
     const BadLine cases[] = {
         {{}, "no command given"},
@@ -240,8 +278,8 @@ TEST(Options, EachMistakeOnTheCommandLineIsUsage) {
         {{"outbox", "inbox"}, ""},
         {{"outbox", "--set", "nonsense"}, "without KEY=VALUE"},
         {{"status", "--until-empty"}, "belongs to commands outbox and inbox"},
-        {{"outbox", "--json"}, "belongs to commands status, check and dead"},
-        {{"outbox", "--topic", "t"}, "option \"--topic\" belongs to command dead"},
+        {{"outbox", "--json"}, "belongs to commands status, check, dead, lag and peek"},
+        {{"outbox", "--topic", "t"}, "option \"--topic\" belongs to commands dead and peek"},
         {{"dead"}, "no word given after dead"},
         {{"dead", "list", "--limit", "none"}, "cannot use \"none\" for --limit"},
         {{"dead", "list", "--key", "k", "--no-key"}, "both --key and --no-key"},
