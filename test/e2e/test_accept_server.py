@@ -94,8 +94,7 @@ def test_D3_BE6_expiry_of_a_million_keys_of_two_writes_next_to_no_wal(cluster, d
 
 
 def test_BE6_a_generation_that_somebody_reads_is_left_for_the_next_time(cluster, database):
-    """A TRUNCATE that queues for its lock makes every lookup behind it wait. And what reads the table backwards, or stops
-    in the middle of it (BE22), changes nothing: no step reads rows."""
+    """A TRUNCATE that queues for its lock makes every lookup behind it wait."""
     with cluster.session(database) as sql, cluster.session(database, autocommit=False) as reader:
         assert verdict(sql, "c", 1) == "new"
         settle(sql)
@@ -111,6 +110,32 @@ def test_BE6_a_generation_that_somebody_reads_is_left_for_the_next_time(cluster,
         assert state(sql, 4) == "retired"
         reader.connection.rollback()
         assert settle(sql)[0] == "truncated"
+
+
+def test_BE22_no_step_of_a_sweep_reads_a_row(cluster, database):
+    """A scan that somebody left in the middle of a generation leads no later one astray: a sweep begins none."""
+    generations = "(SELECT oid FROM pg_class WHERE relnamespace = 'once'::regnamespace AND relname ~ '^(seen|claim)_.*_[0-9]+$' AND relkind = 'r')"
+    pages_read = f"SELECT sum(pg_stat_get_xact_blocks_fetched(oid)) FROM {generations} g"
+    with cluster.session(database) as sql, cluster.session(database, autocommit=False) as sweeper:
+        sql.execute("INSERT INTO once.seen_week_0 SELECT once.owner_of('consumer', 'c'), gen_random_uuid() FROM generate_series(1, 20000)")
+        assert verdict(sql, "c", 1) == "new"
+        settle(sql)
+        turn(sql)
+        settle(sql)
+        sql.execute(AGE)
+        steps = []
+        for _ in range(3):
+            sql.execute("BEGIN; DECLARE middle CURSOR FOR SELECT * FROM once.seen_week_0; MOVE 12000 IN middle; COMMIT")
+            sweeper.execute("SELECT step FROM once.sweep()")
+            steps += [step for (step,) in sweeper.fetchall()]
+            sweeper.execute(pages_read)
+            assert sweeper.fetchone()[0] == 0
+            sweeper.connection.commit()
+        assert steps == ["retired", "truncated"]
+        assert verdict(sql, "c", 2) == "new"
+        sweeper.execute("SELECT count(*) FROM once.seen_week_1")
+        sweeper.execute(pages_read)
+        assert sweeper.fetchone()[0] > 0, "the measure measures"
 
 
 def test_D4_a_dump_in_another_session_only_delays_the_hand_over(cluster, database):

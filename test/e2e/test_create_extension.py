@@ -167,3 +167,31 @@ def test_BE8_numbers_are_never_given_twice_over_a_crash():
             cursor.execute("SELECT once.publish('t', '{}')")
             cursor.execute("SELECT max(seq) FROM once.event_0")
             assert cursor.fetchone()[0] > last
+
+
+def test_US15_settings_of_the_server_are_set_as_the_manual_says():
+    """ALTER SYSTEM knows a setting where the library is loaded; the databases' and the roles' settings need nothing."""
+    with Cluster().create().start() as server:
+        server.create_database("settings")
+
+        def fresh(*statements):
+            with server.session("settings") as sql:
+                for statement in statements:
+                    sql.execute(statement)
+                return sql.fetchone()[0] if sql.description else None
+
+        with server.session("settings") as sql:
+            old = sql.connection.server_version < 170000
+        if old:
+            with pytest.raises(psycopg2.errors.UndefinedObject, match="unrecognized configuration parameter"):
+                fresh("ALTER SYSTEM SET once.max_backlog = 1000")
+        fresh("LOAD 'pg_once'", "ALTER SYSTEM SET once.max_backlog = 1000")
+        fresh("ALTER DATABASE settings SET once.max_event_bytes = 500000")
+        fresh("ALTER ROLE postgres SET once.strict_topics = on")
+        fresh("SELECT pg_reload_conf()")
+        used = "SELECT once.key_next('p')"  # loads the library
+        assert fresh(used, "SHOW once.max_backlog") == "1000"
+        assert fresh(used, "SHOW once.max_event_bytes") == "500000B"
+        assert fresh(used, "SHOW once.strict_topics") == "on"
+        with pytest.raises(psycopg2.errors.InvalidParameterValue, match="outside the valid range"):
+            fresh("LOAD 'pg_once'", "ALTER SYSTEM SET once.max_event_bytes = 1")
