@@ -19,6 +19,7 @@
 #include "relay/config/secrets.hpp"
 #include "relay/status/status.hpp"
 #include "relay/process/stop_signal.hpp"
+#include "relay/process/supervisor.hpp"
 #include "relay/process/workers.hpp"
 
 #include <librdkafka/rdkafka.h>
@@ -52,6 +53,7 @@ template <typename Run> int run_worker(const Options &options, const char *comma
     const HttpServer http(options.http, metrics);
     log::info("started", {{"command", command}, {"version", ONCE_VERSION}});
     const ProgressBar bar(options, metrics);
+    const Supervisor supervisor(metrics, options.http.stale_ms, stop);
     const int code = run(options, metrics, stop);
     log::info("ended", {{"command", command}, {"exit_code", code}});
     return code;

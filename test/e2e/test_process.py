@@ -179,3 +179,20 @@ def test_log_format_json_makes_each_line_an_object_the_refusal_too(world):
                                    f"127.0.0.1:{port}", "--set", "log.format=json")
     [refusal] = [json.loads(line) for line in output.splitlines()]
     assert status == CONFIGURATION == refusal["exit_code"] and "could not listen on" in refusal["message"] and refusal["hint"]
+
+
+def test_systemd_is_told_that_it_is_up_what_it_does_and_that_it_ends(world, tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(path)
+        supervisor.settimeout(30)
+        relay = world.relay(env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "300000"}).start()
+        told = [dict(line.split("=", 1) for line in supervisor.recv(4096).decode().splitlines())]
+        assert told[0]["READY"] == "1", told
+        while told[-1]["STATUS"] != "ready":
+            told.append(dict(line.split("=", 1) for line in supervisor.recv(4096).decode().splitlines()))
+        assert told[-1]["WATCHDOG"] == "1"
+        os.kill(relay.process.pid, signal.SIGTERM)
+        while "STOPPING" not in told[-1]:
+            told.append(dict(line.split("=", 1) for line in supervisor.recv(4096).decode().splitlines()))
+        assert relay.process.wait(20) == 0

@@ -3,6 +3,7 @@
 #include "relay/process/metrics.hpp"
 #include "relay/process/progress_bar.hpp"
 #include "relay/process/stop_signal.hpp"
+#include "relay/process/supervisor.hpp"
 
 #include <csignal>
 #include <cstdint>
@@ -109,6 +110,19 @@ TEST(Health, ASilentThreadIsNotAlive) {
     EXPECT_TRUE(metrics.alive(kStaleMs).good);
     metrics.inbox("billing", "orders").heartbeat_ms = now_ms() - kStaleMs - 1;
     EXPECT_THAT(metrics.alive(kStaleMs).reason, HasSubstr("inbox \"billing\" has not come by"));
+}
+
+TEST(Health, SystemdHearsNoSignOfLifeOfASilentThread) {
+    Metrics metrics;
+    InboxMetrics &member = metrics.inbox("billing", "orders");
+    member.enter(WorkState::running);
+    member.looked(false);
+    EXPECT_EQ(notification(metrics, kStaleMs, false), "READY=1\nWATCHDOG=1\nSTATUS=ready\n");
+    EXPECT_THAT(notification(metrics, kStaleMs, true), ::testing::StartsWith("STOPPING=1\n"));
+    member.heartbeat_ms = now_ms() - 2 * kStaleMs;
+    const std::string text = notification(metrics, kStaleMs, false);
+    EXPECT_THAT(text, ::testing::Not(HasSubstr("WATCHDOG")));
+    EXPECT_THAT(text, HasSubstr("STATUS=inbox \"billing\""));
 }
 
 TEST(Health, HttpAnswersMeasureAndNameTheReason) {
