@@ -1,6 +1,7 @@
 #include "relay/application.hpp"
 
 #include "relay/act/dead.hpp"
+#include "relay/act/tail.hpp"
 #include "relay/act/waiting.hpp"
 #include "relay/check/check.hpp"
 #include "relay/config/command_line.hpp"
@@ -105,6 +106,8 @@ int run_command(const config::CommandLine &line, const config::Settings &setting
         return lag(options);
     case config::Command::peek:
         return peek(options, line.request);
+    case config::Command::tail:
+        return tail(options, line.request);
     case config::Command::init:
         return init(line, settings);
     case config::Command::print_config:

@@ -14,8 +14,8 @@ struct Request {
     std::optional<std::string> id;
     bool no_key = false; // events without a key
     bool all = false;
-    int limit = 100;
-    bool dry_run = false; // does it, tells what it came to, and rolls back
+    std::optional<int> limit; // default 100; tail: none
+    bool dry_run = false;     // does it, tells what it came to, and rolls back
 };
 
 } // namespace once

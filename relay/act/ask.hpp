@@ -12,6 +12,8 @@ namespace once::act {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int kLimit = 100; // where --limit does not say
+
 [[noreturn]] void refuse(const postgres::SqlError &error);
 [[noreturn]] void refuse(const postgres::SessionLost &lost);
 

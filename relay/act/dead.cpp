@@ -35,7 +35,7 @@ Json entries(const Options &options, const Request &request, std::string_view co
     std::string sql(kEntry);
     sql.append(content).append(kWaiting);
     Json all = act::rows(options.database, false, sql, request.topic, request.key, request.no_key,
-                         request.id, request.limit);
+                         request.id, request.limit.value_or(act::kLimit));
     for (Json &entry : all)
         for (const char *name : {"key", "payload"})
             if (entry.contains(name))
@@ -54,7 +54,9 @@ void list(const Options &options, const Request &request) {
                    text(entry, "policy") == "hold_key" ? "  holds its key" : "",
                    text(entry, "wanted") == "true" ? "  redrive wanted" : "", text(entry, "error"));
     fmt::print("{} parked{}\n", all.size(),
-               static_cast<int>(all.size()) == request.limit ? ", or more: see --limit" : "");
+               static_cast<int>(all.size()) == request.limit.value_or(act::kLimit)
+                   ? ", or more: see --limit"
+                   : "");
 }
 
 void show(const Options &options, const Request &request) {

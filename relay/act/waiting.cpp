@@ -73,7 +73,7 @@ int peek(const Options &options, const Request &request) {
                                       "SELECT to_jsonb(l.lane) FROM once.lane l ORDER BY l.lane")) {
         if (!is_wanted(options, lane.get<int>()))
             continue;
-        const int left = request.limit - static_cast<int>(events.size());
+        const int left = request.limit.value_or(act::kLimit) - static_cast<int>(events.size());
         for (Json &event :
              act::rows(options.database, false, waiting(lane.get<int>()), request.topic,
                        request.key, request.no_key, request.id, left)) {

@@ -190,7 +190,7 @@ void collect_request(const Words &words, CommandLine &into) {
         if (!number || *number < 1)
             throw Refusal(ExitCode::usage, "cannot use " + quote_toml(*limit) + " for --limit",
                           "It takes an integer from 1 on.");
-        request.limit = *number;
+        request.limit = number;
     }
     if (request.key && request.no_key)
         throw Refusal(ExitCode::usage, "cannot use both --key and --no-key");

@@ -11,7 +11,7 @@
 
 namespace once::config {
 
-enum class Command { outbox, inbox, status, check, dead, lag, peek, init, print_config };
+enum class Command { outbox, inbox, status, check, dead, lag, peek, tail, init, print_config };
 
 // One value on its way in, whatever it came from.
 struct Assignment {

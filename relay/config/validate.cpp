@@ -96,9 +96,10 @@ void validate_inbox(const Settings &settings, std::size_t index) {
 
 void validate(const Settings &settings, Command command) {
     const Options &options = settings.options;
-    const bool needs_database = command != Command::print_config && command != Command::init;
-    const bool needs_kafka =
-        command == Command::outbox || command == Command::inbox || command == Command::check;
+    const bool needs_database =
+        command != Command::print_config && command != Command::init && command != Command::tail;
+    const bool needs_kafka = command == Command::outbox || command == Command::inbox ||
+                             command == Command::check || command == Command::tail;
     if (needs_database)
         require(settings, "database", settings.origin.contains("database"), "--database");
     if (needs_kafka)

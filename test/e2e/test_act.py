@@ -3,6 +3,7 @@ import json
 
 import pytest
 from support.postgres import RELAY_ROLE
+from support.process import RELAY, Process, wait_until
 from support.relay import run_relay
 
 USAGE, DATABASE = 1, 4
@@ -135,3 +136,22 @@ def test_init_writes_a_file_that_works_and_the_statements_that_it_needs(world, t
         assert status == 2 and "overwrites nothing" in output and file.read_text() == before
     finally:
         world.database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_tail_follows_what_committed_readers_see(world, tmp_path):
+    topic, other = list(world.topics)
+    world.publish(topic, "before", key="k")
+    relay = world.relay()
+    relay.drain()
+    command = [RELAY, "tail", "--brokers", world.kafka.brokers, "--topic", topic, "--key", "k", "--limit", "3", "--json"]
+    follower = Process(command, log=tmp_path / "tail.log")
+    wait_until("it follows", lambda: "following" in follower.log(), 30)
+    ids = [world.publish(topic, payload, key=key) for payload, key in (("one", "k"), ("none of k", "l"), ("\x1b[31m two", "k"), (b"\xfe", "k"))]
+    world.publish(other, "elsewhere", key="k")
+    relay.drain()
+    assert follower.wait(30) == 0, follower.log()
+    messages = [json.loads(line) for line in follower.log().splitlines() if line.startswith("{")]
+    assert [(message["payload"], dict(message["headers"])["once-id"]) for message in messages] == [
+        ("one", ids[0]), ("\x1b[31m two", ids[2]), ("\\xfe", ids[3])]
+    status, output = run_relay("tail", "--brokers", world.kafka.brokers, "--topic", "nowhere.at.all")
+    assert status == 5 and "is not there" in output
