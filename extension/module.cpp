@@ -2,6 +2,7 @@
 #include "pg/boundary.hpp"
 #include "pg/compat.hpp"
 
+#include "outbox/session_headers.hpp"
 #include "pg/memory.hpp"
 #include "settings.hpp"
 
@@ -45,6 +46,7 @@ void _PG_init(void) {
                              "Lets DROP EXTENSION pg_once take events along that were not shipped.",
                              nullptr, &drop_unshipped, false, PGC_SUSET, 0, nullptr, nullptr,
                              nullptr);
+    once::define_session_headers();
     pg::reserve_setting_prefix("once");
 }
 

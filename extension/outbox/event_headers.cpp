@@ -137,9 +137,9 @@ void read_headers(Jsonb *object, HeaderList &list) {
     }
 }
 
-void check_headers(const HeaderList &list) {
-    const auto refuse = [](std::string message, std::string detail = "") {
-        throw pg::Failure{kInvalidHeader, std::move(message), std::move(detail)};
+void check_headers(const HeaderList &list, const char *hint) {
+    const auto refuse = [hint](std::string message, std::string detail = "") {
+        throw pg::Failure{kInvalidHeader, std::move(message), std::move(detail), hint};
     };
     switch (list.shape) {
     case Shape::fits:
@@ -179,10 +179,10 @@ void check_headers(const HeaderList &list) {
 } // namespace
 
 // Checked with the same rules wherever headers come in.
-Datum encode_headers(Datum headers, bool &has_any) {
+Datum encode_headers(Datum headers, bool &has_any, const char *hint) {
     HeaderList list;
     pg::call([&] { read_headers(DatumGetJsonbP(headers), list); });
-    check_headers(list);
+    check_headers(list, hint);
     has_any = list.count > 0;
     if (!has_any)
         return 0;

@@ -10,7 +10,8 @@
 
 namespace once {
 
-// The bytes of a jsonb Datum; `has_any` is false, and the answer 0, when there are none. ON003.
-[[nodiscard]] Datum encode_headers(Datum headers, bool &has_any);
+// The bytes of a jsonb Datum; `has_any` is false, and the answer 0, when there are none. ON003,
+// with `hint` where the caller has one.
+[[nodiscard]] Datum encode_headers(Datum headers, bool &has_any, const char *hint = "");
 
 } // namespace once

@@ -8,6 +8,7 @@
 #include "pg/value.hpp"
 #include "outbox/dedup_key.hpp"
 #include "outbox/scheduled.hpp"
+#include "outbox/session_headers.hpp"
 
 #include <vector>
 
@@ -91,6 +92,7 @@ Datum publish(FunctionCallInfo fcinfo, const Places &at, KeyForm key_form) {
         set_key(event, given == 0 ? key_form : KeyForm::bytes, PG_GETARG_DATUM(at.key[given]));
     if (!PG_ARGISNULL(at.headers))
         set_headers(event, PG_GETARG_DATUM(at.headers));
+    add_session_headers(event);
     if (!PG_ARGISNULL(at.partition))
         set_partition(event, PG_GETARG_INT32(at.partition));
     finish(event, topic, known);
@@ -151,6 +153,7 @@ Event event_at(const ManyArguments &from, int i, Form form, const Topic &topic,
         set_key(event, KeyForm::text, from.keys.value[i]);
     if (from.headers.has(i))
         set_headers(event, from.headers.value[i]);
+    add_session_headers(event);
     finish(event, topic, known);
     return event;
 }

@@ -42,6 +42,25 @@ inline void reserve_setting_prefix(const char *prefix) {
 #endif
 }
 
+// Memory that a setting's value takes along. 16 has a context of its own for it. Null: there is
+// none.
+inline void *setting_memory(size_t size) {
+#if PG_VERSION_NUM >= 160000
+    return guc_malloc(LOG, size);
+#else
+    return malloc(size);
+#endif
+}
+
+// The number of this session's transaction; 0 outside of one. 17 moved it.
+inline LocalTransactionId local_transaction() {
+#if PG_VERSION_NUM >= 170000
+    return MyProc ? MyProc->vxid.lxid : InvalidLocalTransactionId;
+#else
+    return MyProc ? MyProc->lxid : InvalidLocalTransactionId;
+#endif
+}
+
 // 18 added a place for instrumentation.
 inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot snapshot, int keys) {
 #if PG_VERSION_NUM >= 180000

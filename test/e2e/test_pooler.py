@@ -197,3 +197,27 @@ def test_I13_inbox_works_through_a_pool_in_session_mode(cluster, kafka, world_na
         relay.dsn = pooler.dsn()
         relay.drain()
         box.assert_exact(50)
+
+
+def test_headers_of_a_transaction_are_nobody_elses(database):
+    """once.headers, also set without LOCAL, which a pool in transaction mode carries to the next client; what the database gives lasts."""
+    headers = "SELECT once.headers_json(headers) FROM once.event_0 ORDER BY seq DESC LIMIT 1"
+    with Pooler(database, sessions=1) as pooler:
+        first, second = pooler.connect(autocommit=False), pooler.connect(autocommit=False)
+        with first.cursor() as one, second.cursor() as other:
+            for word in ("SET LOCAL", "SET"):
+                one.execute(f"{word} once.headers = '{{\"traceparent\": \"00-aa\"}}'; SELECT once.publish_text('t', 'p')")
+                first.commit()
+                assert database.value(headers) == {"traceparent": "00-aa"}
+                other.execute("SELECT once.publish_text('t', 'p')")
+                second.commit()
+                assert database.value(headers) is None, word
+        first.close()
+        second.close()
+    database.execute(f'ALTER DATABASE "{database.name}" SET once.headers = \'{{"service": "billing"}}\'')
+    with database.cluster.session(database.name) as session:
+        session.execute("SELECT once.publish_text('t', 'p')")
+        assert database.value(headers) == {"service": "billing"}
+        session.execute("SET once.headers = '{\"a\": 1}'")
+        session.execute("SELECT once.publish_text('t', 'p')")
+        assert database.value(headers) is None
