@@ -117,6 +117,7 @@ ANSWERS = {
     "Idempotent requests": ["-", "new", "", "-"],
     "State machines": [".*", "moved", "moved", "-"],
     "Guards": ["ok", "locked", "locked", "acquired", ""],
+    "Headers of a transaction": ["-", "-", UUID, "-"],
     "Publishing once, publishing later": [UUID, UUID, "True"],
     "Where PostgreSQL evaluates an expression twice": ["-", UUID],
 }
