@@ -167,6 +167,27 @@ void check_replication(Session &session, Findings &findings) {
                        "PUBLICATION");
 }
 
+// By them sessions forget what they remember of lanes, topics and machines, and lanes are made. One
+// that is off, or does not fire in the replica role, leaves open sessions with what was true
+// before.
+void check_triggers(Session &session, Findings &findings) {
+    const pqxx::result off =
+        ask(session, "SELECT string_agg(format('%s on %s', tgname, tgrelid::regclass), ', ' ORDER "
+                     "BY tgrelid::regclass::text), string_agg(format('ALTER TABLE %s ENABLE ALWAYS "
+                     "TRIGGER %I', tgrelid::regclass, tgname), '; ' ORDER BY "
+                     "tgrelid::regclass::text) FROM pg_trigger JOIN pg_class ON pg_class.oid = "
+                     "tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid WHERE relnamespace = "
+                     "'once'::regnamespace AND pronamespace = 'once'::regnamespace AND NOT "
+                     "tgisinternal AND tgenabled <> 'A'");
+    if (off[0][0].is_null())
+        findings.ok(kArea, "the triggers of schema \"once\" fire in every session");
+    else
+        findings.error(ExitCode::refused, kArea,
+                       "triggers of schema \"once\" do not fire in every session: " +
+                           off[0][0].as<std::string>(),
+                       off[0][1].as<std::string>() + "; then end the sessions that are open");
+}
+
 std::int64_t max_event_bytes(Session &session) {
     const std::string bytes =
         ask_text(session, "SELECT pg_size_bytes(current_setting('once.max_event_bytes', true))");
@@ -219,6 +240,7 @@ void check_outbox(const Options &options, Findings &findings, Facts &facts) {
                 return; // what follows would only fail for the same reason
         check_lanes(options, *session, findings, facts);
         check_replication(*session, findings);
+        check_triggers(*session, findings);
         collect_topics(*session, facts);
         collect_partitions(*session, facts);
     } catch (const DatabaseError &failure) {

@@ -250,6 +250,21 @@ def test_backlog_is_told_by_metric_and_progress_bar(world, tmp_path):
     assert bars and bars[-1] == "100" and int(bars[0]) < 100, bars
 
 
+@pytest.mark.parametrize("word", ["DISABLE", "ENABLE", "ENABLE REPLICA"])
+def test_BE7_check_names_triggers_that_do_not_fire_in_every_session(world, word):
+    ours = 'triggers of schema "once"'
+    status, findings = check(world)
+    assert status == 0 and finding(findings, ours)[0] == "ok"
+    world.database.execute(f"ALTER TABLE once.topic {word} TRIGGER config_changed; ALTER TABLE once.machine {word} TRIGGER changed")
+    status, findings = check(world)
+    severity, what, fix = finding(findings, ours)
+    assert (status, severity) == (6, "error")
+    assert what.endswith("do not fire in every session: changed on once.machine, config_changed on once.topic")
+    world.database.execute(fix.split("; then")[0])
+    status, findings = check(world)
+    assert status == 0 and finding(findings, ours)[0] == "ok", "the fix it names mends it"
+
+
 def test_BE3_check_names_publications_and_subscriptions_with_our_tables(world):
     ours = 'tables of schema "once"'
     assert not [what for _, what, _ in check(world)[1] if ours in what]
