@@ -322,7 +322,8 @@ void Member::on_own_error(const SqlError &error) {
 void Member::retry_later(const std::string &why) {
     retry_at_ms_ = now_ms() + backoff_.next().count();
     state_.meet({now_ms(), false, why});
-    log::warning("inbox_retry", {{"consumer", inbox_.consumer}, {"reason", why}});
+    log::warning("inbox_retry",
+                 {{"consumer", inbox_.consumer}, {"attempt", metrics_.failed()}, {"reason", why}});
     if (consumer_ && !paused_) {
         consumer_->pause(leases_.places());
         paused_ = true;

@@ -133,7 +133,10 @@ void LaneStart::not_now(const char *event, const Trouble &trouble) {
                       {}, "once-relay check lists what the relay needs.");
     control_.on(trouble.forbidden ? LaneCause::right_missing : LaneCause::server_away);
     log::warning(trouble.forbidden ? "lane_blocked" : event,
-                 {{"lane", control_.lane()}, {"topic", trouble.topic}, {"reason", trouble.text}});
+                 {{"lane", control_.lane()},
+                  {"topic", trouble.topic},
+                  {"attempt", control_.metrics().failed()},
+                  {"reason", trouble.text}});
 }
 
 bool LaneStart::reach_kafka() {
@@ -335,8 +338,9 @@ std::optional<std::deque<Uuid>> LaneStart::ids_in_kafka() {
     while (checkpoint_.scan(topics, "", 0, [&](const Uuid &id, std::int64_t) {
         ids.push_back(id);
     }) != Outcome::ok) {
-        log::warning("kafka_away",
-                     {{"lane", control_.lane()}, {"reason", checkpoint_.trouble().text}});
+        log::warning("kafka_away", {{"lane", control_.lane()},
+                                    {"attempt", control_.metrics().failed()},
+                                    {"reason", checkpoint_.trouble().text}});
         ids.clear();
         if (control_.stopping())
             return std::nullopt;

@@ -62,7 +62,9 @@ void Pipeline::lost(const std::string &why) {
     if (!control_.ever_ran())
         throw Refusal(ExitCode::database, "could not use the database: " + why, {}, kDatabaseHint);
     control_.on(LaneCause::session_lost);
-    log::warning("session_lost", {{"lane", control_.lane()}, {"reason", why}});
+    log::warning(
+        "session_lost",
+        {{"lane", control_.lane()}, {"attempt", control_.metrics().failed()}, {"reason", why}});
     control_.pause_after_failure();
 }
 

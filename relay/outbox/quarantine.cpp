@@ -68,9 +68,10 @@ void Quarantine::refused(const Batch &batch, const Trouble &trouble, const Posit
     if (trouble.for_time && sent == 1 && is_young(batch.events.front())) {
         suspects_ = 1; // no fault of the event: it waits for a clock
         control_.on(LaneCause::message_waits);
-        log::warning(
-            "lane_blocked",
-            {{"lane", control_.lane()}, {"topic", trouble.topic}, {"reason", kClocksDiffer}});
+        log::warning("lane_blocked", {{"lane", control_.lane()},
+                                      {"topic", trouble.topic},
+                                      {"attempt", control_.metrics().failed_attempts.load()},
+                                      {"reason", kClocksDiffer}});
         control_.wait_a_little("clock");
         return;
     }

@@ -173,6 +173,7 @@ bool Shipper::wait_for(const Preparation &found) {
         log::warning(blocked ? "lane_blocked" : "kafka_away",
                      {{"lane", control_.lane()},
                       {"topic", topic},
+                      {"attempt", control_.metrics().failed()},
                       {"reason", blocked ? found.unusable.front().text : found.text}});
         source_.confirm();
         control_.wait_a_little("topic");

@@ -150,6 +150,8 @@ Irregular Transactions::irregular(const char *step, Outcome outcome, Trouble why
     metrics.ended(unclean || outcome == Outcome::retry ? TransactionOutcome::unknown
                                                        : TransactionOutcome::aborted);
     ++metrics.producer_recycles;
+    // An unclean one was committed: the next begins somewhere else.
+    const std::int64_t attempt = unclean ? metrics.failed_attempts.load() : metrics.failed();
     control_.on(trouble.forbidden ? LaneCause::message_waits : LaneCause::irregular_end);
     log::warning(trouble.kind == Trouble::Kind::fenced ? "producer_fenced"
                  : trouble.forbidden                   ? "lane_blocked"
@@ -158,6 +160,7 @@ Irregular Transactions::irregular(const char *step, Outcome outcome, Trouble why
                   {"step", step},
                   {"outcome", to_string(outcome)},
                   {"topic", trouble.topic},
+                  {"attempt", attempt},
                   {"reason", trouble.text}});
     under_way_.reset();
     // Do not back off after a permanent rejection (bisect at once) or an unclean commit (it did

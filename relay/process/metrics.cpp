@@ -52,7 +52,7 @@ void Progress::looked(bool work) noexcept {
     const std::int64_t now = now_ms();
     looked_ms = now;
     if (!work)
-        pending_since_ms = 0;
+        pending_since_ms = failed_attempts = 0;
     else if (pending_since_ms == 0)
         pending_since_ms = now;
 }
@@ -62,6 +62,7 @@ void Progress::committed(bool more) noexcept {
     heartbeat_ms = now;
     committed_ms = now;
     pending_since_ms = more ? now : 0;
+    failed_attempts = 0;
     ended(TransactionOutcome::committed);
 }
 
@@ -116,6 +117,12 @@ Health alive_worker(const std::string &who, const Progress &worker, std::int64_t
     return {};
 }
 
+// "Again, the same" looks like work in every single line of a log; the number tells it apart.
+std::string attempts(const Progress &worker) {
+    const std::int64_t failed = worker.failed_attempts;
+    return failed == 0 ? "" : ", " + std::to_string(failed) + " failed attempts in a row";
+}
+
 // "Ready" is measured: an answer of the source and an acknowledged commit, never what the worker
 // believes.
 Health progressing_worker(const std::string &who, const Progress &worker, std::int64_t stale_ms) {
@@ -126,12 +133,13 @@ Health progressing_worker(const std::string &who, const Progress &worker, std::i
     if (state == WorkState::standby)
         return {};
     if (state != WorkState::running)
-        return {false, who + " is " + std::string(to_string(state))};
+        return {false, who + " is " + std::string(to_string(state)) + attempts(worker)};
     const std::int64_t now = now_ms();
     const std::int64_t unanswered = now - worker.looked_ms;
     const std::int64_t pending_since = worker.pending_since_ms;
     if (pending_since != 0 && now - pending_since > stale_ms)
-        return {false, who + " has work and committed none for " + seconds(now - pending_since)};
+        return {false, who + " has work and committed none for " + seconds(now - pending_since) +
+                           attempts(worker)};
     if (pending_since == 0 && worker.looked_ms == 0)
         return {false, who + " has had no answer from its source yet"};
     if (pending_since == 0 && unanswered > stale_ms)

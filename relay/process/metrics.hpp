@@ -52,6 +52,8 @@ struct Progress {
     std::atomic<std::int64_t> looked_ms{0};      // the source last answered (with or without work)
     std::atomic<std::int64_t> pending_since_ms{0}; // there is work since; 0 = none known
     std::atomic<std::int64_t> committed_ms{0};     // last acknowledged commit
+    // Failed in a row: no commit between them, and no answer of the source that nothing is left.
+    std::atomic<std::int64_t> failed_attempts{0};
     std::array<Counter, kTransactionOutcomes> transactions{};
 
     // Every loop of the thread that does the work, at least every 5 s; nobody else's: a sign of
@@ -65,6 +67,8 @@ struct Progress {
     void looked(bool work) noexcept;
     // After an acknowledged commit only; `more` = work is left.
     void committed(bool more) noexcept;
+    // Whatever was tried did not get through and is tried again. Returns which one in a row it was.
+    std::int64_t failed() noexcept { return ++failed_attempts; }
     void ended(TransactionOutcome outcome) noexcept {
         transactions[static_cast<std::size_t>(outcome)].fetch_add(1, std::memory_order_relaxed);
     }

@@ -104,7 +104,13 @@ template <typename Worker> class Families {
                              "When the last commit was acknowledged; absent before the first",
                              MetricType::Gauge,
                              {}};
+        MetricFamily attempts{prefix + "_failed_attempts",
+                              "Failed in a row without a commit between them, 0 when it gets on",
+                              MetricType::Gauge,
+                              {}};
         for (const Worker *worker : workers_) {
+            attempts.metric.push_back(
+                gauge(labels_(*worker), static_cast<double>(worker->failed_attempts)));
             for (std::size_t i = 0; i < kTransactionOutcomes; ++i)
                 outcomes.metric.push_back(
                     counter(with(*worker, "outcome", to_string(static_cast<TransactionOutcome>(i))),
@@ -118,6 +124,7 @@ template <typename Worker> class Families {
         out_.push_back(std::move(outcomes));
         out_.push_back(std::move(states));
         out_.push_back(std::move(commits));
+        out_.push_back(std::move(attempts));
     }
 
   private:

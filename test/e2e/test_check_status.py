@@ -211,9 +211,12 @@ def test_ready_is_measured_and_health_follows_the_states(world):
     world.publish(f"{world.name}.nowhere", "x", "k")
     code, reason = wait_until("not ready", lambda: relay.get("/readyz") if relay.get("/readyz")[0] == 503 else None, 30)
     assert code == 503 and "lane 0" in reason
+    wait_until("it says how often it tried", lambda: "failed attempts in a row" in relay.get("/readyz")[1], 30)
+    assert relay.metric("once_outbox_failed_attempts") >= 1
     assert relay.get("/healthz")[0] == 200
     world.topic("nowhere", 1)
     wait_until("ready again", lambda: relay.get("/readyz")[0] == 200, 40)
+    wait_until("a commit ends the row", lambda: relay.metric("once_outbox_failed_attempts") == 0, 20)
     assert relay.process.stop(signal.SIGTERM, 20) == 0
 
 

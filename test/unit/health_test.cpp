@@ -104,6 +104,17 @@ TEST(Health, StatesThatShipNothingAreNotReadyButAStandbyIs) {
     EXPECT_TRUE(metrics.progressing(kStaleMs).good);
 }
 
+TEST(Health, TheReasonSaysHowOftenTheSameWasTried) {
+    Metrics metrics;
+    LaneMetrics &lane = metrics.lane(0);
+    lane.enter(WorkState::recovering);
+    EXPECT_THAT(metrics.progressing(1000).reason, EndsWith("lane 0 is recovering"));
+    lane.failed();
+    lane.failed();
+    EXPECT_THAT(metrics.progressing(1000).reason,
+                EndsWith("lane 0 is recovering, 2 failed attempts in a row"));
+}
+
 TEST(Health, ASilentThreadIsNotAlive) {
     Metrics metrics;
     metrics.lane(0).beat();

@@ -278,6 +278,20 @@ TEST(Pipeline, P7UncleanCommitRecyclesAndIsNotSentAgain) {
     EXPECT_EQ(lane.metrics.producer_recycles, 1u);
 }
 
+TEST(Pipeline, AttemptsAtTheSamePositionAreCountedUntilOneCommits) {
+    Lane lane;
+    lane.database.publish(100);
+    lane.kafka.on_commit = {{},
+                            {Outcome::abort, Trouble::Kind::transient, false},
+                            {Outcome::abort, Trouble::Kind::transient, false}};
+    std::int64_t most = 0;
+    lane.time.on_pause = [&] { most = std::max<std::int64_t>(most, lane.metrics.failed_attempts); };
+    lane.run();
+    EXPECT_EQ(lane.kafka.log, lane.all());
+    EXPECT_EQ(most, 2);
+    EXPECT_EQ(lane.metrics.failed_attempts, 0);
+}
+
 TEST(Pipeline, R4LaneIsConfirmedBeforeAnybodyIsFenced) {
     Lane lane;
     lane.database.publish(100);

@@ -42,6 +42,25 @@ TEST(Prometheus, ACommitTimeIsAbsentBeforeTheFirstCommit) {
     EXPECT_THAT(prometheus_text(metrics), HasSubstr(sample));
 }
 
+TEST(Prometheus, FailedAttemptsAreCountedUntilACommit) {
+    Metrics metrics;
+    LaneMetrics &lane = metrics.lane(0);
+    EXPECT_EQ(lane.failed(), 1);
+    EXPECT_EQ(lane.failed(), 2);
+    EXPECT_THAT(prometheus_text(metrics), HasSubstr("once_outbox_failed_attempts{lane=\"0\"} 2\n"));
+    lane.looked(true); // work is there, and none of it got through
+    EXPECT_EQ(lane.failed_attempts, 2);
+    lane.committed(true);
+    EXPECT_THAT(prometheus_text(metrics), HasSubstr("once_outbox_failed_attempts{lane=\"0\"} 0\n"));
+}
+
+TEST(Prometheus, NothingLeftToDoEndsARowOfFailures) {
+    LaneMetrics lane(0);
+    lane.failed();
+    lane.looked(false);
+    EXPECT_EQ(lane.failed_attempts, 0);
+}
+
 TEST(Prometheus, TheProcessIsDescribedAsByOtherClients) {
     const std::string text = prometheus_text(Metrics{});
     for (const char *name :
