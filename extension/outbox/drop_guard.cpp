@@ -41,7 +41,9 @@ void refuse_drop(ObjectAccessType access, Oid class_id, Oid object, int column, 
 int64 count_unshipped() {
     static pg::Plan plan("SELECT once.unshipped()", {});
     const pg::Spi spi;
-    plan.execute({});
+    // What goes with the tables is what is there now, whatever the transaction's snapshot shows.
+    const pg::NewestSnapshot snapshot;
+    plan.execute({}, snapshot);
     bool null;
     return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null));
 }

@@ -28,7 +28,7 @@ END $$;
 COMMENT ON FUNCTION once.status() IS 'per lane: what waits (as of the relay''s last report), for how long, what is parked, who holds the lane, what the relay reported, and which transactions hold back trimming (pid, or gid when prepared)';
 
 CREATE OR REPLACE FUNCTION once.lane_backlog(lane int, OUT events bigint, OUT exact boolean, OUT oldest interval)
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     r once.relay_report;
     passed pg_snapshot;
@@ -50,7 +50,7 @@ BEGIN
         events := greatest(events, drawn - coalesce((r.position ->> 'last_seq')::bigint, 0));
     END IF;
 END $$;
-COMMENT ON FUNCTION once.lane_backlog(int) IS 'internal: events that the last reported position has not passed';
+COMMENT ON FUNCTION once.lane_backlog(int) IS 'internal: events that the last reported position has not passed, in what the caller''s snapshot shows';
 
 CREATE OR REPLACE FUNCTION once.trim_blockers(lane int) RETURNS jsonb
     LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
