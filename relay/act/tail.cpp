@@ -73,21 +73,39 @@ class Following {
     Following(const Following &) = delete;
     Following &operator=(const Following &) = delete;
 
-    // From the end as it is now: what is committed after this call is seen.
-    void follow(const Place &place, int timeout_ms) {
-        std::int64_t low = 0, high = 0;
-        const auto error = rd_kafka_query_watermark_offsets(
-            client_, place.topic.c_str(), place.partition, &low, &high, timeout_ms);
-        if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-            throw Refusal(ExitCode::kafka, "could not read topic \"" + place.topic +
-                                               "\": " + rd_kafka_err2str(error));
-        kafka::Topic topic(rd_kafka_topic_new(client_, place.topic.c_str(), nullptr));
-        if (rd_kafka_consume_start_queue(topic.get(), place.partition, high, queue_.get()) == 0)
-            started_.emplace_back(std::move(topic), place.partition);
+    // From the ends as they are now: what is committed after this call is seen.
+    void follow(const std::vector<Place> &all, int timeout_ms) {
+        const kafka::Partitions ends = ends_of(all, timeout_ms);
+        for (int i = 0; i < ends->cnt; ++i) {
+            const rd_kafka_topic_partition_t &end = ends->elems[i];
+            kafka::Topic topic(rd_kafka_topic_new(client_, end.topic, nullptr));
+            if (!topic || rd_kafka_consume_start_queue(topic.get(), end.partition, end.offset,
+                                                       queue_.get()) != 0)
+                refuse(end.topic, rd_kafka_last_error());
+            started_.emplace_back(std::move(topic), end.partition);
+        }
     }
     kafka::Message next() { return kafka::Message(rd_kafka_consume_queue(queue_.get(), kPollMs)); }
 
   private:
+    // Not rd_kafka_query_watermark_offsets: in 2.0.2 it ignores its timeout (#4460).
+    kafka::Partitions ends_of(const std::vector<Place> &all, int timeout_ms) {
+        kafka::Partitions list(rd_kafka_topic_partition_list_new(static_cast<int>(all.size())));
+        for (const Place &place : all)
+            rd_kafka_topic_partition_list_add(list.get(), place.topic.c_str(), place.partition)
+                ->offset = RD_KAFKA_OFFSET_END;
+        if (const auto error = rd_kafka_offsets_for_times(client_, list.get(), timeout_ms))
+            refuse(all.front().topic, error);
+        for (int i = 0; i < list->cnt; ++i)
+            if (list->elems[i].err != RD_KAFKA_RESP_ERR_NO_ERROR)
+                refuse(list->elems[i].topic, list->elems[i].err);
+        return list;
+    }
+    [[noreturn]] static void refuse(const std::string &topic, rd_kafka_resp_err_t error) {
+        throw Refusal(ExitCode::kafka,
+                      "could not read topic \"" + topic + "\": " + rd_kafka_err2str(error));
+    }
+
     rd_kafka_t *client_;
     kafka::Owned<rd_kafka_queue_t> queue_;
     std::vector<std::pair<kafka::Topic, std::int32_t>> started_;
@@ -152,26 +170,41 @@ bool is_wanted(const rd_kafka_message_t &message, const Request &request) {
            (!request.no_key || message.key == nullptr);
 }
 
+void print(const rd_kafka_message_t &message, const Options &options) {
+    const Json json = document(message);
+    std::puts(
+        (options.json ? json.dump(-1, ' ', false, Json::error_handler_t::replace) : line(json))
+            .c_str());
+    std::fflush(stdout);
+}
+
+// Reading goes on by itself when it can; until then the silence has a reason.
+void report(const rd_kafka_message_t &message) {
+    const std::string where =
+        message.rkt == nullptr
+            ? "Kafka"
+            : fmt::format("{}/{}", rd_kafka_topic_name(message.rkt), message.partition);
+    std::fprintf(stderr, "once-relay: %s: %s\n", where.c_str(),
+                 one_line(rd_kafka_message_errstr(&message)).c_str());
+}
+
 } // namespace
 
 int tail(const Options &options, const Request &request) {
     const kafka::Client client = kafka::make_client(
         kafka::make_conf(options.kafka, kSettings, RD_KAFKA_CONSUMER), RD_KAFKA_CONSUMER);
     Following following(client.get());
-    for (const Place &place : places(client.get(), options, request))
-        following.follow(place, options.kafka.request_timeout_ms);
+    following.follow(places(client.get(), options, request), options.kafka.request_timeout_ms);
     std::fputs("once-relay: following; an interrupt ends it\n", stderr);
     int left = request.limit.value_or(1);
     while (left > 0 && std::ferror(stdout) == 0) {
         const kafka::Message message = following.next();
-        if (!message || message->err != RD_KAFKA_RESP_ERR_NO_ERROR || !is_wanted(*message, request))
-            continue;
-        const Json json = document(*message);
-        std::puts(
-            (options.json ? json.dump(-1, ' ', false, Json::error_handler_t::replace) : line(json))
-                .c_str());
-        std::fflush(stdout);
-        left -= request.limit ? 1 : 0;
+        if (message && message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            report(*message);
+        else if (message && is_wanted(*message, request)) {
+            print(*message, options);
+            left -= request.limit ? 1 : 0;
+        }
     }
     return static_cast<int>(ExitCode::stopped);
 }
